@@ -1,0 +1,378 @@
+"""What every algorithm owes, whatever it computes. A new file in conf/algorithm joins by existing.
+
+Each algorithm meets three sites (the input, an embedding of integer ids, a convolution) and two readouts (a target
+per sample, a neuron), in float64.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from tests.models_for_tests import ConvNet, Fuse, TextNet, numbers, weights
+from xbench import algorithms as a
+from xbench.config import instantiate
+from xbench.engine import Counters, OutOfMemory
+from xbench.explain import Explainer, Setting
+
+N = 5
+QUICK = {"n_steps": 4, "n_samples": 9, "nt_samples": 3}  # fewer evaluations than the configs ask for
+TARGET = [0, 2, 1, 1, 0]
+NEURON = ("hidden", 2)
+IDS = tuple(f"sample-{i}" for i in range(N))
+LENGTHS = (7, 5, 3, 6, 4)  # real tokens of each text: padding, and a different number of features per sample
+FEATURES = {"input": 7, "embedding": 7, "conv": 8}  # the most features of a sample
+WINDOWS = {"input": 36, "embedding": 7, "conv": 16}  # positions of the window that Occlusion chooses
+SHAPES = {"input": (1, 6, 6), "embedding": (7, 4), "conv": (2, 4, 4)}
+
+
+def _nodes() -> dict[str, dict[str, Any]]:
+    """The config of every algorithm: each file of the group that names a class."""
+    folder = Path(__file__).parents[2] / "conf" / "algorithm"
+    files = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(folder.glob("*.yaml"))}
+    return {name: node for name, node in files.items() if isinstance(node, dict) and "_target_" in node}
+
+
+NODES = _nodes()
+
+
+def _shortened(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {key: QUICK.get(key, _shortened(value)) for key, value in node.items()}
+
+
+def algorithm(name: str, *, quick: bool = True) -> a.Algorithm:
+    made = instantiate(_shortened(NODES[name]) if quick else NODES[name], name)
+    assert isinstance(made, a.Algorithm)
+    return made
+
+
+def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> Setting:
+    """What is explained, on a model of its own."""
+    made = _text() if site == "embedding" else _image(None if site == "input" else "conv2")
+    if algorithm.facts.distribution:
+        made = replace(made, baselines=_distribution(made))
+    made = replace(made, ids=IDS, **({"target": TARGET} if readout == "target" else {"neuron": NEURON}))
+    return replace(made, **changes)
+
+
+def _image(layer: str | None) -> Setting:
+    if layer is None:
+        features = torch.arange(36).reshape(1, 1, 6, 6) // 6
+        features[..., :2] = -1  # no feature's
+        features[..., 0] = 9  # an id far from the others
+    else:
+        features = torch.arange(8).reshape(1, 2, 4, 1)
+    return Setting(
+        weights(ConvNet()), numbers(N, 1, 6, 6), baselines=numbers(1, 1, 6, 6, seed=2) / 2, features=features,
+        layer=layer,
+    )  # fmt: skip
+
+
+def _text() -> Setting:
+    ids = torch.randint(1, 20, (N, 7), generator=torch.Generator().manual_seed(4))
+    mask = torch.arange(7) < torch.tensor(LENGTHS)[:, None]
+    features = torch.where(mask, torch.arange(7), -1)
+    return Setting(
+        weights(TextNet(), scale=2), ids * mask, baselines=torch.zeros(N, 7, dtype=torch.int64), features=features,
+        extra=(mask.double(),), layer="embedding",
+    )  # fmt: skip
+
+
+def _distribution(made: Setting) -> Tensor:
+    """Three baselines for all samples."""
+    if made.layer == "embedding":
+        return torch.randint(0, 20, (3, 7), generator=torch.Generator().manual_seed(5))
+    return numbers(3, 1, 6, 6, seed=2)
+
+
+def picked(made: Setting, rows: list[int]) -> Setting:
+    """Only these samples, in this order."""
+    assert isinstance(made.inputs, Tensor)
+
+    def take(value: Any) -> Any:
+        if isinstance(value, Tensor) and len(value) == N:
+            return value[rows]
+        return [value[i] for i in rows] if isinstance(value, list) else value
+
+    return replace(
+        made, inputs=made.inputs[rows], target=take(made.target), baselines=take(made.baselines),
+        features=take(made.features), extra=tuple(take(e) for e in made.extra), ids=tuple(IDS[i] for i in rows),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    maps: Tensor
+    counters: Counters
+
+
+def explain(made: Setting, method: a.Algorithm) -> Result:
+    explainer = Explainer(made)
+    (maps,) = explainer.shaped(explainer.attribute(method))
+    return Result(maps, explainer.engine.counters)
+
+
+def prepared(made: Setting, method: a.Algorithm) -> tuple[Explainer, Callable[[], Tensor]]:
+    """The explainer, and the algorithm's own evaluations: samples and baselines are at their site already."""
+    explainer = Explainer(made)
+    case = explainer.case(distribution=method.facts.distribution)
+    return explainer, lambda: explainer.run(method.plan, case, explainer.x)
+
+
+@cache
+def expected(name: str, site: str, readout: str) -> Result:
+    """The maps with the engine's own choice of rows."""
+    return explain(setting(site, readout, algorithm(name)), algorithm(name))
+
+
+def close(one: Tensor, other: Tensor) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+every_algorithm = pytest.mark.parametrize("name", NODES)
+every_site = pytest.mark.parametrize("site", SHAPES)
+every_readout = pytest.mark.parametrize("readout", ["target", "neuron"])
+
+
+def test_the_suite_has_found_the_algorithms():
+    assert {"saliency", "ig", "deeplift", "kernel_shap", "vargrad", "random"} <= set(NODES)
+
+
+@every_readout
+@every_site
+@every_algorithm
+def test_maps_have_the_shape_of_the_site_and_are_not_constant(name, site, readout):
+    maps = expected(name, site, readout).maps
+    assert maps.shape == (N, *SHAPES[site])
+    assert maps.dtype == torch.float64
+    if not algorithm(name).facts.control:
+        assert all(len(m.unique()) > 2 for m in maps)
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+@every_readout
+@every_site
+@every_algorithm
+def test_rows_do_not_change_the_maps(name, site, readout, rows):
+    method = algorithm(name)
+    result = explain(setting(site, readout, method, rows=rows), method)
+    close(result.maps, expected(name, site, readout).maps)
+
+
+@every_readout
+@every_site
+@every_algorithm
+def test_batch_mates_and_order_do_not_change_the_maps(name, site, readout):
+    method = algorithm(name)
+    maps = expected(name, site, readout).maps
+    for rows in ([2], [4, 1, 3, 0, 2]):
+        close(explain(picked(setting(site, readout, method), rows), method).maps, maps[rows])
+
+
+@every_site
+@every_algorithm
+def test_the_seed_decides_what_is_drawn(name, site):
+    method = algorithm(name)
+    once, again, other = (
+        explain(setting(site, "target", method, seed=seed, rows=7), method).maps for seed in (0, 0, 1)
+    )
+    assert torch.equal(once, again)
+    assert torch.equal(once, other) != method.facts.stochastic
+
+
+def rows_per_sample(method: a.Algorithm, site: str) -> tuple[int, int] | None:
+    """Forward and backward rows per sample as the classes document them; None for a class that is not listed."""
+    if isinstance(method, a.NoiseTunnel):
+        inner = rows_per_sample(method.algorithm, site)
+        return inner and (inner[0] * method.nt_samples, inner[1] * method.nt_samples)
+    table: dict[type[a.Algorithm], Callable[[Any], tuple[int, int]]] = {
+        a.Saliency: lambda m: (1, 1),
+        a.InputXGradient: lambda m: (1, 1),
+        a.IntegratedGradients: lambda m: (m.n_steps, m.n_steps),
+        a.DeepLift: lambda m: (2, 2),
+        a.GradientShap: lambda m: (m.n_samples, m.n_samples),
+        a.Occlusion: lambda m: (1 + WINDOWS[site], 0),
+        a.FeatureAblation: lambda m: (1 + FEATURES[site], 0),
+        a.KernelShap: lambda m: (min(2 ** FEATURES[site], m.n_samples), 0),
+        a.Random: lambda m: (0, 0),
+        a.Constant: lambda m: (0, 0),
+    }
+    return table[type(method)](method) if type(method) in table else None
+
+
+@every_readout
+@every_site
+@every_algorithm
+def test_rows_are_counted_as_documented(name, site, readout):
+    method, counters = algorithm(name), expected(name, site, readout).counters
+    explainer = Explainer(setting(site, readout, method))
+    plan = method.plan(explainer.case(distribution=method.facts.distribution), explainer.x)
+    assert counters.forward_rows == N * plan.n_points
+    assert counters.backward_rows == (counters.forward_rows if method.facts.gradient else 0)
+    assert counters.repeated_rows == 0
+    documented = rows_per_sample(method, site)
+    if documented is not None:
+        assert (counters.forward_rows, counters.backward_rows) == (N * documented[0], N * documented[1])
+
+
+@every_site
+@every_algorithm
+def test_the_rows_counted_are_the_rows_sent(name, site):
+    method = algorithm(name)
+    made = setting(site, "target", method, rows=4)
+    explainer, run = prepared(made, method)
+    _fuse(made).rows.clear()
+    run()
+    assert sum(_fuse(made).rows) == explainer.engine.counters.forward_rows
+    assert max(_fuse(made).rows, default=0) <= 4
+
+
+def _fuse(made: Setting) -> Fuse:
+    fuse = made.model.get_submodule("fuse")
+    assert isinstance(fuse, Fuse)
+    return fuse
+
+
+def state(model: nn.Module) -> dict[str, Any]:
+    """Everything that an explanation must leave as it was."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return {
+        "modes": (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
+        "gradients on": torch.is_grad_enabled(),
+        "hooks": {(n, k): len(getattr(m, k)) for n, m in model.named_modules() for k in kinds},
+        "attributes": {n: set(vars(m)) for n, m in model.named_modules()},
+        "training": {n: m.training for n, m in model.named_modules()},
+        "requires_grad": {n: p.requires_grad for n, p in model.named_parameters()},
+        "gradients": {n: p.grad for n, p in model.named_parameters()},
+        "values": {n: t.tolist() for n, t in model.state_dict().items()},
+        "classes": {n: type(m) for n, m in model.named_modules()},
+    }
+
+
+def _mixed(model: nn.Module) -> None:
+    """Training mode but for one layer, one parameter frozen."""
+    model.train()
+    model.get_submodule("hidden").eval()
+    next(model.parameters()).requires_grad_(False)
+
+
+@every_site
+@every_algorithm
+def test_the_model_is_left_as_it_was(name, site):
+    method = algorithm(name)
+    made = setting(site, "target", method)
+    _mixed(made.model)
+    before = state(made.model)
+    maps = explain(made, method).maps
+    assert state(made.model) == before
+    close(maps, expected(name, site, "target").maps)  # explained in evaluation mode nevertheless
+
+
+@every_readout
+@every_site
+@every_algorithm
+def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
+    method = algorithm(name)
+    made = setting(site, readout, method, rows=1)
+    _mixed(made.model)
+    before, fuse = state(made.model), _fuse(made)
+    _, run = prepared(made, method)
+    fuse.calls, fuse.fail_at = 0, 2
+    if expected(name, site, readout).counters.forward_rows:
+        with pytest.raises(RuntimeError, match="fuse has blown"):
+            run()
+        assert fuse.calls == 2
+    assert state(made.model) == before
+
+
+@every_site
+@every_algorithm
+def test_the_samples_are_left_as_they_were(name, site):
+    method = algorithm(name)
+    made = setting(site, "target", method)
+    tensors = [made.inputs, made.baselines, made.features, *made.extra]
+    before = [t.clone() for t in tensors if isinstance(t, Tensor)]
+    explain(made, method)
+    assert all(torch.equal(t, b) for t, b in zip(tensors, before, strict=True))
+    assert not made.inputs.requires_grad
+
+
+@every_site
+@every_algorithm
+def test_global_random_states_are_neither_read_nor_changed(name, site):
+    method = algorithm(name)
+    made = setting(site, "target", method)
+    torch.manual_seed(11)
+    np.random.seed(11)  # noqa: NPY002  (the global state is what is tested)
+    random.seed(11)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    maps = explain(made, method).maps
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]  # noqa: NPY002
+    close(maps, expected(name, site, "target").maps)
+
+
+@every_readout
+@every_site
+@pytest.mark.parametrize("name", [name for name in NODES if algorithm(name).facts.complete])
+def test_complete_maps_sum_to_the_difference_from_the_baseline(name, site, readout):
+    method = algorithm(name, quick=False)
+    made = setting(site, readout, method)
+    x, x0 = made.inputs, made.baselines
+    assert isinstance(x, Tensor)
+    assert isinstance(x0, Tensor)
+    difference = _explained(made, x) - _explained(made, x0.expand_as(x))
+    assert difference.abs().min() > 1e-3
+    total = explain(made, method).maps.flatten(1).sum(1)
+    torch.testing.assert_close(total, difference, rtol=1e-6, atol=1e-9)
+
+
+def _explained(made: Setting, x: Tensor) -> Tensor:
+    """The explained scalar, by hand."""
+    seen: list[Tensor] = []
+    with torch.no_grad():
+        handle = made.model.get_submodule("hidden").register_forward_hook(lambda _m, _a, out: seen.append(out))
+        output = made.model(x, *made.extra)
+        handle.remove()
+    if made.neuron is not None:
+        return seen[0][:, 2]
+    return output[torch.arange(N), torch.tensor(TARGET)]
+
+
+@every_readout
+@every_site
+@every_algorithm
+def test_running_out_of_memory_costs_repeats_and_nothing_else(name, site, readout):
+    method = algorithm(name)
+    made = setting(site, readout, method)
+    _fuse(made).max_rows = 4
+    result = explain(made, method)
+    wanted = expected(name, site, readout)
+    close(result.maps, wanted.maps)
+    assert result.counters.forward_rows == wanted.counters.forward_rows
+    assert result.counters.backward_rows == wanted.counters.backward_rows
+    assert (result.counters.repeated_rows > 0) == (wanted.counters.forward_rows > 0)
+
+
+@every_site
+@every_algorithm
+def test_one_row_that_does_not_fit_is_an_error(name, site):
+    method = algorithm(name)
+    made = setting(site, "target", method)
+    _, run = prepared(made, method)
+    _fuse(made).max_rows = 0
+    if expected(name, site, "target").counters.forward_rows == 0:
+        run()
+        return
+    with pytest.raises(OutOfMemory, match="single example"):
+        run()

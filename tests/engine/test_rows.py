@@ -1,0 +1,96 @@
+"""The search for the number of rows: pure arithmetic on measured bytes and seconds."""
+
+import pytest
+
+from xbench.engine.rows import RowLimit
+
+GB = 10**9
+
+
+def evaluate(limit: RowLimit, seconds_per_row, bytes_per_row: int = 1, times: int = 1) -> list[int]:
+    """Act like the engine: evaluate as many rows as allowed, measure a new size, time the others."""
+    sizes = []
+    for _ in range(times):
+        rows = limit.limit
+        sizes.append(rows)
+        if limit.needs_measuring(rows):
+            limit.measured(rows, rows * bytes_per_row)
+        elif not limit.settled:
+            limit.timed(rows, rows * seconds_per_row(rows))
+    return sizes
+
+
+def test_rows_double_while_that_is_faster_and_go_back_to_the_best():
+    """Seconds per row fall up to 64 rows and rise beyond."""
+    limit = RowLimit(GB)
+    sizes = evaluate(limit, lambda rows: {16: 4.0, 32: 2.0, 64: 1.0, 128: 1.5}[rows], times=20)
+    assert sizes == [16] * 3 + [32] * 3 + [64] * 3 + [128] * 3 + [64] * 8
+    assert limit.settled
+
+
+def test_the_budget_bounds_the_rows_however_fast_more_would_be():
+    limit = RowLimit(budget=50_000)
+    sizes = evaluate(limit, lambda rows: 1 / rows, bytes_per_row=1000, times=20)
+    assert max(sizes) == 32
+    assert limit.settled
+
+
+def test_a_budget_below_the_first_evaluation_takes_effect_at_once():
+    limit = RowLimit(budget=5_000)
+    sizes = evaluate(limit, lambda rows: 1.0, bytes_per_row=1000, times=4)
+    assert sizes == [16, 5, 5, 5]
+    assert limit.slice_limit == 5
+
+
+def test_a_row_above_the_budget_is_tried_nevertheless():
+    limit = RowLimit(budget=10)
+    evaluate(limit, lambda rows: 1.0, bytes_per_row=1000)
+    assert limit.limit == limit.slice_limit == 1
+
+
+def test_fixed_rows_are_not_searched():
+    limit = RowLimit(GB, fixed=7)
+    assert limit.settled
+    assert limit.slice_limit == 7
+    assert evaluate(limit, lambda rows: 1.0, times=3) == [7, 7, 7]
+
+
+def test_a_failure_halves_the_rows_for_good():
+    limit = RowLimit(GB)
+    evaluate(limit, lambda rows: 1 / rows, times=4)
+    assert limit.limit == 32
+    limit.failed(32)
+    assert limit.limit == 16
+    limit.failed(9)
+    assert limit.limit == 4
+    assert evaluate(limit, lambda rows: 1 / rows, times=30)[-1] == 4
+    limit.failed(1)
+    assert limit.limit == 1
+
+
+def test_an_evaluation_smaller_than_allowed_says_nothing_about_speed():
+    """The last chunk of a slice must not make the search settle."""
+    limit = RowLimit(GB)
+    limit.measured(16, 16)
+    for _ in range(5):
+        limit.timed(3, 1.0)
+    assert not limit.settled
+    assert limit.limit == 16
+
+
+def test_the_peak_is_that_of_the_nearest_larger_evaluation_in_proportion():
+    limit = RowLimit(GB)
+    limit.measured(16, 1600)
+    limit.measured(32, 6400)
+    assert limit.peak_at(16) == 1600
+    assert limit.peak_at(32) == 6400
+    assert limit.peak_at(24) == 4800
+    assert limit.peak_at(4) == 400
+
+
+@pytest.mark.parametrize(("rows", "new"), [(16, False), (5, False), (17, True)])
+def test_only_larger_evaluations_are_measured_again(rows, new):
+    limit = RowLimit(GB)
+    assert limit.needs_measuring(1)
+    limit.measured(16, 1600)
+    assert limit.needs_measuring(rows) == new

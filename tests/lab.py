@@ -1,0 +1,71 @@
+"""Models and a dataset of a user, good and bad, for tests that run the command on them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xbench.datasets.record import Dataset, Split
+
+CLASSES = 3
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """Images (n, 1, 6, 6) whose class is the third with the bright blob; `empty` gives no feature at all."""
+
+    n: int = 8
+    empty: bool = False
+    label: int | None = None
+
+    def load(self) -> Dataset:
+        images = torch.rand(self.n, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+        labels = torch.arange(self.n) % CLASSES
+        for image, label in zip(images, labels, strict=True):
+            image[0, :, 2 * label : 2 * label + 2] += 1
+        split = Split(tuple(f"blob-{i}" for i in range(self.n)), images, labels)
+        features = torch.arange(36).reshape(1, 1, 6, 6) // 4
+        return Dataset(
+            name="blobs",
+            modality="image",
+            classes=("left", "middle", "right"),
+            test=split,
+            train=lambda: split,
+            fingerprint=hashlib.sha256(images.numpy().tobytes()).hexdigest(),
+            origin="a test",
+            baseline=torch.zeros(1, 1, 6, 6),
+            features=features * 0 - 1 if self.empty else features,
+            value_range=(0.0, 2.0),
+        )
+
+
+class Net(nn.Module):
+    """A small net with fixed weights and a fault on demand."""
+
+    def __init__(self, fault: str = "none") -> None:
+        super().__init__()
+        self.fault = fault
+        self.first, self.second = nn.Linear(36, 12), nn.Linear(12, CLASSES)
+        numbers = torch.Generator().manual_seed(1)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=numbers) / 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(x.flatten(1)))
+        if self.fault == "unknown operation":
+            hidden = torch.special.i0e(hidden)
+        if self.fault == "no gradient":
+            hidden = hidden.detach()
+        if self.fault == "raises" and bool((x.detach().flatten(1).amax(1) == 0).any()):  # a sample of baseline only
+            raise RuntimeError("sensor offline")
+        out = self.second(hidden)
+        if self.fault == "nan":
+            out = out + torch.where(x.flatten(1).sum(1, keepdim=True) > 0, torch.nan, 0.0)
+        if self.fault == "shape":
+            return out[:1]
+        if self.fault == "constant":
+            return torch.ones(len(x), CLASSES)
+        return out

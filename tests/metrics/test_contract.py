@@ -1,0 +1,250 @@
+"""What every metric owes, whatever it measures. A new file in conf/metric joins by existing."""
+
+import random
+from dataclasses import fields, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.metrics.toys import linear, score
+from tests.models_for_tests import ConvNet, numbers, weights
+from xbench.algorithms import (
+    Algorithm,
+    FeatureAblation,
+    InputXGradient,
+    IntegratedGradients,
+    KernelShap,
+    NoiseTunnel,
+    Random,
+    Saliency,
+)
+from xbench.config import CONF, component
+from xbench.explain import Explainer, Setting
+from xbench.metrics import Metric
+from xbench.metrics.score import Explanation, probe_outputs, score_maps
+
+N = 9
+IDS = tuple(f"sample-{i}" for i in range(N))
+TARGET = torch.tensor([0, 2, 1, 1, 0, 2, 2, 1, 0])
+PATCHES = (torch.arange(36) // 9).reshape(1, 1, 6, 6)  # four features
+ALGORITHMS = [
+    IntegratedGradients(n_steps=3),
+    Saliency(),
+    NoiseTunnel(Saliency(abs=False), nt_samples=2, stdevs=0.1),
+    KernelShap(n_samples=9),
+    FeatureAblation(),
+    Random(),
+]
+# The columns without a value where a sample equals its baseline and its map is zero. What is left is defined:
+# the raw and scaled infidelity of a map that predicts no change where there is none are 0.
+UNDEFINED = {
+    "infidelity": {"infidelity_relative"},
+    "sensitivity_max": {"sensitivity_max", "sensitivity_max_floor"},
+    "completeness": {"completeness"},
+}
+
+
+def _names() -> list[str]:
+    paths = sorted((Path(CONF) / "metric").glob("*.yaml"))
+    return [path.stem for path in paths if "_target_:" in path.read_text()]
+
+
+@lru_cache
+def _metric(name: str) -> Metric:
+    metric = component("metric", name)
+    quick = {field.name: 4 for field in fields(metric) if field.name == "n_perturb_samples"}
+    return replace(metric, **quick)
+
+
+@pytest.fixture(params=_names())
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def metric(name: str) -> Metric:
+    return _metric(name)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return weights(ConvNet())
+
+
+def _setting(chosen: list[int], **other: object) -> dict[str, object]:
+    """Samples `chosen` of the nine, each with its own id, baseline and target."""
+    return {
+        "ids": tuple(IDS[i] for i in chosen),
+        "target": TARGET[chosen],
+        "baselines": numbers(N, 1, 6, 6, seed=5)[chosen] / 3,
+        "features": PATCHES,
+        **other,
+    }
+
+
+def _samples() -> Tensor:
+    return numbers(N, 1, 6, 6)
+
+
+def test_there_are_metrics():
+    assert {"infidelity", "sensitivity_max", "completeness"} <= set(_names())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_columns_are_those_declared_in_double_precision(metric: Metric, dtype: torch.dtype):
+    every = list(range(N))
+    columns = score(
+        weights(ConvNet()).to(dtype),
+        _samples().to(dtype),
+        metric,
+        IntegratedGradients(n_steps=3),
+        **_setting(every),
+    )
+    assert list(columns) == list(metric.facts.columns)
+    assert metric.main == next(iter(columns))
+    for column in columns.values():
+        assert column.shape == (N,)
+        assert column.dtype == torch.float64
+        assert torch.isfinite(column).all()
+    assert all(column.direction in ("lower", "higher", "none") for column in metric.facts.columns.values())
+    assert metric.facts.columns[metric.main].direction != "none"
+    assert metric.facts.label
+    assert metric.facts.citation
+
+
+def test_a_perfect_map_beats_noise(metric: Metric):
+    setting = _setting(list(range(N)))
+    perfect = score(linear(), _samples(), metric, Saliency(abs=False), **setting)[metric.main]
+    noise = score(linear(), _samples(), metric, Random(), **setting)[metric.main]
+    if metric.facts.columns[metric.main].direction == "lower":
+        assert (perfect < noise).all()
+    else:
+        assert (perfect > noise).all()
+
+
+@pytest.mark.parametrize("rows", [1, 7, None])
+def test_undefined_is_nan_and_only_there(name: str, metric: Metric, model: nn.Module, rows: int | None):
+    assert name in UNDEFINED, f"say in UNDEFINED which columns of {name} have no value at the baseline"
+    setting = _setting(list(range(N)), rows=rows)
+    x = _samples()
+    x[4] = setting["baselines"][4]
+    columns = score(model, x, metric, IntegratedGradients(n_steps=3), **setting)
+    for column, values in columns.items():
+        expected = [i == 4 and column in UNDEFINED[name] for i in range(N)]
+        assert values.isnan().tolist() == expected, column
+
+
+def test_a_map_with_nan_scores_nan(metric: Metric):
+    # A failure must not become a number: as comparisons with NaN are false, it once passed for a zero map.
+    def broken(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        return torch.where(x == x.amax(), torch.nan, x)
+
+    columns = score(linear(), _samples()[:1], metric, broken, target=TARGET[:1])
+    assert all(values.isnan().all() for values in columns.values())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
+def test_rows_mates_and_order_change_nothing(metric: Metric, model: nn.Module, algorithm: Algorithm):
+    x = _samples()
+    whole = score(model, x, metric, algorithm, rows=1, **_setting(list(range(N))))
+    for chosen, rows in [
+        (list(range(N)), 7),
+        (list(range(N)), None),
+        ([3], 1),
+        ([5, 0, 8], 2),
+        ([8, 7, 6, 5, 4, 3, 2, 1, 0], 4),
+    ]:
+        part = score(model, x[chosen], metric, algorithm, rows=rows, **_setting(chosen))
+        for column, values in whole.items():
+            torch.testing.assert_close(part[column], values[chosen], rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def test_the_same_call_gives_the_same_bits_and_leaves_global_randomness_alone(metric: Metric, model: nn.Module):
+    setting = _setting(list(range(N)), rows=4)
+    states = []
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  (the global state is what must not be read)
+        random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+        results.append(score(model, _samples(), metric, ALGORITHMS[2], **setting))
+        after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+        states.append(torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2])
+    assert all(states)
+    for column, values in results[0].items():
+        assert torch.equal(values, results[1][column])
+
+
+class Recorder(nn.Module):
+    """Keeps every row that enters the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach().clone())
+        return self.model(x)
+
+
+def test_every_algorithm_meets_the_same_perturbations(metric: Metric, model: nn.Module):
+    # Both evaluate the point they are given and no other, so what enters the model is what the metric drew.
+    seen = []
+    for algorithm in (Saliency(), InputXGradient()):
+        recorder = Recorder(model)
+        score(recorder, _samples(), metric, algorithm, rows=5, **_setting(list(range(N))))
+        seen.append(torch.cat(recorder.seen))
+    assert len(seen[0]) > N
+    assert torch.equal(*seen)
+
+
+def test_another_seed_draws_other_perturbations(metric: Metric, model: nn.Module):
+    every = [score(model, _samples(), metric, Saliency(), target=0, seed=seed)[metric.main] for seed in (0, 0, 1)]
+    assert torch.equal(every[0], every[1])
+    drawn = metric.facts.label != "Completeness error"
+    assert torch.equal(every[0], every[2]) != drawn
+
+
+def test_stored_outputs_serve_every_algorithm(metric: Metric, model: nn.Module):
+    recorder = Recorder(model)
+    explainer = Explainer(Setting(recorder, _samples(), rows=4, **_setting(list(range(N)))))
+    stored = probe_outputs(explainer, metric)
+    for algorithm in (IntegratedGradients(n_steps=3), FeatureAblation()):
+        explanation = Explanation.of(algorithm, explainer)
+        fresh = score_maps(explainer, metric, explanation)
+        recorder.seen.clear()
+        again = score_maps(explainer, metric, explanation, stored)
+        assert (not recorder.seen) == (stored is not None)
+        for column, values in fresh.items():
+            assert torch.equal(values, again[column])
+
+
+def _state(model: nn.Module) -> list[object]:
+    hooks = [
+        (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), m.training) for m in model.modules()
+    ]
+    grads = [(p.requires_grad, p.grad is None) for p in model.parameters()]
+    return [hooks, grads, sorted(vars(model)), {k: v.tolist() for k, v in model.state_dict().items()}]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was(metric: Metric, model: nn.Module, fails: bool):
+    model.train()
+    model.norm.eval()  # a mixture of modes and of flags, as in fine-tuning
+    model.conv1.weight.requires_grad_(False)
+    model.fuse.fail_at = 3 if fails else None
+    before, x = _state(model), _samples()
+    kept = x.clone()
+    if fails:
+        with pytest.raises(RuntimeError, match="fuse"):
+            score(model, x, metric, Saliency(), target=0, rows=4)
+    else:
+        score(model, x, metric, Saliency(), target=0, rows=4)
+    assert _state(model) == before
+    assert torch.equal(x, kept)

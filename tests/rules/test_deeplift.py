@@ -1,0 +1,244 @@
+"""DeepLIFT-Rescale on whole models: completeness, parity with Captum where Captum is right, and refusals."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.attr import DeepLift
+from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
+
+from tests.rules.models import ATTENTION, CONVOLUTIONAL, Function, bert, uniform, vision_model
+from xbench.rules.deeplift import Rescale
+from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
+
+
+def multipliers(function: Function, x: Tensor, x0: Tensor, rule: Rescale | None = None) -> Tensor:
+    """As the engine does it. function: (2m, ...) -> (2m,); result shaped like x."""
+    batch = torch.cat([x, x0]).requires_grad_()
+    with (rule or Rescale()).apply():
+        output = function(batch)
+    (gradient,) = torch.autograd.grad(output.sum(), batch)
+    first, second = gradient.chunk(2)
+    torch.testing.assert_close(first, second)
+    return first
+
+
+def completeness_error(function: Function, x: Tensor, x0: Tensor) -> float:
+    """The largest |sum(attribution) - (f(x) - f(x0))| / |f(x) - f(x0)| over samples."""
+    attribution = multipliers(function, x, x0) * (x - x0)
+    with torch.no_grad():
+        difference = function(x) - function(x0)
+    assert difference.abs().min() > 1e-4, "the outputs do not differ enough for this test to mean anything"
+    return float(((attribution.flatten(1).sum(1) - difference) / difference).abs().max())
+
+
+def frozen(*modules: nn.Module) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(*modules)
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.5)
+    return model.double().eval().requires_grad_(False)
+
+
+RECURRENT = frozen(nn.LSTM(5, 2))
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONAL, *ATTENTION])
+def test_torchvision_models_are_complete(name: str) -> None:
+    model = vision_model(name)
+    size = 32 if name == "vit_b_16" else 64
+    x, x0 = uniform(2, 3, size, size), uniform(2, 3, size, size, seed=1)
+    assert completeness_error(lambda images: model(images)[:, 1], x, x0) < 1e-8
+
+
+@pytest.mark.parametrize(
+    "normalised",
+    [
+        lambda x: F.group_norm(x, 2),
+        lambda x: F.layer_norm(x, x.shape[1:]),
+        lambda x: x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-6),
+        lambda x: (50 * x).softmax(1),
+    ],
+    ids=["group_norm", "layer_norm", "written out", "softmax"],
+)
+def test_a_flat_baseline_is_complete_in_float32(normalised: Function) -> None:
+    """Normalisations divide by the deviation, which a black image does not have."""
+
+    def function(x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = normalised(x)
+        return (x * torch.arange(8.0)).sum(1)
+
+    x = uniform(4, 8).float()
+    assert completeness_error(function, x, torch.zeros_like(x)) < 1e-3
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("readout", ["logit", "log_softmax", "softmax"])
+def test_bert_is_complete_from_its_word_embedding(attention: str, readout: str) -> None:
+    model = bert(attention)
+    ids = torch.randint(1, 100, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    embedding = model.get_input_embeddings()
+    x, x0 = embedding(ids), embedding(torch.zeros_like(ids))
+
+    def function(embedded: Tensor) -> Tensor:
+        handle = embedding.register_forward_hook(lambda *_: embedded)
+        times = len(embedded) // len(ids)
+        logits = model(ids.repeat(times, 1), attention_mask=mask.repeat(times, 1)).logits
+        handle.remove()
+        return (logits if readout == "logit" else getattr(F, readout)(logits, dim=-1))[:, 1]
+
+    assert completeness_error(function, x, x0) < 1e-8
+
+
+@pytest.mark.filterwarnings("ignore:Input Tensor", "ignore:Setting forward, backward hooks")
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (frozen(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 3)), (4, 6)),
+        (frozen(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.ELU(), nn.Linear(8, 3)), (4, 6)),
+        (
+            frozen(
+                nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 4, 2), nn.Softplus(),
+                nn.Conv2d(4, 4, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 3),
+            ),
+            (4, 2, 8, 8),
+        ),
+    ],
+    ids=["relu-sigmoid", "tanh-elu", "convolutional"],
+)  # fmt: skip
+def test_agrees_with_captum(model: nn.Sequential, shape: tuple[int, ...]) -> None:
+    x, x0 = uniform(*shape), uniform(*shape, seed=1)
+    if x.ndim == 2:  # where Captum's pools meet no difference, they use the first example's gradient
+        x0[0] = x[0]
+    theirs = DeepLift(model, multiply_by_inputs=False).attribute(x, x0, target=1).detach()
+    ours = multipliers(lambda batch: model(batch)[:, 1], x, x0)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_without_a_difference_the_multiplier_is_the_gradient() -> None:
+    model = frozen(nn.Linear(6, 8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 3), nn.Softmax(dim=1))
+    x = uniform(3, 6).requires_grad_()
+    ours = multipliers(lambda batch: model(batch)[:, 1], x.detach(), x.detach())
+    (gradient,) = torch.autograd.grad(model(x)[:, 1].sum(), x)
+    torch.testing.assert_close(ours, gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_batch_mates_do_not_matter_with_a_softmax_readout() -> None:
+    model = frozen(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(dim=1))
+    x, x0 = uniform(5, 6), uniform(5, 6, seed=1)
+
+    def function(batch: Tensor) -> Tensor:
+        return model(batch)[:, 1]
+
+    together = multipliers(function, x, x0)
+    alone = torch.cat([multipliers(function, x[i : i + 1], x0[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
+    assert completeness_error(function, x, x0) < 1e-10
+
+
+def test_overlapping_pools_after_relu_and_reused_in_place_modules() -> None:
+    relu = nn.ReLU(inplace=True)
+    model = frozen(
+        nn.Conv2d(2, 3, 3), relu, nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 3, 1), nn.MaxPool2d(3, 1), relu,
+        nn.Flatten(), nn.Linear(12, 2),
+    )  # fmt: skip
+    x, x0 = uniform(3, 2, 10, 10), uniform(3, 2, 10, 10, seed=1)
+    assert completeness_error(lambda batch: model(batch)[:, 0], x, x0) < 1e-10
+
+
+def test_a_max_pool_gives_the_difference_to_the_larger_maximum() -> None:
+    """Two windows of three that share the middle value, worked out by hand."""
+    x = torch.tensor([[[1.0, 2.0, 7.0, 4.0, 3.0]]], dtype=torch.float64)
+    x0 = torch.tensor([[[0.0, 5.0, 6.0, 0.0, 9.0]]], dtype=torch.float64)
+    multiplier = multipliers(lambda batch: F.max_pool1d(batch, 3, 2).sum((1, 2)), x, x0)
+    # Window one: 7 - 6, at position 2, where x - x0 = 1. Window two: 7 - 9, at position 4, where x - x0 = -6.
+    expected = torch.tensor([[[0.0, 0.0, 1.0, 0.0, 2 / 6]]], dtype=torch.float64)
+    torch.testing.assert_close(multiplier, expected)
+
+
+def test_a_product_is_split_at_the_mean() -> None:
+    x = torch.tensor([[3.0, 5.0]], dtype=torch.float64)
+    x0 = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    multiplier = multipliers(lambda batch: batch[:, 0] * batch[:, 1], x, x0)
+    torch.testing.assert_close(multiplier, torch.tensor([[3.5, 2.0]], dtype=torch.float64))
+
+
+def test_an_unknown_operation_is_refused_by_name() -> None:
+    with pytest.raises(UnknownOperation, match=r"cummax.*unknown='warn'") as caught:
+        multipliers(lambda batch: batch.cummax(1).values.sum(1), uniform(2, 5), uniform(2, 5, seed=1))
+    assert caught.value.operation == "cummax"
+
+
+def test_an_unknown_operation_can_be_let_through_with_a_warning() -> None:
+    batch = uniform(4, 5).requires_grad_()
+    with pytest.warns(UnknownOperationWarning, match="sort"), Rescale(unknown="warn").apply():
+        output = batch.sort(1).values.tanh().sum(1)
+    torch.testing.assert_close(output, batch.sort(1).values.tanh().sum(1))
+    (gradient,) = torch.autograd.grad(output.sum(), batch)
+    assert gradient.abs().min() > 0
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: torch.where(x > 0, x, x.exp()), "where"),
+        (lambda x: (x > 0).double() * x, "mul"),
+        (lambda x: x * x.detach(), "mul"),
+        (lambda x: x * x[0, 0].item(), "item"),
+        (lambda x: x * float(x[0, 0]), "float"),
+        (lambda x: x.flip(0).exp(), "exp"),
+        (lambda x: (x - x.mean(0)).exp(), "exp"),
+        (lambda x: (x @ x.T).exp()[:, :4], "exp"),
+        (lambda x: x.softmax(0), "logsumexp"),
+        (lambda x: x.max(0, keepdim=True).values + x, "max"),
+        (lambda x: F.dropout(x, 0.5, training=True), "dropout"),
+        (lambda x: F.batch_norm(x, None, None, training=True), "batch_norm"),
+        (lambda x: RECURRENT(x[:, None])[0][:, 0], "lstm"),
+    ],
+)
+def test_what_would_be_silently_wrong_is_refused(function: Function, name: str) -> None:
+    with pytest.raises(UnknownOperation, match=f"^{name}:"):
+        multipliers(lambda batch: function(batch).sum(1), uniform(2, 5), uniform(2, 5, seed=1))
+
+
+class _Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+
+
+def test_steps_that_cannot_be_seen_are_refused() -> None:
+    x, x0 = uniform(2, 5), uniform(2, 5, seed=1)
+    with pytest.raises(UnknownOperation, match="_Doubled"):
+        multipliers(lambda batch: _Doubled.apply(batch).sum(1), x, x0)
+
+
+def test_parameters_must_be_frozen() -> None:
+    model = frozen(nn.Linear(5, 2)).requires_grad_()
+    with pytest.raises(ValueError, match="freeze the parameters"):
+        multipliers(lambda batch: model(batch)[:, 0], uniform(2, 5), uniform(2, 5, seed=1))
+
+
+def test_nothing_stays_behind_after_an_error() -> None:
+    x = uniform(4, 5).requires_grad_()
+    with pytest.raises(UnknownOperation), Rescale().apply():
+        x.exp().cummax(1)
+    assert _get_current_function_mode_stack() == []
+    (gradient,) = torch.autograd.grad(x.exp().sum(), x)
+    torch.testing.assert_close(gradient, x.exp())
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="eps must be >= 0, got -1"):
+        Rescale(eps=-1)
+    with pytest.raises(ValueError, match="unknown must be 'raise' or 'warn', got 'ignore'"):
+        Rescale(unknown="ignore")  # type: ignore[arg-type]

@@ -1,0 +1,411 @@
+"""`xbench.attribute` as a user calls it: structures in and out, arguments that ride along, and clear refusals."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import xbench
+from tests.models_for_tests import ConvNet, TextNet, TwoInputs, mlp, numbers, weights
+from xbench import algorithms as a
+from xbench import attribute
+from xbench.engine import NoGradientError, NonFiniteError
+
+N = 4
+GRADIENT = [a.Saliency(), a.InputXGradient(), a.IntegratedGradients(4), a.GradientShap(3), a.DeepLift()]
+PERTURBATION = [a.Occlusion(), a.FeatureAblation(), a.KernelShap(12)]
+EVERY = [*GRADIENT, *PERTURBATION, a.NoiseTunnel(a.Saliency()), a.Random(), a.Constant()]
+
+
+def name(method: a.Algorithm) -> str:
+    return type(method).__name__
+
+
+each = pytest.mark.parametrize("method", EVERY, ids=name)
+
+
+@each
+def test_a_tensor_gives_a_tensor_and_a_tuple_a_tuple(method):
+    one, pair = mlp(5, 4, 2), weights(TwoInputs())
+    x, inputs = numbers(N, 5), (numbers(N, 3), numbers(N, 2, 2))
+    single = attribute(one, x, method, target=1)
+    assert isinstance(single, Tensor)
+    assert single.shape == x.shape
+    wrapped = attribute(one, (x,), method, target=1)
+    assert isinstance(wrapped, tuple)
+    assert torch.equal(wrapped[0], single)
+    maps = attribute(pair, inputs, method, target=1)
+    assert isinstance(maps, tuple)
+    assert [m.shape for m in maps] == [t.shape for t in inputs]
+
+
+class Plain(nn.Module):
+    """Takes samples that are single numbers: f = tanh(x) * sum(other)."""
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        return torch.tanh(x) * other.sum(1)
+
+
+@each
+def test_samples_may_be_single_numbers(method):
+    inputs = numbers(N), numbers(N, 2)
+    maps = attribute(Plain(), inputs, method)
+    assert [m.shape for m in maps] == [(N,), (N, 2)]
+    (alone,) = attribute(nn.Tanh(), (numbers(N),), method)
+    assert alone.shape == (N,)
+    if isinstance(method, a.FeatureAblation):
+        torch.testing.assert_close(alone, torch.tanh(numbers(N)))
+        torch.testing.assert_close(maps[0], torch.tanh(inputs[0]) * inputs[1].sum(1))
+        groups = torch.tensor([0]), torch.tensor([[1, 0]])
+        joint = attribute(Plain(), inputs, method, features=groups)
+        assert torch.equal(joint[0], joint[1][:, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@each
+def test_maps_have_the_samples_type(method, dtype):
+    model, x = mlp(5, 4, 2).to(dtype), numbers(N, 5, dtype=dtype)
+    assert attribute(model, x, method, target=1).dtype == dtype
+
+
+def test_an_algorithm_may_be_named_like_its_config():
+    model, x = mlp(5, 4, 2), numbers(N, 5)
+    named = attribute(model, x, "ig", target=1, rows=8)
+    assert torch.equal(named, attribute(model, x, a.IntegratedGradients(50), target=1, rows=8))
+    assert xbench.attribute is attribute
+
+
+@pytest.mark.parametrize("wrong", [a.Saliency, 3, None])
+def test_what_is_no_algorithm_is_refused(wrong):
+    with pytest.raises(TypeError, match="algorithm: expected an xbench algorithm or its name, got"):
+        attribute(mlp(5, 2), numbers(N, 5), wrong, target=1)
+
+
+# What rides along
+
+
+class Scaled(nn.Module):
+    """f = sum(x * w[edges]) * scale * per_sample, with everything but x as an extra argument."""
+
+    def forward(self, x: Tensor, per_sample: Tensor, edges: Tensor, scale: float, flag: Tensor, name: str) -> Tensor:
+        assert name == "sum"
+        assert flag.dim() == 0
+        assert edges.shape == (2, 3)
+        assert len(per_sample) == len(x)
+        return (x[:, edges[0]] * x[:, edges[1]]).sum(1) * scale * per_sample
+
+
+@pytest.mark.parametrize("rows", [None, 1, 3])
+@each
+def test_only_tensors_with_a_row_per_sample_follow_the_samples(method, rows):
+    x, per_sample = numbers(N, 3), torch.arange(1.0, N + 1, dtype=torch.float64)
+    edges, flag = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.tensor(1)
+    extra = (per_sample, edges, 2.0, flag, "sum")
+    maps = attribute(Scaled(), x, method, extra=extra, rows=rows)
+    for i in range(N):
+        if not method.facts.stochastic:
+            alone = attribute(Scaled(), x[[i]], method, extra=(per_sample[[i]], *extra[1:]))
+            torch.testing.assert_close(maps[[i]], alone, rtol=1e-12, atol=1e-12)
+    if isinstance(method, a.FeatureAblation):
+        whole = (x * x.roll(-1, 1)).sum(1) * 2 * per_sample
+        without = x[:, 1] * x[:, 2] * 2 * per_sample  # the only product without the first number
+        torch.testing.assert_close(maps[:, 0], whole - without)
+
+
+class Inner(nn.Module):
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        return x[:, edges[0]] * x[:, edges[1]]
+
+
+class Graph(nn.Module):
+    def __init__(self, edges: Tensor | None = None) -> None:
+        super().__init__()
+        self.inner, self.edges = Inner(), edges
+
+    def forward(self, x: Tensor, edges: Tensor | None = None) -> Tensor:
+        return self.inner(x, self.edges if edges is None else edges).square().sum(1)
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+def test_an_edge_list_as_long_as_the_baselines_is_no_batch(rows):
+    """Two baselines, two rows of edges, at a layer that the baselines reach through the model."""
+    x, baselines, edges = numbers(N, 3), numbers(2, 3, seed=2), torch.tensor([[0, 1], [1, 2]])
+    maps = attribute(Graph(), x, a.GradientShap(6), baselines=baselines, extra=(edges,), layer="inner", rows=rows)
+    wanted = attribute(Graph(edges), x, a.GradientShap(6), baselines=baselines, layer="inner")
+    torch.testing.assert_close(maps, wanted, rtol=1e-12, atol=1e-12)
+
+
+# Numbers of rows
+
+
+@pytest.mark.parametrize(
+    ("baselines", "message"),
+    [
+        (numbers(3, 5), "got 3 rows for 4 samples; expected one, or one per sample"),
+        (numbers(1, 6), r"shape \(1, 6\) does not fit inputs of shape \(4, 5\); expected \(rows, 5\)"),
+        ((0.0, 1.0), "expected one for each of 1 input tensors, got 2"),
+    ],
+)
+def test_baselines_that_do_not_fit(baselines, message):
+    with pytest.raises(ValueError, match=f"baselines: {message}"):
+        attribute(mlp(5, 2), numbers(N, 5), a.IntegratedGradients(3), target=1, baselines=baselines)
+
+
+def test_baselines_of_different_numbers_of_rows():
+    inputs = numbers(N, 3), numbers(N, 2, 2)
+    with pytest.raises(ValueError, match="baselines: .*got 2 and 4 rows"):
+        attribute(
+            weights(TwoInputs()),
+            inputs,
+            a.GradientShap(3),
+            target=0,
+            baselines=(numbers(2, 3), numbers(4, 2, 2)),
+        )
+
+
+@pytest.mark.parametrize(
+    ("features", "error", "message"),
+    [
+        (torch.zeros(3, 5, dtype=torch.int64), ValueError, "features: got 3 rows for 4 samples"),
+        (torch.zeros(1, 6, dtype=torch.int64), ValueError, "features of shape .1, 6. do not fit"),
+        (torch.zeros(1, 5), TypeError, "features: group ids must be integers, got torch.float32"),
+        (
+            torch.zeros(1, 5, dtype=torch.bool),
+            TypeError,
+            "features: group ids must be integers, got torch.bool",
+        ),
+        (
+            (torch.zeros(1, 5, dtype=torch.int64),) * 2,
+            ValueError,
+            "features: expected 1 tensors like the inputs, got 2",
+        ),
+    ],
+)
+def test_features_that_do_not_fit(features, error, message):
+    with pytest.raises(error, match=message):
+        attribute(mlp(5, 2), numbers(N, 5), a.FeatureAblation(), target=1, features=features)
+
+
+@pytest.mark.parametrize("method", [a.FeatureAblation(), a.KernelShap()], ids=name)
+def test_a_sample_without_features_is_named(method):
+    features = torch.zeros(N, 5, dtype=torch.int64)
+    features[2] = -1
+    with pytest.raises(ValueError, match=r"1 sample\(s\) have no features \(2\)"):
+        attribute(mlp(5, 2), numbers(N, 5), method, target=1, features=features)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ([[1.0]], TypeError, "inputs: expected a tensor or a tuple of tensors, got list"),
+        (
+            (numbers(2, 3), numbers(3, 2, 2)),
+            ValueError,
+            r"inputs: every tensor needs the samples .* \[\(2, 3\), \(3,",
+        ),
+        (numbers(0, 3), ValueError, "inputs: there is no sample to explain"),
+        ((), ValueError, "inputs: there is no sample to explain"),
+        (torch.tensor(1.0), ValueError, "inputs: every tensor needs the samples in its first dimension"),
+    ],
+)
+def test_inputs_that_are_no_batch(inputs, error, message):
+    with pytest.raises(error, match=message):
+        attribute(mlp(3, 2), inputs, a.Saliency(), target=1)
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_a_number_of_rows_that_is_none(rows):
+    with pytest.raises(ValueError, match=f"rows: expected a positive number or auto, got {rows}"):
+        attribute(mlp(3, 2), numbers(N, 3), a.Saliency(), target=1, rows=rows)
+
+
+def test_several_devices_are_refused():
+    with pytest.raises(TypeError, match="devices: expected one device"):
+        attribute(mlp(3, 2), numbers(N, 3), a.Saliency(), target=1, devices=["cpu"])
+
+
+def test_the_device_may_be_named():
+    model, x = mlp(3, 2), numbers(N, 3)
+    assert torch.equal(
+        attribute(model, x, a.Saliency(), target=1, devices="cpu"),
+        attribute(model, x, a.Saliency(), target=1),
+    )
+
+
+# Models that cannot be explained this way
+
+
+def texts() -> tuple[nn.Module, Tensor, Tensor]:
+    ids = torch.randint(1, 20, (N, 7), generator=torch.Generator().manual_seed(4))
+    return weights(TextNet(), scale=2), ids, torch.ones(N, 7, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("method", GRADIENT, ids=name)
+def test_integers_have_no_gradient(method):
+    model, ids, mask = texts()
+    with pytest.raises(NoGradientError, match="inputs are torch.int64 .* layer such as the embedding as site"):
+        attribute(model, ids, method, target=0, extra=(mask,))
+
+
+def test_integers_take_no_noise():
+    model, ids, mask = texts()
+    with pytest.raises(ValueError, match="noise cannot be added to integer inputs"):
+        attribute(model, ids, a.NoiseTunnel(a.Saliency()), target=0, extra=(mask,))
+
+
+@pytest.mark.parametrize("method", [a.IntegratedGradients(4), a.GradientShap(3), a.DeepLift()], ids=name)
+def test_there_is_no_path_between_integers_beside_numbers(method):
+    model, ids, mask = texts()
+    with pytest.raises(ValueError, match=f"{name(method)} goes from the baseline .* `extra` arguments"):
+        attribute(model, (ids, mask), method, target=0)
+
+
+@pytest.mark.parametrize("method", [a.Saliency(), a.InputXGradient()], ids=name)
+def test_integers_beside_numbers_have_a_zero_gradient(method):
+    model, ids, mask = texts()
+    of_ids, of_mask = attribute(model, (ids, mask), method, target=0)
+    assert torch.equal(of_ids, torch.zeros(N, 7, dtype=torch.float64))
+    torch.testing.assert_close(of_mask, attribute(WithIds(model, ids), (mask,), method, target=0)[0])
+
+
+class WithIds(nn.Module):
+    """A text model with the ids fixed."""
+
+    def __init__(self, model: nn.Module, ids: Tensor) -> None:
+        super().__init__()
+        self.model, self.ids = model, ids
+
+    def forward(self, mask: Tensor) -> Tensor:
+        return self.model(self.ids, mask)
+
+
+@pytest.mark.parametrize("method", PERTURBATION, ids=name)
+def test_integers_can_be_replaced_by_their_baseline(method):
+    """On ids a switched-off token is the baseline's token, looked up by hand."""
+    model, ids, mask = texts()
+    maps = attribute(model, ids, method, target=0, extra=(mask,), baselines=3)
+    assert maps.dtype == torch.get_default_dtype()
+    if isinstance(method, a.KernelShap):
+        return
+    with torch.no_grad():
+        full = model(ids, mask)[:, 0]
+        for t in range(7):
+            without = ids.clone()
+            without[:, t] = 3
+            wanted = (full - model(without, mask)[:, 0]).float()
+            torch.testing.assert_close(maps[:, t], wanted, rtol=1e-5, atol=1e-7)
+
+
+class Fixed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), 2, dtype=x.dtype)
+
+
+class Detached(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach().square()
+
+
+class Rounded(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.argmax(1, keepdim=True).double().expand(-1, 2)
+
+
+@pytest.mark.parametrize("model", [Fixed(), Detached(), Rounded()], ids=["fixed", "detached", "argmax"])
+@pytest.mark.parametrize("method", GRADIENT, ids=name)
+def test_a_model_without_gradient_says_so(method, model):
+    with pytest.raises(NoGradientError, match="does not depend on the explained tensors"):
+        attribute(model, numbers(N, 3), method, target=1)
+
+
+@pytest.mark.parametrize("method", PERTURBATION, ids=name)
+def test_a_constant_model_has_no_influences(method):
+    assert torch.equal(attribute(Fixed(), numbers(N, 3), method, target=1), torch.zeros(N, 3, dtype=torch.float64))
+
+
+class Broken(nn.Module):
+    """Infinite or NaN for the samples whose first number is above 1."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum(1, keepdim=True) * torch.where(x[:, :1].detach() > 1, self.value, 1.0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("method", [*GRADIENT[:4], *PERTURBATION], ids=name)
+def test_a_model_that_gives_no_number_says_for_which_samples(method, value):
+    x = torch.tensor([[0.0, 1.0], [5.0, 1.0], [0.5, 1.0], [6.0, 1.0]], dtype=torch.float64)
+    with pytest.raises(NonFiniteError, match=r"NaN or infinity for 2 sample\(s\), at position 1, 3"):
+        attribute(Broken(value), x, method, rows=4)
+
+
+class Root(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.abs().sqrt().sum(1)
+
+
+def test_an_infinite_gradient_is_not_a_map():
+    x = torch.tensor([[1.0, 2.0], [0.0, 1.0]], dtype=torch.float64)
+    with pytest.raises(NonFiniteError, match="position 1"):
+        attribute(Root(), x, a.Saliency())
+
+
+def test_an_unused_input_has_a_zero_gradient():
+    class First(nn.Module):
+        def forward(self, x: Tensor, _y: Tensor) -> Tensor:
+            return x.square().sum(1)
+
+    x, y = numbers(N, 3), numbers(N, 2)
+    for method in GRADIENT:
+        used, unused = attribute(First(), (x, y), method)
+        assert used.abs().min() > 0
+        assert torch.equal(unused, torch.zeros_like(y))
+
+
+def test_an_error_in_the_model_is_the_users_own():
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise KeyError("my own mistake")
+
+    with pytest.raises(KeyError, match="my own mistake"):
+        attribute(Fails(), numbers(N, 3), a.FeatureAblation())
+
+
+def test_training_mode_and_frozen_parameters_change_nothing():
+    """Explained in evaluation mode whatever the flags, which stay as they are."""
+    x = numbers(N, 1, 6, 6)
+    wanted = attribute(weights(ConvNet()), x, a.IntegratedGradients(4), target=0)
+    model = weights(ConvNet()).train()
+    model.conv1.weight.requires_grad_(False)
+    assert torch.equal(attribute(model, x, a.IntegratedGradients(4), target=0), wanted)
+    assert model.training
+    assert model.dropout.training
+    assert not model.conv1.weight.requires_grad
+    assert model.conv1.bias.requires_grad
+
+
+def test_inside_no_grad_the_maps_are_the_same():
+    model, x = mlp(5, 4, 2), numbers(N, 5)
+    wanted = attribute(model, x, a.Saliency(), target=1)
+    with torch.no_grad():
+        assert torch.equal(attribute(model, x, a.Saliency(), target=1), wanted)
+        assert not torch.is_grad_enabled()
+    assert not wanted.requires_grad
+
+
+def test_inputs_that_require_gradients_stay_out_of_the_graph():
+    model, x = mlp(5, 4, 2), numbers(N, 5).requires_grad_()
+    maps = attribute(model, x, a.IntegratedGradients(3), target=1)
+    assert not maps.requires_grad
+    assert x.grad is None
+
+
+def test_nothing_warns():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for method in EVERY:
+            attribute(mlp(5, 4, 2), numbers(N, 5), method, target=1)

@@ -1,0 +1,275 @@
+"""The main job from argv to tables, with real models: same table by any spelling, resume, faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xbench.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+COSTS = ["runtime", "peak_memory"]  # differ between runs
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained models, shared by the tests of this file."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XBENCH_CACHE", str(cache))
+    monkeypatch.delenv("XBENCH_DATA", raising=False)
+    _write_lab(tmp_path / "conf")
+
+    def command(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["xbench", *arguments])
+        return main()
+
+    return command
+
+
+def _write_lab(conf: Path) -> None:
+    for group in ("dataset", "model"):
+        (conf / group).mkdir(parents=True)
+    (conf / "dataset" / "blobs.yaml").write_text(
+        "defaults: [{override /model@_global_.model: net}, _self_]\n_target_: tests.lab.Blobs\nn: 8\nempty: false\n"
+    )
+    (conf / "model" / "net.yaml").write_text(
+        "_target_: xbench.models.custom.Custom\nname: net\nmodule: {_target_: tests.lab.Net, _partial_: true, "
+        "fault: none}\n"
+    )
+
+
+def blobs(run: Run, *arguments: str) -> int:
+    return run("--config-dir", "conf", "dataset=blobs", "display=none", *arguments)
+
+
+def table(name: str = "latest", reports: str = "reports") -> pd.DataFrame:
+    """The summary of a report, without what differs between runs."""
+    frame = pd.read_csv(Path(reports) / name / "tables" / "summary.csv")
+    return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
+
+
+def cells(name: str = "latest") -> pd.DataFrame:
+    return pd.read_csv(Path("reports") / name / "tables" / "cells.csv")
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame, rtol: float = 0.0) -> None:
+    pd.testing.assert_frame_equal(left, right, rtol=rtol, atol=rtol * 1e-2 if rtol else 0.0)
+
+
+def test_a_sweep_and_a_set_give_the_same_table(run: Run) -> None:
+    assert blobs(run, "algorithm=ig,deeplift", "name=sweep", "store=a", "-m") == 0
+    assert blobs(run, "algorithm=[ig,deeplift]", "name=set", "store=b") == 0
+    same(table("sweep"), table("set"))
+    assert list(table("set")["algorithm"].unique()) == ["ig", "deeplift", "random", "constant"]
+
+
+def test_the_second_run_computes_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert blobs(run, "algorithm=ig") == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("results/cells").rglob("*") if path.is_file()}
+    assert run("--config-dir", "conf", "dataset=blobs", "algorithm=ig", "display=plain") == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_rows_and_block_change_no_number(run: Run) -> None:
+    grid = ["algorithm=[ig,deeplift,kernel_shap,smoothgrad,gradient_shap]", "n=4"]
+    grid += [
+        "algorithm.ig.n_steps=20",
+        "algorithm.kernel_shap.n_samples=20",
+        "algorithm.smoothgrad.nt_samples=5",
+    ]
+    grid += ["metric.sensitivity_max.n_perturb_samples=2"]
+    assert blobs(run, *grid, "name=auto", "store=auto") == 0
+    for rows in ("1", "7"):
+        assert blobs(run, *grid, f"name=rows{rows}", f"store=rows{rows}", f"run.rows={rows}") == 0
+        same(table(f"rows{rows}"), table("auto"), rtol=1e-3)
+    assert blobs(run, *grid, "name=block", "store=block", "run.block=3") == 0
+    same(table("block"), table("auto"), rtol=1e-3)
+
+
+def test_a_new_metric_does_not_attribute_again(run: Run) -> None:
+    assert blobs(run, "algorithm=ig", "metric=completeness") == 0
+    first = set(Path("results/cells").rglob("*.safetensors"))
+    stamps = {path: path.stat().st_mtime_ns for path in first}
+    assert blobs(run, "algorithm=ig", "metric=[completeness,infidelity]") == 0
+    assert {path: path.stat().st_mtime_ns for path in first} == stamps
+    assert {"completeness", "infidelity"} <= set(table()["metric"])
+
+
+def test_perturbed_outputs_are_shared_by_all_algorithms(run: Run) -> None:
+    assert blobs(run, "algorithm=[saliency,ig]", "metric=infidelity") == 0
+    scores = cells().query("metric == 'infidelity'")
+    rows = dict(zip(scores["algorithm"], scores["forward_rows"], strict=True))
+    assert rows.pop("saliency") == 51 * 8  # the first algorithm's cell evaluates 50 perturbations and x itself
+    assert set(rows.values()) == {0}
+
+
+def test_a_corrupt_result_is_set_aside_and_computed_again(run: Run) -> None:
+    assert blobs(run, "algorithm=ig") == 0
+    expected = table()
+    for path in sorted(Path("results/cells").rglob("*.json"))[:3]:
+        path.write_bytes(path.read_bytes()[:40])
+    arrays = sorted(Path("results/cells").rglob("*.safetensors"))[0]
+    arrays.write_bytes(b"damaged")
+    assert blobs(run, "algorithm=ig") == 0
+    same(table(), expected)
+    assert list(Path("results/cells").rglob("*.corrupt*"))
+
+
+def test_reuse_only_computes_nothing_and_never_computes_all(run: Run) -> None:
+    assert blobs(run, "algorithm=ig", "reuse=only") == 0
+    assert set(cells()["status"]) == {"skipped"}
+    assert blobs(run, "algorithm=ig") == 0
+    stamps = {path: path.stat().st_mtime_ns for path in Path("results/cells").rglob("*.json")}
+    assert blobs(run, "algorithm=ig", "reuse=never") == 0
+    assert all(path.stat().st_mtime_ns > stamp for path, stamp in stamps.items())
+
+
+def test_plan_runs_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--config-dir", "conf", "dataset=blobs", "algorithm=ig", "plan=true", "display=plain") == 0
+    assert not list(Path().rglob("cells/*"))
+    assert "ig" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("nan", "nonfinite", "NaN or infinity"),
+        ("shape", "error", "shape"),
+        ("no gradient", "error", "no gradient"),
+        ("unknown operation", "error", "i0e"),
+        ("constant", "error", "no gradient"),
+    ],
+)
+def test_a_faulty_model_gives_reasons_and_the_other_cells_finish(
+    run: Run, fault: str, status: str, reason: str
+) -> None:
+    algorithms = "algorithm=[deeplift,feature_ablation]"
+    assert blobs(run, algorithms, f"model.module.fault='{fault}'") == 1
+    found = cells().query("metric.isna()").set_index("algorithm")
+    assert found.loc["deeplift", "status"] == status
+    assert reason in found.loc["deeplift", "reason"]
+    if fault in ("no gradient", "unknown operation", "constant"):
+        assert found.loc["random", "status"] == "ok"
+        assert found.loc["feature_ablation", "status"] == "ok"
+    html = (Path("reports") / "latest" / "index.html").read_text()
+    assert reason in html
+
+
+def test_a_model_that_raises_for_one_batch_is_an_error_with_its_words(run: Run) -> None:
+    assert blobs(run, "algorithm=[kernel_shap,saliency]", "model.module.fault=raises") == 1
+    found = cells().query("metric.isna()").set_index("algorithm")
+    assert found.loc["saliency", "status"] == "ok"
+    assert found.loc["kernel_shap", "status"] == "error"
+    assert "sensor offline" in found.loc["kernel_shap", "reason"]
+
+
+def test_samples_without_features_fail_where_features_matter(run: Run) -> None:
+    assert blobs(run, "algorithm=[saliency,feature_ablation]", "dataset.empty=true") == 1
+    found = cells().query("metric.isna()").set_index("algorithm")
+    assert found.loc["saliency", "status"] == "ok"
+    assert "no features" in found.loc["feature_ablation", "reason"]
+    assert "blob-0" in found.loc["feature_ablation", "reason"]
+
+
+def test_a_target_out_of_range_names_the_sample_and_the_range(run: Run) -> None:
+    assert blobs(run, "algorithm=saliency", "target=7") == 1
+    assert "0 to 2" in cells().set_index("algorithm").loc["saliency", "reason"].iloc[0]
+
+
+def test_failed_cells_are_tried_again(run: Run) -> None:
+    assert blobs(run, "algorithm=feature_ablation", "dataset.empty=true", "reuse=missing") == 1
+    stamps = {path: path.stat().st_mtime_ns for path in Path("results/cells").rglob("*.failed.json")}
+    assert stamps
+    assert blobs(run, "algorithm=feature_ablation", "dataset.empty=true", "reuse=missing") == 1
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps  # known to fail, left alone
+    assert blobs(run, "algorithm=feature_ablation", "dataset.empty=true") == 1
+    assert all(path.stat().st_mtime_ns > stamp for path, stamp in stamps.items())
+
+
+def test_weights_that_do_not_fit_stop_the_job_with_the_names(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.torch import save_file
+    from torch import nn
+
+    save_file(nn.Linear(2, 2).state_dict(), "other.safetensors")
+    assert blobs(run, "algorithm=saliency", "+model.weights=other.safetensors") == 1
+    assert "first.weight" in capsys.readouterr().err
+
+
+def test_a_read_only_store_is_an_error_before_the_work(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("not a folder")
+    assert blobs(run, "algorithm=saliency", "store=file/results") == 2
+    assert "store" in capsys.readouterr().err
+
+
+def test_killed_twice_the_next_run_ends_with_the_same_table(run: Run, tmp_path: Path, cache: Path) -> None:
+    arguments = ["algorithm=[ig,kernel_shap,smoothgrad]", "n=8", "run.block=2"]
+    assert blobs(run, *arguments, "name=whole", "store=whole") == 0
+    command = [sys.executable, "-m", "xbench", "--config-dir", "conf", "dataset=blobs", "display=plain"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for finished in (8, 30):
+        process = subprocess.Popen(
+            [*command, *arguments, "name=killed", "store=killed"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while len(list(Path("killed/cells").rglob("*.json"))) < finished and time.monotonic() < deadline:
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (Path("reports") / "killed").exists()
+    assert blobs(run, *arguments, "name=killed", "store=killed") == 0
+    same(table("killed"), table("whole"))
+
+
+def test_interrupted_it_says_how_to_continue(run: Run) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "xbench",
+        "--config-dir",
+        "conf",
+        "dataset=blobs",
+        "display=plain",
+        "run.block=1",
+    ]
+    process = subprocess.Popen(
+        [*command, "algorithm=all"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(Path("results/cells").rglob("*.json"))) < 5 and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be interrupted"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "run the same command to continue" in said
+    assert (cells()["status"] == "missing").any()
+
+
+def test_digits_through_the_defaults(run: Run) -> None:
+    assert run("n=4", "algorithm=saliency", "metric=completeness", "display=none") == 0
+    assert set(table()["dataset"]) == {"digits"}
+    assert (Path("reports") / "latest" / "index.html").stat().st_size > 10_000

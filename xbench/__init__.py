@@ -1,0 +1,23 @@
+"""xbench compares attribution methods for PyTorch models.
+
+Two calls for a notebook, `attribute` and `measure`; everything else is one command, `python -m xbench`.
+Names are resolved on first use so that `xbench --help` and tab completion never pay for importing torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xbench.api import attribute, measure
+
+__all__ = ["attribute", "measure"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (a module attribute may be anything)
+    if name in __all__:
+        return getattr(import_module("xbench.api"), name)
+    if name in ("algorithms", "metrics", "datasets", "models"):
+        return import_module(f"xbench.{name}")
+    raise AttributeError(f"module 'xbench' has no attribute {name!r}")

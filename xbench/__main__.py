@@ -1,0 +1,67 @@
+"""The command: `python -m xbench` and `xbench`. Imports no torch, so that help and errors come at once."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+BAD_CONFIGURATION, INTERRUPTED = 2, 130
+_REFUSED = {
+    "config_path": "add option files with --config-dir DIR",
+    "experimental_rerun": "repeat the command",
+}
+
+
+def main() -> int:
+    """Run this process's command line; 0 is fine, 1 failed cells, 2 bad configuration, 130 interrupted."""
+    from xbench.arguments import ConfigError
+
+    try:
+        return _main(sys.argv[1:])
+    except ConfigError as error:
+        print(f"xbench: {error}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    except KeyboardInterrupt:
+        print("interrupted before anything ran", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str]) -> int:
+    from xbench.arguments import ConfigError
+
+    if arguments[:1] == ["list"]:
+        from xbench.cli.listing import main as list_options
+
+        return list_options(arguments[1:])
+    if "--version" in arguments:
+        print(f"xbench {_version()}")
+        return 0
+    from hydra._internal.utils import get_args_parser
+
+    args = get_args_parser().parse_intermixed_args(list(arguments))
+    flags = list(arguments)
+    for override in args.overrides:
+        flags.remove(override)
+    for name, advice in _REFUSED.items():
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is not supported; {advice}")
+    program = "python -m xbench" if Path(sys.argv[0]).name == "__main__.py" else "xbench"
+    if args.help or args.hydra_help or args.shell_completion or args.info:
+        from xbench.cli.hydra_main import inform
+
+        return inform([*flags, *args.overrides])
+    from xbench.cli.driver import Command, run, show_config
+
+    command = Command(program, flags, args.overrides)
+    return show_config(command, args) if args.cfg else run(command, args)
+
+
+def _version() -> str:
+    try:
+        return version("xbench")
+    except PackageNotFoundError:  # run from a checkout
+        return "of a checkout, not installed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""DeepLIFT with the Rescale rule, by overriding functions rather than hooking modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts
+from xbench.algorithms.integrated_gradients import same_site
+from xbench.case import Case
+from xbench.plan import Answer, Plan, Want
+from xbench.rules.deeplift import Rescale
+
+
+@dataclass(frozen=True)
+class DeepLift(Algorithm):
+    """phi = m * (x - x0), where the multiplier m passes through each nonlinearity as (y - y0) / (x - x0).
+
+    Products are split exactly: each factor's share is taken at the mean of the two passes. The map sums to
+    f(x) - f(x0) on any model whose operations the rule knows; an operation it does not know is an error.
+    Source: Shrikumar, Greenside, Kundaje 2017, "Learning Important Features Through Propagating Activation
+    Differences" (arXiv 1704.02685), Rescale rule.
+
+    Args:
+        multiply_by_inputs: False gives the multipliers, a local map.
+        eps: below this difference of its input an elementwise operation passes the plain gradient.
+        unknown: `raise` on a nonlinear operation without a rule, or `warn` and pass its plain gradient.
+    """
+
+    multiply_by_inputs: bool = True
+    eps: float = 1e-10
+    unknown: Literal["raise", "warn"] = "raise"
+
+    def __post_init__(self) -> None:
+        Rescale(self.eps, self.unknown)  # its own checks name the parameter
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            "DeepLIFT",
+            "Shrikumar, Greenside, Kundaje 2017, Learning Important Features Through Propagating Activation "
+            "Differences, arXiv 1704.02685",
+            local=not self.multiply_by_inputs,
+            gradient=True,
+            complete=self.multiply_by_inputs,
+        )
+
+    def check(self, case: Case) -> None:
+        same_site(case, "DeepLift")
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        x0 = case.baseline(x)
+
+        def explain(answers: Iterator[Answer]) -> Tensor:
+            multiplier = next(answers).slope
+            next(answers)  # the reference's half carries the same multiplier
+            return multiplier * (x - x0) if self.multiply_by_inputs else multiplier
+
+        return Plan([x, x0], 2, Want.GRADIENT, explain, rule=Rescale(self.eps, self.unknown), group=2)

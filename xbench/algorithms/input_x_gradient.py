@@ -1,0 +1,36 @@
+"""Input x gradient: the first-order share of each input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts
+from xbench.case import Case
+from xbench.plan import Answer, Plan, Want
+
+
+@dataclass(frozen=True)
+class InputXGradient(Algorithm):
+    """Gradient times what is there: phi = x * df/dx (at a layer: activation times gradient).
+
+    Exact for linear models without bias and a zero baseline.
+    Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box" (arXiv 1605.01713).
+    """
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            "Input x Gradient",
+            "Shrikumar, Greenside, Kundaje 2016, Not Just a Black Box, arXiv 1605.01713",
+            gradient=True,
+        )
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        def product(answers: Iterator[Answer]) -> Tensor:
+            answer = next(answers)
+            return answer.level * answer.slope
+
+        return Plan([x], 1, Want.GRADIENT | Want.ACTIVATION, product)

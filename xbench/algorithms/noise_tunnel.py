@@ -1,0 +1,117 @@
+"""SmoothGrad, SmoothGrad-squared and VarGrad around any other algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts, at_least
+from xbench.algorithms.parts.masking import random_baselines
+from xbench.case import Case
+from xbench.plan import Plan, sequence
+
+NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+_NAMES = {"smoothgrad": "SmoothGrad", "smoothgrad_sq": "SmoothGrad-squared", "vargrad": "VarGrad"}
+_CITATIONS = {
+    "smoothgrad": "Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, SmoothGrad, arXiv 1706.03825",
+    "smoothgrad_sq": "Hooker, Erhan, Kindermans, Kim 2019, A Benchmark for Interpretability Methods, arXiv 1806.10758",
+    "vargrad": "Adebayo, Gilmer, Goodfellow, Kim 2018, Local Explanation Methods, arXiv 1810.03307",
+}
+
+
+@dataclass(frozen=True)
+class NoiseTunnel(Algorithm):
+    """Explains noisy copies of the sample and takes the mean, the mean square or the variance of the maps.
+
+    Sources: Smilkov et al. 2017 (arXiv 1706.03825); Hooker et al. 2019 (arXiv 1806.10758); Adebayo et al. 2018
+    (arXiv 1810.03307). VarGrad is the population variance (divided by n, as in Captum), by Welford's recurrence.
+
+    Args:
+        algorithm: the algorithm whose maps are smoothed.
+        nt_type: `smoothgrad`, `smoothgrad_sq` or `vargrad`.
+        nt_samples: noisy copies.
+        stdevs: standard deviation of the Gaussian noise, one number or one per input tensor.
+        relative: `stdevs` are shares of each sample's range max - min (the paper's convention) instead of absolute.
+        draw_baseline_from_distrib: every copy gets a random row of the baselines instead of its own.
+    """
+
+    algorithm: Algorithm
+    nt_type: NoiseType = "smoothgrad"
+    nt_samples: int = 5
+    stdevs: float | tuple[float, ...] = 1.0
+    relative: bool = False
+    draw_baseline_from_distrib: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.algorithm, Algorithm):
+            raise TypeError(f"algorithm: expected an algorithm to smooth, got {type(self.algorithm).__name__}")
+        if self.nt_type not in get_args(NoiseType):
+            raise ValueError(f"nt_type: expected one of {', '.join(get_args(NoiseType))}, got {self.nt_type!r}")
+        at_least("nt_samples", self.nt_samples, 1)
+        for stdev in self.stdevs if isinstance(self.stdevs, (tuple, list)) else (self.stdevs,):
+            at_least("stdevs", stdev, 0.0)
+
+    @property
+    def facts(self) -> Facts:
+        inner = self.algorithm.facts
+        # Squares and variances are no longer shares of the output, so nothing sums to f(x) - f(x0); the unit of a
+        # gradient squared is not a gradient either, but it stays tied to the input's scale like one.
+        return replace(
+            inner,
+            label=f"{_NAMES[self.nt_type]} ({inner.label})",
+            citation=f"{_CITATIONS[self.nt_type]}; {inner.citation}",
+            stochastic=True,
+            complete=False,
+            distribution=inner.distribution or self.draw_baseline_from_distrib,
+        )
+
+    def check(self, case: Case) -> None:
+        if not case.layout.differentiable:
+            raise ValueError("noise cannot be added to integer inputs; name a layer such as the embedding as site")
+        self.algorithm.check(case)
+
+    def density(self, case: Case, maps: Tensor) -> Tensor:
+        return self.algorithm.density(case, maps)
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        stdevs = case.layout.spread(self.stdevs, x)
+        if self.relative:
+            stdevs = stdevs * case.ranges(x)
+
+        def plans() -> Iterator[Plan]:
+            for draw in range(self.nt_samples):
+                noisy = x + stdevs * case.draws.normal("tunnel", draw, x)
+                yield self.algorithm.plan(self._case(case, draw, x), noisy)
+
+        return sequence(plans(), self.nt_samples, self._combine)
+
+    def _case(self, case: Case, draw: int, x: Tensor) -> Case:
+        # The smoothed algorithm draws its own numbers anew for every copy.
+        case = case.redrawn(f"copy{draw}") if self.algorithm.facts.stochastic else case
+        if not self.draw_baseline_from_distrib or case.paired:
+            return case
+        return replace(case, baselines=random_baselines(case, draw, x), paired=True)
+
+    def _combine(self, maps: Iterator[Tensor]) -> Tensor:
+        if self.nt_type == "vargrad":
+            return _variance(maps)
+        square = self.nt_type == "smoothgrad_sq"
+        total = sum(m.square() if square else m for m in maps)
+        assert isinstance(total, Tensor)
+        return total / self.nt_samples
+
+
+def _variance(maps: Iterator[Tensor]) -> Tensor:
+    first = next(maps)
+    mean, squares = first.clone(), torch.zeros_like(first)
+    count = 1
+    for m in maps:
+        count += 1
+        step = m - mean
+        mean += step / count
+        squares += step * (m - mean)
+    return squares / count

@@ -1,0 +1,43 @@
+"""Features switched between the sample and its baseline."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xbench.case import Case
+
+
+def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
+    """The sample where a feature is present, its baseline where it is absent, (n, d).
+
+    `present`: (n, K) bool. Elements outside any feature keep the sample's value. Selection, not arithmetic: an
+    infinite or NaN baseline of a feature that is present does no harm.
+    """
+    keep = present.gather(1, case.features.clamp(min=0).expand(len(x), -1))
+    return torch.where(keep | (case.features < 0), x, case.baseline(x))
+
+
+def to_elements(case: Case, values: Tensor, x: Tensor) -> Tensor:
+    """Values of the features, (n, K), given to each of their elements, (n, d); 0 outside any feature."""
+    spread = values.gather(1, case.features.clamp(min=0).expand(len(x), -1))
+    return torch.where(case.features >= 0, spread, torch.zeros_like(spread))
+
+
+def value_dtype(x: Tensor) -> torch.dtype:
+    """The type of maps made from model outputs: that of the sample, or float32 for integer samples."""
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
+
+
+def require_features(case: Case) -> None:
+    """ValueError when a sample has no feature to switch."""
+    empty = (case.counts == 0).nonzero().flatten().tolist()
+    if empty:
+        names = ", ".join(case.draws.ids[i] for i in empty[:5])
+        raise ValueError(f"{len(empty)} sample(s) have no features ({names}): every group id is negative")
+
+
+def random_baselines(case: Case, draw: int, x: Tensor) -> Tensor:
+    """A random row of the baseline distribution for every sample, (n, d)."""
+    which = case.draws.uniform("baseline", draw, torch.empty(len(x), 1, dtype=torch.float64))
+    return case.baselines[(which.squeeze(1) * len(case.baselines)).long().to(x.device)]

@@ -1,0 +1,41 @@
+"""Saliency: the gradient itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts
+from xbench.case import Case
+from xbench.plan import Plan, Want
+
+
+@dataclass(frozen=True)
+class Saliency(Algorithm):
+    """The gradient of the explained scalar: phi = |df/dx|.
+
+    Source: Simonyan, Vedaldi, Zisserman 2013, "Deep Inside Convolutional Networks" (arXiv 1312.6034).
+
+    Args:
+        abs: take the absolute value (the paper's form); False keeps the sign.
+    """
+
+    abs: bool = True
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            "Saliency",
+            "Simonyan, Vedaldi, Zisserman 2013, Deep Inside Convolutional Networks, arXiv 1312.6034",
+            local=True,
+            gradient=True,
+        )
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        return Plan(
+            points=[x],
+            n_points=1,
+            want=Want.GRADIENT,
+            reduce=lambda answers: next(answers).slope.abs() if self.abs else next(answers).slope,
+        )

@@ -1,0 +1,149 @@
+"""The two calls for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from xbench.algorithms.base import Algorithm
+from xbench.explain import Baselines, Explainer, Neuron, Setting, Tensors, on_device
+from xbench.metrics.base import Metric
+from xbench.metrics.score import Explanation, score_maps
+from xbench.readouts import Output, Target
+
+
+def attribute(
+    model: nn.Module,
+    inputs: Tensors,
+    algorithm: Algorithm | str,
+    *,
+    target: Target = None,
+    baselines: Baselines = None,
+    extra: tuple[object, ...] = (),
+    features: Tensors | None = None,
+    layer: str | nn.Module | None = None,
+    neuron: Neuron | None = None,
+    seed: int = 0,
+    memory: int | str | None = None,
+    devices: str | torch.device | None = None,
+    read: str | nn.Module | None = None,
+    output: Output = "logit",
+    select: str | int | None = None,
+    rows: int | None = None,
+) -> Tensors:
+    """Attribution maps of the samples, in the structure of the inputs (or of the layer).
+
+    Args:
+        model: any module; it is evaluated in evaluation mode and left exactly as it was.
+        inputs: a tensor (n, ...) or a tuple of them, the samples in the first dimension.
+        algorithm: an instance such as `xbench.algorithms.IntegratedGradients(n_steps=50)`, or a name in conf/
+            such as "ig".
+        target: which output is explained: an int or a tuple of ints for all samples, or one per sample (a tensor
+            (n,) or (n, k), a list). None for models with one output.
+        baselines: what "absent" means: a number, a tensor (1, ...) or (n, ...), or one of these per input; None
+            is 0. Methods that average over a distribution take (R, ...).
+        extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
+        features: integer group ids (1 or n, ...) per input, broadcastable to it; -1 belongs to no feature.
+        layer: points enter at this layer's output instead of the input: a name such as "embedding",
+            "conv1:input", "relu@2" (its second call), or the module itself.
+        neuron: explain a unit, (layer, index), instead of the output.
+        seed: of every random draw; draws are keyed, no global state is read or changed.
+        memory: budget for tensors during an evaluation: bytes, "2GiB", or None for half of what is free.
+        devices: where to run, such as "cuda:0"; None is where the model is. Elsewhere a copy of the model is used.
+        read: gradients and activations are read at this layer while points enter at the input.
+        output: `logit`, `probability`, `log_probability` or `value` (regression) of the target.
+        select: which part of a structured output is explained (a key, attribute or position).
+        rows: a fixed number of rows per evaluation instead of the search for the fastest that fits.
+
+    Returns:
+        A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors.
+
+    Raises:
+        ValueError, TypeError: an argument does not fit; the message names it.
+        RuntimeError: `NoGradientError`, `NonFiniteError`, `OutOfMemory`, or an operation unknown to a rule.
+    """
+    explainer = Explainer(
+        Setting(
+            on_device(model, _one_device(devices)), inputs, target, baselines, extra, features, layer, read, neuron,
+            output, select, seed, memory=memory, rows=rows,
+        )
+    )  # fmt: skip
+    algorithm = _algorithm(algorithm)
+    maps = explainer.shaped(explainer.attribute(algorithm), read=algorithm.facts.gradient)
+    first = inputs[0] if isinstance(inputs, tuple) else inputs
+    maps = tuple(m.to(first.device) for m in maps)
+    at_inputs = layer is None and (read is None or not algorithm.facts.gradient)
+    several = isinstance(inputs, tuple) if at_inputs else len(maps) > 1
+    return maps if several else maps[0]
+
+
+def measure(
+    model: nn.Module,
+    inputs: Tensors,
+    explanation: Tensors | Algorithm | str | Callable[..., Tensors],
+    metric: Metric | str,
+    *,
+    target: Target = None,
+    baselines: Baselines = None,
+    extra: tuple[object, ...] = (),
+    features: Tensors | None = None,
+    layer: str | nn.Module | None = None,
+    neuron: Neuron | None = None,
+    seed: int = 0,
+    memory: int | str | None = None,
+    devices: str | torch.device | None = None,
+    output: Output = "logit",
+    select: str | int | None = None,
+    rows: int | None = None,
+) -> Tensor:
+    """The metric's main score of every sample, (n,); NaN where it is undefined.
+
+    Args:
+        explanation: maps as `attribute` returns them, an algorithm (or its name in conf/), or any callable
+            `f(model, inputs, target) -> maps`, for example a method of another library. Metrics that explain
+            again, such as `SensitivityMax`, need an algorithm or a callable.
+        metric: an instance such as `xbench.metrics.Infidelity()`, or a name in conf/ such as "infidelity".
+
+    The other arguments are those of `attribute`.
+    """
+    model = on_device(model, _one_device(devices))
+    explainer = Explainer(
+        Setting(
+            model, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
+            memory=memory, rows=rows,
+        )
+    )  # fmt: skip
+    if isinstance(explanation, str):
+        explanation = _algorithm(explanation)
+    metric = _metric(metric)
+    scores = score_maps(explainer, metric, Explanation.of(explanation, explainer))
+    first = inputs[0] if isinstance(inputs, tuple) else inputs
+    return scores[metric.main].to(first.device)
+
+
+def _one_device(devices: str | torch.device | None) -> str | torch.device | None:
+    if isinstance(devices, (list, tuple)):
+        raise TypeError(f"devices: expected one device such as 'cuda:0', got {devices!r}")
+    return devices
+
+
+def _algorithm(algorithm: Algorithm | str) -> Algorithm:
+    if isinstance(algorithm, str):
+        from xbench.config import component  # Hydra is only needed for names
+
+        algorithm = component("algorithm", algorithm)
+    if not isinstance(algorithm, Algorithm):
+        raise TypeError(f"algorithm: expected an xbench algorithm or its name, got {type(algorithm).__name__}")
+    return algorithm
+
+
+def _metric(metric: Metric | str) -> Metric:
+    if isinstance(metric, str):
+        from xbench.config import component  # Hydra is only needed for names
+
+        metric = component("metric", metric)
+    if not isinstance(metric, Metric):
+        raise TypeError(f"metric: expected an xbench metric or its name, got {type(metric).__name__}")
+    return metric

@@ -1,0 +1,119 @@
+"""What is explained, as an algorithm sees it: n samples at the site where points enter the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from xbench.draws import Draws
+from xbench.layout import Layout
+
+
+@dataclass(frozen=True)
+class Case:
+    """n samples, flattened to d elements each (see `Layout`).
+
+    Attributes:
+        layout: the tensors at the site where points enter (the input, an embedding, a layer).
+        read: the tensors at the site where gradients and activations are read; `layout` unless chosen otherwise.
+        baselines: (1, d), (n, d) or, for methods that average over a distribution of baselines, (R, d).
+        features: (1 or n, d) int64 group ids, 0..K-1; -1 marks elements that belong to no feature (padding).
+        draws: keyed random numbers of these samples.
+        span: which rows of the whole set these samples are.
+        paired: False when the baselines are a distribution, whatever their number.
+    """
+
+    layout: Layout
+    read: Layout
+    baselines: Tensor
+    features: Tensor
+    draws: Draws
+    span: slice
+    paired: bool = True
+
+    def __len__(self) -> int:
+        return len(self.draws.ids)
+
+    def baseline(self, x: Tensor) -> Tensor:
+        """The baseline of every sample, (n, d)."""
+        if len(self.baselines) not in (1, len(x)):
+            raise ValueError(
+                f"got {len(self.baselines)} baselines for {len(x)} samples: give one, or one per sample "
+                "(a distribution of baselines is for methods such as GradientShap)"
+            )
+        return self.baselines.expand_as(x)
+
+    @property
+    def counts(self) -> Tensor:
+        """Features per sample, (n,) int64."""
+        return (self.features.amax(dim=1) + 1).expand(len(self))
+
+    def feature_sizes(self, x: Tensor) -> Tensor:
+        """For every element the number of elements in its feature, (n, d); 1 outside any feature."""
+        ids = self.features.clamp(min=0).expand(x.shape[0], -1)
+        member = (self.features >= 0).to(x.dtype).expand_as(ids)
+        sizes = x.new_zeros(len(ids), int(ids.max()) + 1).scatter_add_(1, ids, member)
+        return torch.where(self.features >= 0, sizes.gather(1, ids), torch.ones_like(member))
+
+    def ranges(self, x: Tensor) -> Tensor:
+        """Each sample's max - min within each tensor, padding left out, given to all its elements, (n, d)."""
+        real = (self.features >= 0).expand_as(x)
+        parts = zip(x.split(self.layout.sizes, 1), real.split(self.layout.sizes, 1), strict=True)
+        spans = [
+            (part.masked_fill(~inside, -torch.inf).amax(1) - part.masked_fill(~inside, torch.inf).amin(1))
+            .clamp(min=0)
+            .unsqueeze(1)
+            .expand_as(part)
+            for part, inside in parts
+        ]
+        return torch.cat(spans, dim=1)
+
+    def part(self, rows: slice) -> Case:
+        """The samples `rows` (relative to this case)."""
+        start = self.span.start
+        per_sample = self.paired and len(self.baselines) == len(self)
+        return replace(
+            self,
+            baselines=self.baselines[rows] if per_sample else self.baselines,
+            features=self.features[rows] if len(self.features) == len(self) else self.features,
+            draws=replace(self.draws, ids=self.draws.ids[rows]),
+            span=slice(start + rows.start, start + rows.stop),
+        )
+
+    def redrawn(self, scope: str) -> Case:
+        """The same samples whose algorithm draws fresh random numbers, named by `scope`."""
+        return replace(self, draws=self.draws.within(scope))
+
+
+def expand_features(features: Sequence[Tensor] | None, layout: Layout, device: torch.device) -> Tensor:
+    """Group ids given per tensor, (1 or n, ...) broadcastable from the left, as one matrix (1 or n, d).
+
+    Token positions (n, T) thus fit an embedding (n, T, D). Without `features` every element is its own feature.
+    Ids may have gaps; they are renumbered per sample to 0..K-1, the same id in two tensors stays one feature.
+    """
+    if features is None:
+        return torch.arange(layout.width, device=device).unsqueeze(0)
+    if len(features) != len(layout.shapes):
+        raise ValueError(f"features: expected {len(layout.shapes)} tensors like the inputs, got {len(features)}")
+    rows = max(len(mask) for mask in features)
+    parts = []
+    for mask, shape in zip(features, layout.shapes, strict=True):
+        if mask.dtype.is_floating_point or mask.dtype == torch.bool:
+            raise TypeError(f"features: group ids must be integers, got {mask.dtype}")
+        padded = mask.reshape(*mask.shape, *[1] * (len(shape) + 1 - mask.dim()))
+        try:
+            parts.append(padded.expand(rows, *shape).unsqueeze(1).flatten(1).to(device, torch.int64))
+        except RuntimeError:
+            raise ValueError(
+                f"features of shape {tuple(mask.shape)} do not fit the samples' shape {tuple(shape)}"
+            ) from None
+    return torch.stack([_dense(row) for row in torch.cat(parts, dim=1)])
+
+
+def _dense(ids: Tensor) -> Tensor:
+    """Group ids renumbered to 0..K-1 in increasing order; negative ids stay -1."""
+    kept, inverse = torch.unique(ids.clamp(min=-1), return_inverse=True)
+    return inverse - int(bool(len(kept)) and int(kept[0]) < 0)

@@ -1,0 +1,121 @@
+"""A job's cells: which there are, what identifies each, and blocks of samples. Loads no model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from xbench.algorithms.base import Algorithm
+from xbench.config import canonical, instantiate
+from xbench.datasets.record import Dataset, Split
+from xbench.metrics.base import Metric
+from xbench.records import cell_key
+
+FORMAT = 1  # raised when what a stored cell means changes
+
+
+@dataclass(frozen=True)
+class Named:
+    """A component under its name in the command, with the JSON that identifies its settings."""
+
+    name: str
+    component: Any
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Algorithms:
+    """The algorithms and metrics of a job."""
+
+    algorithms: tuple[Named, ...]
+    metrics: tuple[Named, ...]
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Algorithms:
+        return cls(
+            tuple(_named("algorithm", name, node, Algorithm) for name, node in cfg.algorithm.items()),
+            tuple(_named("metric", name, node, Metric) for name, node in cfg.metric.items()),
+        )
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Makes the identities of one model's cells on one dataset.
+
+    Only what changes numbers enters: settings with their defaults, fingerprints of weights and data, sample ids,
+    seed, target and readout. Not devices, rows, memory, paths or names of reports.
+    """
+
+    cfg: DictConfig
+    dataset: Dataset
+    model: str
+    fingerprint: str
+
+    def samples(self, block: Split) -> dict[str, Any]:
+        return self._base("samples", block)
+
+    def attribution(self, block: Split, algorithm: Named) -> dict[str, Any]:
+        return self._base("attribution", block) | {"algorithm": algorithm.identity}
+
+    def probe(self, block: Split, metric: Named) -> dict[str, Any]:
+        return self._base("probe", block) | {"metric": metric.identity}
+
+    def score(self, block: Split, algorithm: Named, metric: Named) -> dict[str, Any]:
+        return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
+
+    def _base(self, kind: str, block: Split) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "kind": kind,
+            "model": {"name": self.model, "weights": self.fingerprint, "settings": _settings(self.cfg.model)},
+            "dataset": {"name": self.dataset.name, "contents": self.dataset.fingerprint},
+            "samples": list(block.ids),
+            "target": self.cfg.target,
+            "output": self.cfg.output,
+            "seed": self.cfg.seed,
+        }
+
+
+def blocks(cfg: DictConfig, split: Split) -> Iterator[Split]:
+    """The samples in the fixed blocks that cells are made of."""
+    n = len(split) if cfg.n is None else min(cfg.n, len(split))
+    for start in range(0, n, cfg.run.block):
+        yield split.subset(range(start, min(start + cfg.run.block, n)))
+
+
+def entry(
+    kind: str, identity: Mapping[str, Any], status: str, reason: str | None = None, *,
+    algorithm: str | None = None, metric: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """One line of a manifest."""
+    return {
+        "key": cell_key(identity),
+        "kind": kind,
+        "model": identity["model"]["name"],
+        "dataset": identity["dataset"]["name"],
+        "algorithm": algorithm,
+        "metric": metric,
+        "samples": len(identity["samples"]),
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | type[Metric]) -> Named:
+    component: Algorithm | Metric = instantiate(node, f"{group}.{name}")
+    if not isinstance(component, kind):
+        raise TypeError(f"{group}.{name}: {node['_target_']} is no {kind.__name__}")
+    return Named(str(name), component, canonical(node) | {"version": component.facts.version})
+
+
+def _settings(node: DictConfig) -> dict[str, Any]:
+    """The model's settings without paths: what lies there is in the weights' fingerprint."""
+    return {
+        name: value
+        for name, value in canonical(node).items()
+        if not (isinstance(value, str) and (os.sep in value or os.path.exists(value)))
+    }

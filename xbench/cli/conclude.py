@@ -1,0 +1,148 @@
+"""The end of a command: one manifest, one table and one report for all its jobs, and the exit code."""
+
+import shlex
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from xbench.cli.merge import Entry, merge, relabel
+from xbench.cli.preflight import Job
+from xbench.display import Display
+from xbench.grid import NOT_FAILED, Outcome
+from xbench.store import Store
+
+_REPORT = ("name", "store", "reports")
+FINE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed: the flags for Hydra, and the overrides as the user wrote them."""
+
+    program: str  # "xbench" or "python -m xbench"
+    flags: Sequence[str]
+    overrides: Sequence[str]
+
+    @property
+    def words(self) -> list[str]:
+        """The command line, flags last."""
+        return [*self.program.split(), *self.overrides, *self.flags]
+
+    def retry(self) -> str:
+        """The command that computes again what failed."""
+        never_again = ("reuse=missing", "reuse=only")  # the two policies that leave failed cells alone
+        return shlex.join(word for word in self.words if word.lstrip("+") not in never_again)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    command: Command
+    jobs: Sequence[Job]
+    outcomes: Sequence[Outcome]  # one per job
+    interrupted: bool
+    seconds: float
+
+    def entries(self) -> list[Entry]:
+        """The cells of all jobs, merged."""
+        given = {key: {job.settings.get(key) for job in self.jobs} for job in self.jobs for key in job.settings}
+        varied = [{k: v for k, v in job.settings.items() if len(given[k]) > 1} for job in self.jobs]
+        controls = list(dict.fromkeys(str(name) for job in self.jobs for name in job.cfg.control))
+        return merge(relabel([outcome.cells for outcome in self.outcomes], varied), controls)
+
+    def failures(self) -> list[str]:
+        """A line per job and per cell that failed, with the reason."""
+        lines = []
+        for job, outcome in zip(self.jobs, self.outcomes, strict=True):
+            if outcome.error is not None:
+                lines.append(f"job {job.number} ({' '.join(job.overrides) or 'default'}): {outcome.error}")
+        for entry in self.entries():
+            if entry["status"] not in NOT_FAILED:
+                what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part) or "samples"
+                place = f"{entry['dataset']}/{entry['model']}"
+                lines.append(f"{entry['status']}: {what} on {place}: {entry['reason']}")
+        return list(dict.fromkeys(lines))  # the blocks of one cell mostly fail for one reason
+
+
+def conclude(result: Result, store: Store, display: Display) -> int:
+    """Save the manifest, print the table, write the report, list the failures; the exit code."""
+    entries, failures = result.entries(), result.failures()
+    report = None
+    if entries:
+        saved = manifest(result, entries)
+        store.save_manifest(saved)
+        report = _report(result, store, saved, display)
+        if report is None:
+            words = ["python", "-m", "xbench.report", *(f"{k}={result.jobs[0].cfg[k]}" for k in _REPORT)]
+            print(f"the report could not be written; once that is mended: {shlex.join(words)}", file=sys.stderr)
+    counts = Counter(entry["status"] for entry in entries)
+    display.result(
+        _summary(counts, result, report),
+        report=None if report is None else str(report),
+        cells=dict(counts),
+        failures=failures,
+        interrupted=result.interrupted,
+        seconds=round(result.seconds, 3),
+    )
+    for line in failures:
+        print(line, file=sys.stderr)
+    if result.interrupted:
+        done = counts["ok"] + counts["reused"]
+        print(f"interrupted: {done} cells done, run the same command to continue", file=sys.stderr)
+        return INTERRUPTED
+    if failures:
+        print(f"failed cells are tried again by: {result.command.retry()}", file=sys.stderr)
+    return FAILED if failures or (entries and report is None) else FINE
+
+
+def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
+    """What the report of this command shows, see `xbench.store`."""
+    cfg = result.jobs[0].cfg
+    sizes: Counter[tuple[str, str]] = Counter()
+    for entry in entries:
+        if entry["kind"] == "samples":
+            sizes[entry["model"], entry["dataset"]] += entry["samples"]
+    cells = [{**e, "status": "skipped" if e["status"] == "skipped" else "planned"} for e in entries]
+    return {
+        "name": cfg.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": result.command.words,
+        "config": {"jobs": [OmegaConf.to_container(job.cfg, resolve=True) for job in result.jobs]},
+        "cells": cells,
+        "n": max(sizes.values(), default=0),
+        "seed": cfg.seed,
+    }
+
+
+def _report(result: Result, store: Store, saved: dict[str, Any], display: Display) -> Path | None:
+    """Print the comparison table and write the report; None, and why on standard error, when that fails."""
+    import xbench.report  # pandas and seaborn: not before there is something to show
+    import xbench.tables
+
+    directory = Path(result.jobs[0].cfg.reports) / saved["name"]
+    try:
+        tables = xbench.tables.build(store, saved)
+        table = xbench.tables.terminal(tables)
+        display.result(table, table=table)
+        return Path(xbench.report.write(store, saved, directory, reuse=True))
+    except Exception:  # the cells are stored and must still be summed up; whatever it is, the report can wait
+        traceback.print_exc()
+        return None
+
+
+def _summary(counts: Counter[str], result: Result, report: Path | None) -> str:
+    total = sum(counts.values())
+    if total and counts["reused"] == total:
+        said = f"nothing to do: all {total} cells were in the store already"
+    else:
+        parts = [f"{count} {status}" for status, count in counts.items()]
+        said = f"{total} cells ({', '.join(parts) or 'none'}) in {result.seconds:.1f} s"
+    return said if report is None else f"{said}\nreport: {report}"

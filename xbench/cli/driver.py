@@ -1,0 +1,101 @@
+"""From a checked command to its jobs and what they left."""
+
+import argparse
+import contextlib
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from xbench.cli import hydra_main, plan, session
+from xbench.cli.compose import Composer
+from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
+from xbench.cli.preflight import Job, check_names, preflight, relax
+from xbench.config import ConfigError
+from xbench.display import Display, create, logging_through
+from xbench.files import StoreError
+from xbench.grid import Outcome, of_config
+from xbench.store import Store
+
+_LOST = "its process ended without a result"
+
+
+def run(command: Command, args: argparse.Namespace) -> int:
+    """Check the command, run its jobs, and report; the exit code.
+
+    Raises:
+        ConfigError: the configuration is wrong; nothing was loaded or written.
+    """
+    composer = Composer(args.config_dir, args.config_name)
+    overrides = relax(composer, command.overrides)
+    jobs = preflight(composer, overrides, args.multirun)
+    display = create(jobs[0].cfg.display)
+    with logging_through(display), _terminable():
+        try:
+            if jobs[0].cfg.plan:
+                return plan.show([job.cfg for job in jobs], display)
+            return _execute(command, overrides, jobs, display)
+        except KeyboardInterrupt:  # while planning or reporting: cells that are done stay done
+            display.message("interrupted: cells that are done are kept, run the same command to continue")
+            return INTERRUPTED
+        finally:
+            display.finish()
+
+
+def show_config(command: Command, args: argparse.Namespace) -> int:
+    """`--cfg`: print the config that a command line makes, after checking its names; the exit code."""
+    composer = Composer(args.config_dir, args.config_name)
+    check_names(composer, command.overrides)
+    return hydra_main.inform([*command.flags, *relax(composer, command.overrides)])
+
+
+def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], display: Display) -> int:
+    cfg = jobs[0].cfg
+    store = Store(cfg.store)
+    try:
+        store.check_writable()
+    except StoreError as error:
+        raise ConfigError(str(error)) from error
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    directory = session.folder(cfg.store, run_id)
+    display.expect([len(of_config(job.cfg)) for job in jobs])
+    shared = session.begin(display)
+    began = time.monotonic()
+    try:
+        # When a launcher gives up, Hydra says why; the jobs that then left nothing are reported as failed.
+        hydra_main.run(session.job, [*command.flags, *overrides, f"run.id={run_id}"])
+    except KeyboardInterrupt:
+        shared.interrupted = True
+    finally:
+        session.end()
+    found = [session.outcome_of(directory, job.number) for job in jobs]
+    interrupted = shared.interrupted or any(outcome.interrupted for outcome in found if outcome)
+    result = Result(
+        command=command,
+        jobs=jobs,
+        outcomes=[outcome or Outcome(error=None if interrupted else _LOST) for outcome in found],
+        interrupted=interrupted,
+        seconds=time.monotonic() - began,
+    )
+    code = conclude(result, store, display)
+    session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
+    return code
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM inside the block is Ctrl-C: what is done is kept and reported."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

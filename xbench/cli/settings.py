@@ -1,0 +1,69 @@
+"""The keys of the command that are not components, with their types and ranges; defaults are in conf/."""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from xbench.files import file_name
+
+GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
+COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
+SINGLE = ("model", "dataset")  # one component
+ONE_PER_COMMAND = ("name", "store", "reports", "display", "plan")  # nothing to sweep over
+_BYTES = r"\s*\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
+_DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the work is done: `run.*`."""
+
+    rows: int | Literal["auto"]
+    memory: int | str
+    block: int
+    device: str
+    id: str | None
+
+    def __post_init__(self) -> None:
+        if self.rows != "auto" and self.rows < 1:
+            raise ValueError(f"rows must be at least 1, or auto, got {self.rows}")
+        if self.block < 1:
+            raise ValueError(f"block must be at least 1 sample, got {self.block}")
+        if self.memory != "auto" and not re.fullmatch(_BYTES, str(self.memory), re.IGNORECASE):
+            raise ValueError(f"memory must be auto, a number of bytes or a text such as 2GiB, got {self.memory!r}")
+        if not re.fullmatch(_DEVICE, self.device):
+            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is explained, and where results go: the keys at the top of the config."""
+
+    n: int | None
+    seed: int
+    target: int | Literal["predicted", "label"]
+    output: Literal["logit", "probability", "log_probability", "value"]
+    name: str
+    store: str
+    reports: str
+    reuse: Literal["missing", "retry-failed", "never", "only"]
+    controls: bool
+    plan: bool
+    display: Literal["auto", "rich", "plain", "json", "none"]
+
+    def __post_init__(self) -> None:
+        if self.n is not None and self.n < 1:
+            raise ValueError(f"n must be at least 1, or null for all samples, got {self.n}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if isinstance(self.target, int) and self.target < 0:
+            raise ValueError(f"target must be predicted, label or a class number from 0 on, got {self.target}")
+        for key in ("store", "reports"):
+            if not getattr(self, key).strip():
+                raise ValueError(f"{key} must name a folder, got {getattr(self, key)!r}")
+        file_name(self.name)
+
+
+SETTINGS = tuple(field.name for field in fields(Settings))
+RUN = tuple(field.name for field in fields(Run))
+KEYS = (*SETTINGS, "run", *COMPONENTS, *SINGLE)

@@ -1,0 +1,178 @@
+"""From a config node to a component: find conf/, check names, types and ranges, build, and give identities.
+
+A node is a mapping with `_target_` and parameters. Everything that xbench builds from a config goes through
+`instantiate`, not through Hydra's function of that name: YAML lists arrive as the tuples that frozen
+dataclasses hold, a wrong name, type or range is named by its place in the config, and Hydra 1.4's list of
+what may be executed is not needed.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from xbench.arguments import ConfigError, check, fit, hints, join, nearest, parameters
+
+_PACKAGE = Path(__file__).resolve().parent
+# A wheel carries conf/ inside the package; a checkout, editable or not, has it beside the package.
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+__all__ = ["CONF", "ConfigError", "canonical", "component", "instantiate", "nearest", "plain"]
+_SPECIAL = ("_target_", "_partial_", "_args_", "_recursive_")
+
+
+def plain(node: DictConfig | Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The node as dictionaries and lists, interpolations resolved and every mandatory value present."""
+    if not isinstance(node, Mapping | DictConfig):
+        raise ConfigError(f"{path} must be a component (a mapping with _target_), got {node!r}")
+    if not isinstance(node, DictConfig):
+        return dict(node)
+    for missing in sorted(OmegaConf.missing_keys(node)):  # from the root of the config that the node is part of
+        place = missing if missing.startswith(f"{path}.") else join(path, missing)
+        raise ConfigError(f"{place} must be given: add {place}=VALUE")
+    try:
+        found = OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return cast(dict[str, Any], found)
+
+
+def instantiate(node: DictConfig | Mapping[str, Any], path: str = "") -> Any:  # noqa: ANN401
+    """Build what `node` describes, nested nodes first.
+
+    `path` is the node's place in the config ("algorithm.ig"), for errors. `_partial_: true` gives a partial,
+    `_recursive_: false` hands nested nodes over unbuilt, `_args_` are positional arguments, all as in Hydra.
+
+    Raises:
+        ConfigError: a target that cannot be imported, an unknown or missing parameter, a wrong type, or a
+            value that the component refuses.
+    """
+    values = plain(node, path)
+    target, given = _checked(values, path)
+    build = _build if values.get("_recursive_", True) else lambda value, _path: value
+    arguments = [build(value, f"{path}._args_") for value in values.get("_args_", ())]
+    keywords = {name: build(value, f"{path}.{name}") for name, value in given.items()}
+    if values.get("_partial_", False):
+        return functools.partial(target, *arguments, **keywords)
+    try:
+        return target(*arguments, **keywords)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, LookupError, ImportError, OSError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def canonical(node: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """The node as JSON with every parameter, so that naming a default explicitly gives the same identity.
+
+    `_target_` is where the component is defined, not the alias in the config; `_version_` is the component's
+    integer `version` where it has one. Nested nodes, and defaults that are components, look the same.
+    """
+    values = plain(node)
+    target, given = _checked(values, str(values.get("_target_")))
+    annotated = hints(target)
+    defaults = {
+        name: fit(parameter.default, annotated.get(name, Any))
+        for name, parameter in (parameters(target) or {}).items()
+        if parameter.default is not parameter.empty
+    }
+    if is_dataclass(target):  # the signature shows a placeholder for the default of a `default_factory`
+        factories = {f.name: f.default_factory for f in fields(target) if callable(f.default_factory)}
+        defaults |= {name: factory() for name, factory in factories.items() if name in defaults}
+    special = {name: values[name] for name in ("_args_", "_partial_") if values.get(name)}
+    every = special | defaults | given
+    return _described(target) | {name: _json(value) for name, value in every.items()}
+
+
+def component(group: str, name: str, overrides: Sequence[str] = ()) -> Any:  # noqa: ANN401  (what the file makes)
+    """Build one option by its config name: `component("algorithm", "ig")`.
+
+    Raises:
+        ConfigError: there is no such option, or `overrides` do not fit it.
+    """
+    from xbench.cli.compose import Composer  # Hydra is only needed here, not by `instantiate`
+
+    return instantiate(Composer().option(group, name, overrides), f"{group}.{name}")
+
+
+def _checked(values: Mapping[str, Any], path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The target of a node and its parameters, checked; raises ConfigError."""
+    target = _locate(values, path)
+    given = {name: value for name, value in values.items() if name not in _SPECIAL}
+    positional, partial = len(values.get("_args_", ())), bool(values.get("_partial_", False))
+    return target, check(target, given, path, positional=positional, partial=partial)
+
+
+def _build(value: Any, path: str) -> Any:  # noqa: ANN401  (any YAML value)
+    if isinstance(value, dict):
+        if "_target_" in value:
+            return instantiate(value, path)
+        return {name: _build(inner, f"{path}.{name}") for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_build(inner, f"{path}[{i}]") for i, inner in enumerate(value))
+    return value
+
+
+def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
+    """The object that `_target_` names: the longest prefix that imports, then attributes."""
+    dotted = str(values.get("_target_", ""))
+    if not dotted:
+        raise ConfigError(f"{path} has no _target_: it names no component; {sorted(values)} would go unused")
+    place = join(path, "_target_")
+    found: Any = None
+    names = dotted.split(".")
+    for i, name in enumerate(names):
+        module = ".".join(names[: i + 1])
+        if inspect.ismodule(found) or found is None:
+            try:
+                found = importlib.import_module(module)
+                continue
+            except ModuleNotFoundError as error:
+                if error.name != module:
+                    raise ConfigError(f"{place}: {module} needs the package '{error.name}'") from error
+                if found is None:
+                    raise ConfigError(f"{place}: there is no module '{module}' (in '{dotted}')") from error
+            except ValueError as error:  # import_module("") and "..": an empty part of a dotted name
+                raise ConfigError(f"{place}: '{dotted}' is not a dotted name") from error
+        if not hasattr(found, name):
+            public = [option for option in dir(found) if not option.startswith("_")]
+            raise ConfigError(f"{place}: '{'.'.join(names[:i])}' has no '{name}'; {nearest(name, public)}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise ConfigError(f"{place}: '{dotted}' is not a class or function")
+    return cast(Callable[..., Any], found)
+
+
+def _described(target: Callable[..., Any]) -> dict[str, Any]:
+    version = getattr(target, "version", None)
+    name = f"{target.__module__}.{target.__qualname__}"
+    return {"_target_": name} | ({"_version_": version} if isinstance(version, int) else {})
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401  (any value a parameter may have)
+    """`value` as JSON; components by class and fields, functions and classes by where they are defined."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            return canonical(value)
+        return {str(key): _json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Path):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        given = {f.name: _json(getattr(value, f.name)) for f in fields(value) if f.init}
+        return _described(type(value)) | given
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    kind = type(value).__name__
+    raise ConfigError(f"{value!r} ({kind}) cannot be part of a result's identity; give it as text or numbers")

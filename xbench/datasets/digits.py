@@ -1,0 +1,66 @@
+"""Handwritten digits: 1,797 real 8x8 images that come with scikit-learn."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.datasets.record import Dataset, Split, mixed_order
+
+TEST_SIZE = 500
+SIDE = 8
+PATCH = 2  # features are 2x2 patches: 16 of them
+HIGHEST = 16.0  # grey levels are 0..16 in the source
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Source of the digits data set: inputs (n, 1, 8, 8) in [0, 1], 1,297 to train on and 500 to explain.
+
+    Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository, 1998, https://doi.org/10.24432/C50P49 (the 1,797 test images, as scikit-learn bundles them).
+    The split depends on the images alone: no random number generator is involved.
+    """
+
+    def load(self) -> Dataset:
+        images, labels = _images()
+        order = mixed_order(labels.tolist(), [image.tobytes() for image in images.numpy()])
+        test, train = order[:TEST_SIZE], order[TEST_SIZE:]
+        content = hashlib.sha256(b"digits-1")
+        for rows in (train, test):
+            content.update(images[rows].numpy().tobytes())
+            content.update(labels[rows].numpy().tobytes())
+        return Dataset(
+            name="digits",
+            modality="image",
+            classes=tuple("0123456789"),
+            test=_split("test", images, labels, test),
+            train=lambda: _split("train", images, labels, train),
+            fingerprint=content.hexdigest(),
+            origin="handwritten digits (8x8) bundled with scikit-learn (UCI, Alpaydin and Kaynak 1998)",
+            baseline=torch.zeros(1, 1, SIDE, SIDE),
+            features=_patches(),
+            value_range=(0.0, 1.0),
+        )
+
+
+def _images() -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits  # imported here: it takes a second, and --help needs none of it
+
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images).to(torch.float32).div(HIGHEST).unsqueeze(1)
+    return images.contiguous(), torch.from_numpy(bunch.target).to(torch.int64)
+
+
+def _split(part: str, images: Tensor, labels: Tensor, rows: list[int]) -> Split:
+    """Ids name the row in scikit-learn's file, so they survive a change of the split's size."""
+    return Split(tuple(f"{part}-{row:05d}" for row in rows), images[rows], labels[rows], None)
+
+
+def _patches() -> Tensor:
+    """(1, 1, 8, 8) int64: the number 0..15 of the 2x2 patch each pixel lies in."""
+    patch = torch.arange(SIDE) // PATCH
+    return (patch[:, None] * (SIDE // PATCH) + patch[None, :]).reshape(1, 1, SIDE, SIDE)

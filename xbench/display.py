@@ -1,0 +1,239 @@
+"""Progress: what a run says while it works, in a terminal, in a log file, to a program, or not at all.
+
+Progress goes to standard error and results to standard output, except for `json`, where every event is one
+JSON object per line on standard output. Whatever else is logged goes through `message`, so that a line never
+breaks the live display.
+"""
+
+import contextlib
+import json
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TextIO
+
+from xbench.grid import NOT_FAILED
+
+_WINDOW = 10.0  # seconds over which rows/s is measured
+
+
+class Display(Protocol):
+    """What the driver and the runner tell. Rows are examples through the model."""
+
+    def expect(self, cells: Sequence[int]) -> None:
+        """Driver: the cells of every job of the command, as far as they are known before data loads."""
+
+    def start(self, cells: int, reused: int) -> None:
+        """Runner, once per job: its cells, and how many of them the store already has."""
+
+    def cell_started(self, label: str) -> None:
+        """A cell is being computed."""
+
+    def advance(self, done: int, of: int) -> None:
+        """Rows of the current cell that are done, so far and in all."""
+
+    def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
+        """The current cell ended, or a cell is skipped."""
+
+    def message(self, text: str) -> None:
+        """A line for the reader: a warning, where a dataset came from."""
+
+    def result(self, text: str, **data: Any) -> None:  # noqa: ANN401  (any JSON)
+        """Driver: what the command found, as text for a reader and as data for a program."""
+
+    def finish(self) -> None:
+        """No further events; leaves the terminal as it was."""
+
+
+@dataclass
+class Tally:
+    """Counts of cells, and speed."""
+
+    clock: Callable[[], float] = time.monotonic
+    expected: deque[int] = field(default_factory=deque)
+    total: int = 0
+    done: int = 0
+    reused: int = 0
+    failed: int = 0
+    _began: float | None = None
+    _rows: int = 0
+    _speeds: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def start(self, cells: int, reused: int) -> None:
+        """The next job begins: its exact count replaces what was expected of it."""
+        if self.expected:
+            self.expected.popleft()
+        self.total += cells
+        self.reused += reused
+        if self._began is None:
+            self._began = self.clock()
+
+    def advance(self, done: int) -> None:
+        """`done` rows of the current cell are through."""
+        new, self._rows = max(done - self._rows, 0), done
+        now = self.clock()
+        self._speeds.append((now, new))
+        while now - self._speeds[0][0] > _WINDOW:
+            self._speeds.popleft()
+
+    def cell_done(self, status: str) -> None:
+        """The current cell ended with `status`."""
+        self._rows = 0
+        self.done += 1
+        self.failed += status not in NOT_FAILED
+
+    @property
+    def cells(self) -> int:
+        """All cells of the command: counted for the jobs that began, expected for the others."""
+        return max(self.total + sum(self.expected), self.done + self.reused)
+
+    @property
+    def todo(self) -> int:
+        """Cells that are neither done nor reused."""
+        return self.cells - self.done - self.reused
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Over the last seconds; None before there is anything to measure."""
+        if len(self._speeds) < 2:
+            return None
+        seconds = self._speeds[-1][0] - self._speeds[0][0]
+        return sum(rows for _, rows in list(self._speeds)[1:]) / seconds if seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """If the cells to do take as long as those done; None before one is."""
+        if self._began is None or not self.done:
+            return None
+        return (self.clock() - self._began) / self.done * self.todo
+
+
+class NoDisplay:
+    """Says nothing; the exit code and the report remain."""
+
+    def expect(self, cells: Sequence[int]) -> None: ...
+    def start(self, cells: int, reused: int) -> None: ...
+    def cell_started(self, label: str) -> None: ...
+    def advance(self, done: int, of: int) -> None: ...
+    def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None: ...
+    def message(self, text: str) -> None: ...
+    def result(self, text: str, **data: Any) -> None: ...  # noqa: ANN401
+    def finish(self) -> None: ...
+
+
+class PlainDisplay:
+    """A line per event, for files and pipes."""
+
+    def __init__(self, progress: TextIO | None = None, results: TextIO | None = None) -> None:
+        self.tally = Tally()
+        self._progress = progress or sys.stderr
+        self._results = results or sys.stdout
+
+    def expect(self, cells: Sequence[int]) -> None:
+        self.tally.expected = deque(cells)
+
+    def start(self, cells: int, reused: int) -> None:
+        self.tally.start(cells, reused)
+        self.message(f"{cells} cells: {reused} reused, {cells - reused} to do")
+
+    def cell_started(self, label: str) -> None:
+        pass  # one line per cell, when it ended
+
+    def advance(self, done: int, of: int) -> None:
+        self.tally.advance(done)
+
+    def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
+        self.tally.cell_done(status)
+        place = f"{self.tally.done + self.tally.reused}/{self.tally.cells}"
+        self.message(f"[{place}] {status:8} {label}  {seconds:.1f} s" + (f"  {reason}" if reason else ""))
+
+    def message(self, text: str) -> None:
+        print(text, file=self._progress, flush=True)
+
+    def result(self, text: str, **data: Any) -> None:  # noqa: ANN401
+        print(text, file=self._results, flush=True)
+
+    def finish(self) -> None:
+        pass
+
+
+class JsonDisplay:
+    """One JSON object per event and line."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def expect(self, cells: Sequence[int]) -> None:
+        self._write(event="expect", jobs=len(cells), cells=sum(cells))
+
+    def start(self, cells: int, reused: int) -> None:
+        self._write(event="start", cells=cells, reused=reused)
+
+    def cell_started(self, label: str) -> None:
+        self._write(event="cell_started", label=label)
+
+    def advance(self, done: int, of: int) -> None:
+        self._write(event="advance", done=done, of=of)
+
+    def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
+        self._write(event="cell_done", label=label, status=status, seconds=round(seconds, 6), reason=reason)
+
+    def message(self, text: str) -> None:
+        self._write(event="message", text=text)
+
+    def result(self, text: str, **data: Any) -> None:  # noqa: ANN401
+        self._write(event="result", **data)
+
+    def finish(self) -> None:
+        self._write(event="finish")
+
+    def _write(self, **event: Any) -> None:  # noqa: ANN401
+        print(json.dumps(event), file=self._stream, flush=True)
+
+
+def create(kind: str) -> Display:
+    """The display named by the key `display`; auto is rich in a terminal and plain elsewhere."""
+    if kind == "none":
+        return NoDisplay()
+    if kind == "json":
+        return JsonDisplay()
+    if kind == "rich" or (kind == "auto" and sys.stderr.isatty()):
+        from xbench.cli.live import RichDisplay  # rich takes time to import, and only a terminal needs it
+
+        return RichDisplay()
+    return PlainDisplay()
+
+
+class _Handler(logging.Handler):
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._display.message(self.format(record))
+        except Exception:  # logging's own rule: a line that cannot be shown must not stop the program
+            self.handleError(record)
+
+
+@contextlib.contextmanager
+def logging_through(display: Display) -> Iterator[None]:
+    """Inside the block, warnings, log records from WARNING up and our own from INFO up go to `display`."""
+    root, ours = logging.getLogger(), logging.getLogger("xbench")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    handler = _Handler(display)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    ours.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = handlers
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])

@@ -1,0 +1,202 @@
+"""Runs a plan over the samples in chunks that fit.
+
+A chunk is a rectangle of (samples x points). Samples are sliced first (only as far as memory demands), then as
+many points of a slice as the row limit allows go through the model together; a point of a wide slice is cut into
+pieces of rows. None of this is visible in the result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from xbench.case import Case
+from xbench.engine.counters import Counters
+from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
+from xbench.engine.rows import RowLimit
+from xbench.engine.subject import Subject
+from xbench.plan import Answer, Plan, Rule, Want
+
+MakePlan = Callable[[Case, Tensor], Plan]
+
+# What was learnt about a model stays with it as long as it lives: the next algorithm starts at full speed.
+_LEARNT: weakref.WeakKeyDictionary[nn.Module, dict[tuple[object, ...], RowLimit]] = weakref.WeakKeyDictionary()
+
+
+class NonFiniteError(RuntimeError):
+    """The model gave NaN or infinity."""
+
+
+class Engine:
+    """Evaluates plans on one subject and counts what that costs.
+
+    Args:
+        subject: the model with its samples.
+        memory: the budget for tensors during an evaluation, see `parse_bytes`.
+        rows: a fixed number of rows per evaluation instead of the search for the best.
+        progress: called after every piece with the rows done and the rows in all of this run.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        memory: int | str | None = None,
+        rows: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if rows is not None and rows < 1:
+            raise ValueError(f"rows: expected a positive number or auto, got {rows}")
+        self.subject = subject
+        self.counters = Counters()
+        self._budget = parse_bytes(memory, subject.device)
+        self._rows = rows
+        self._progress = progress
+        self._done = self._of = 0  # rows of the current run
+
+    def run(self, make_plan: MakePlan, case: Case, x: Tensor) -> Tensor:
+        """The plan's result for all samples, (n, ...), whatever the slicing."""
+        n = len(case)
+        self._done = self._of = 0
+        parts: list[Tensor] = []
+        done = 0
+        while done < n or not parts:
+            plan = make_plan(case.part(slice(done, n)), x[done:]) if n else make_plan(case, x)
+            limits = self._limits(plan)
+            self._of = self._of or n * plan.n_points
+            size = min(n - done, max(1, limits.slice_limit // plan.group))
+            if size < n - done:
+                rows = slice(done, done + size)
+                plan = make_plan(case.part(rows), x[rows])
+            parts.append(plan.reduce(self._answers(plan, limits, slice(done, done + size))))
+            done += size
+        return torch.cat(parts)
+
+    def _limits(self, plan: Plan) -> RowLimit:
+        s = self.subject
+        kind = (
+            s.device, plan.want, repr(plan.rule), plan.group, str(s.inject), str(s.read), s.layout,
+            str(s.readout.neuron), self._rows,
+        )  # fmt: skip
+        known = _LEARNT.setdefault(s.model, {})
+        limits = known.setdefault(kind, RowLimit(self._budget, self._rows))
+        limits.budget = self._budget
+        return limits
+
+    def _answers(self, plan: Plan, limits: RowLimit, rows: slice) -> Iterator[Answer]:
+        """One answer per point, in order, evaluated in chunks of whole groups of points."""
+        samples = torch.arange(rows.start, rows.stop, device=self.subject.device)
+        m, g = len(samples), plan.group
+        points = iter(plan.points)
+        while True:
+            units = max(1, limits.limit // (m * g)) if m else 1
+            chunk = list(islice(points, units * g))
+            if not chunk:
+                return
+            units = len(chunk) // g
+            # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
+            flat = torch.stack(chunk).unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
+            answer = self._chunk(flat, samples.repeat(units), plan.want, plan.rule, limits)
+            del chunk, flat
+            for unit in range(units):
+                for member in range(g):
+                    at = (member * units + unit) * m
+                    yield answer.part(slice(at, at + m))
+
+    def _chunk(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer:
+        """Evaluate (g, u, d) points in pieces of at most `limits.limit` rows; the answer has g x u rows."""
+        g, units, _ = flat.shape
+        pieces: list[Answer] = []
+        done = 0
+        while done < units:
+            pieces_left = math.ceil((units - done) / max(1, limits.limit // g))
+            size = math.ceil((units - done) / pieces_left)  # equal pieces: no stray last row
+            piece = self._piece(flat[:, done : done + size], samples[done : done + size], want, rule, limits)
+            if piece is None:
+                continue  # smaller rows now
+            pieces.append(piece)
+            done += size
+        if len(pieces) == 1:
+            return pieces[0]
+        return _join(pieces, g)
+
+    def _piece(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer | None:
+        g, size, d = flat.shape
+        rows = g * size
+        failure: str | None = None
+        try:
+            answer = self._evaluate(flat.reshape(rows, d), samples.repeat(g), want, rule, limits)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = str(error)
+        except MemoryError as error:
+            failure = str(error)
+        if failure is not None:
+            # Outside the except block, which would keep the failed frames and their tensors alive.
+            if size == 1:
+                raise OutOfMemory(f"out of memory with a single example in flight: {failure}")
+            limits.failed(rows)
+            self.counters.repeated_rows += rows
+            if self.subject.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return None
+        self.counters.count(rows, backward=Want.GRADIENT in want)
+        self.counters.peak_bytes = max(self.counters.peak_bytes, limits.peak_at(rows))
+        self._check(answer, samples.repeat(g))
+        if self._progress is not None:
+            self._done += rows
+            self._progress(self._done, self._of)
+        return answer
+
+    def _evaluate(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer:
+        rows = len(flat)
+        if limits.needs_measuring(rows):
+            with PeakMemory(self.subject.device) as peak:
+                answer = self.subject.evaluate(flat, samples, want, rule)
+            limits.measured(rows, peak.bytes)
+            return answer
+        if limits.settled:
+            return self.subject.evaluate(flat, samples, want, rule)
+        device = self.subject.device
+        # On the CPU the process's own time, which neighbours on a busy machine do not change.
+        clock = time.perf_counter if device.type == "cuda" else time.process_time
+        synchronise(device)
+        start = clock()
+        answer = self.subject.evaluate(flat, samples, want, rule)
+        synchronise(device)
+        limits.timed(rows, clock() - start)
+        return answer
+
+    def _check(self, answer: Answer, samples: Tensor) -> None:
+        bad = ~torch.isfinite(answer.value)
+        if answer.gradient is not None:
+            bad = bad | ~torch.isfinite(answer.gradient).all(1)
+        if bool(bad.any()):
+            which = sorted(set(samples[bad].tolist()))
+            shown = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
+            raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s), at position {shown}")
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device, so that a clock read now means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _join(pieces: list[Answer], group: int) -> Answer:
+    """Answers of (g x size) rows each as one of (g x units) rows, members of a group apart."""
+
+    def cat(parts: list[Tensor | None]) -> Tensor | None:
+        present = [p.unflatten(0, (group, -1)) for p in parts if p is not None]
+        return torch.cat(present, dim=1).flatten(0, 1) if present else None
+
+    value = cat([piece.value for piece in pieces])
+    assert value is not None
+    return Answer(value, cat([piece.gradient for piece in pieces]), cat([piece.activation for piece in pieces]))

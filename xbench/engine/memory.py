@@ -1,0 +1,115 @@
+"""Memory: the budget, what an evaluation takes, and how an allocation failure is recognised."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+
+import psutil
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_AUTO_SHARE = 0.5  # of what is free: activations elsewhere, the allocator's own reserve and other users need room
+
+
+class OutOfMemory(RuntimeError):
+    """One row alone does not fit into memory."""
+
+
+def parse_bytes(memory: int | str | None, device: torch.device) -> int:
+    """A budget in bytes from an int, a text such as "2GiB", or None / "auto": half of what is free on `device`."""
+    if memory is None or memory == "auto":
+        if device.type == "cuda":
+            return int(torch.cuda.mem_get_info(device)[0] * _AUTO_SHARE)
+        return int(psutil.virtual_memory().available * _AUTO_SHARE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(memory).lower())
+    if not match or match[2] not in _UNITS or float(match[1]) <= 0:
+        raise ValueError(f"memory: expected a positive number of bytes, a text such as '2GiB', or auto, got {memory!r}")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error means that an allocation failed, on either kind of device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Peak bytes of the tensors created inside the block and alive at the same time, on any device.
+
+    Counts storages as operations return them and lets go of them when Python does; exact where the process's
+    resident size is blurred by the allocator's reserve. Costs some microseconds per operation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = 0
+        self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf, ours=False)  # weights and inputs: a view of them takes no memory
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf, ours=True)
+        return result
+
+    def _follow(self, tensor: Tensor, *, ours: bool) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes() if ours else 0
+        self._known.add(key)
+        self.alive += size
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(storage, self._release, key, size)
+
+    def _release(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.alive -= size
+
+
+class PeakMemory:
+    """Peak bytes taken inside the block: the allocator's own count on CUDA, `LiveBytes` elsewhere."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.bytes = 0
+        self._start = 0
+        self._live: LiveBytes | None = None
+
+    def __enter__(self) -> PeakMemory:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._start = torch.cuda.memory_allocated(self.device)
+        else:
+            self._live = LiveBytes()
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is None:
+            torch.cuda.synchronize(self.device)
+            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._start
+        else:
+            self._live.__exit__(kind, error, trace)
+            self.bytes = self._live.peak

@@ -1,0 +1,80 @@
+"""How many rows go through the model at once: bounded by memory, found by throughput, halved when memory ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_FIRST = 16  # rows of the first evaluation: small enough to be safe, and every level up costs two evaluations
+_WORSE = 0.9  # a level this much slower than the best one ends the search
+_EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
+
+
+@dataclass
+class RowLimit:
+    """Rows per evaluation of one kind (same model, same device, same things read).
+
+    Starts small and doubles on useful work until rows per second get worse, then keeps the best; never beyond the
+    budget divided by the measured bytes per row. `fixed` rows switch the search off.
+    """
+
+    budget: int
+    fixed: int | None = None
+    rows: int = _FIRST
+    settled: bool = False
+    peak_bytes: dict[int, int] = field(default_factory=dict)
+    _rates: dict[int, list[float]] = field(default_factory=dict)
+    _ceiling: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        if self.fixed is not None:
+            self.rows, self.settled = self.fixed, True
+
+    @property
+    def limit(self) -> int:
+        """Rows allowed in one evaluation now."""
+        return min(self.rows, self._ceiling)
+
+    @property
+    def slice_limit(self) -> int:
+        """The most samples worth keeping in flight: what memory allows, however many rows are evaluated at once."""
+        return self.limit if self.fixed is not None else self._affordable()
+
+    def needs_measuring(self, rows: int) -> bool:
+        """Whether `rows` is more than any evaluation whose memory was measured."""
+        return rows > max(self.peak_bytes, default=0)
+
+    def measured(self, rows: int, peak: int) -> None:
+        """Record the peak bytes of an evaluation and stay within what the budget affords from now on."""
+        self.peak_bytes[rows] = peak
+        if self.fixed is None:
+            self.rows = min(self.rows, self._affordable())
+
+    def peak_at(self, rows: int) -> int:
+        """Peak bytes of an evaluation of `rows`, from the nearest measured one that is at least as large."""
+        nearest = min(r for r in self.peak_bytes if r >= rows)
+        return self.peak_bytes[nearest] * rows // nearest
+
+    def timed(self, rows: int, seconds: float) -> None:
+        """Record the seconds of an evaluation; after two about as large as allowed, go up or settle."""
+        rates = self._rates.setdefault(rows, [])
+        rates.append(rows / max(seconds, 1e-9))
+        if self.settled or 2 * rows <= self.limit or len(rates) < 2:
+            return
+        speeds = {r: max(seen) for r, seen in self._rates.items() if len(seen) > 1}
+        best = max(speeds.values())
+        if speeds[rows] < _WORSE * best or 2 * self.limit > min(self._affordable(), self._ceiling):
+            self.rows, self.settled = max(r for r, speed in speeds.items() if speed >= _EQUAL * best), True
+        else:
+            self.rows *= 2
+
+    def failed(self, rows: int) -> None:
+        """Memory ended at `rows`: half of that at most, from now on."""
+        self._ceiling = max(rows // 2, 1)
+        self.settled = True
+
+    def _affordable(self) -> int:
+        # Per-row bytes from the largest evaluation seen: the fixed part weighs least there.
+        if not self.peak_bytes:
+            return 1 << 30
+        rows = max(self.peak_bytes)
+        return max(1, self.budget * rows // max(self.peak_bytes[rows], 1))

@@ -1,0 +1,99 @@
+"""Where numbers were measured: code, versions and hardware, as JSON."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from xbench.records import digest
+
+_PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "hydra-core")
+_HARDWARE = ("cpu", "cores", "threads", "devices")
+
+
+def environment(
+    *, devices: Sequence[str] = (), threads: int | None = None, directory: Path | None = None
+) -> dict[str, object]:
+    """Everything about this machine and installation that can change a number; no time, no process id.
+
+    The same machine, packages and commit give the same dict, so `Store.save_environment` gives the same id.
+
+    Args:
+        devices: names of the accelerators in use, such as "NVIDIA H100 80GB HBM3".
+        threads: intra-operation threads in use (None: not known).
+        directory: whose git commit to record (None: the current one).
+    """
+    return {
+        "git": _git(directory or Path.cwd()),
+        "xbench": _version("xbench"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": _cores(),
+            "threads": threads,
+            "memory": _memory(),
+            "devices": list(devices),
+        },
+    }
+
+
+def hardware_id(environment: Mapping[str, object]) -> str:
+    """12 hex digits over processor, cores, threads and devices: runtimes compare within one of these."""
+    hardware = environment.get("hardware")
+    known = hardware if isinstance(hardware, Mapping) else {}
+    return digest({name: known.get(name) for name in _HARDWARE}, "hardware")[:12]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(directory: Path) -> dict[str, object] | None:
+    """Commit and dirty flag, or None outside a repository (or without git, or before the first commit)."""
+    commit = _run(directory, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    # Untracked files do not count: the results and reports of a first run would make the second one dirty.
+    changes = _run(directory, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(changes) if changes is not None else None}
+
+
+def _run(directory: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", *arguments]
+    try:
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu() -> str:
+    """The processor's model name: /proc/cpuinfo on Linux, else what the platform module knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Processor cores this process may use (a container or batch system may give fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    """Physical memory in bytes, where the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,50 @@
+"""Completeness: does the map add up to what it explains?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.case import Case
+from xbench.metrics.base import Column, Maps, Metric, MetricFacts
+from xbench.plan import Answer, Plan, Want
+
+
+@dataclass(frozen=True)
+class Completeness(Metric):
+    """|sum(phi) - (f(x) - f(x0))| / |f(x) - f(x0)|; a local map is multiplied by x - x0 first.
+
+    NaN where f(x) = f(x0). Features given as groups count once.
+    Source: the completeness axiom of Sundararajan, Taly, Yan 2017 (arXiv 1703.01365); summation-to-delta of
+    Shrikumar, Greenside, Kundaje 2017 (arXiv 1704.02685).
+    """
+
+    @property
+    def facts(self) -> MetricFacts:
+        return MetricFacts(
+            "Completeness error",
+            "Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, arXiv 1703.01365",
+            {"completeness": Column("lower")},
+        )
+
+    def probe(self, case: Case, x: Tensor) -> Plan:
+        x0 = case.baseline(x)
+
+        def difference(answers: Iterator[Answer]) -> Tensor:
+            full, empty = next(answers).value.double(), next(answers).value.double()
+            # The same point evaluated twice may differ by rounding; that is not a change.
+            return (full - empty).masked_fill((x == x0).all(1), 0).unsqueeze(1)
+
+        return Plan([x, x0], 2, Want.VALUE, difference)
+
+    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+        assert evidence is not None, "completeness is scored on its probe's outputs"
+        density = maps.density.double()
+        if maps.local:
+            density = density * (x - case.baseline(x)).double()
+        change = evidence[:, 0]
+        error = (density.sum(1) - change).abs()
+        return {"completeness": torch.where(change != 0, error / change.abs(), torch.nan)}

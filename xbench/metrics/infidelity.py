@@ -1,0 +1,98 @@
+"""Infidelity: does the map predict what a perturbation does to the output?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.case import Case
+from xbench.metrics.base import Column, Maps, Metric, MetricFacts
+from xbench.metrics.parts.perturbations import Perturbation, default_for
+from xbench.plan import Answer, Plan, Want
+
+
+@dataclass(frozen=True)
+class Infidelity(Metric):
+    """With s = I.phi (what the map predicts) and d = f(x) - f(x - I) (what happens), over P perturbations:
+
+        infidelity           (1/P) sum (s - d)^2
+        infidelity_scaled    min over beta of (1/P) sum (beta s - d)^2 = (D - B^2/A) / P,  beta = B/A
+        infidelity_relative  1 - B^2 / (A D)          with A = sum s^2, B = sum s d, D = sum d^2
+
+    The raw number depends on the map's scale and sign; the scaled one (Captum's `normalize`) on neither; the
+    relative one is the share of the output's changes that no multiple of the map explains, 0 to 1. A global map
+    (already multiplied by x - x0) is multiplied by I / (x - x0) instead of I. A zero map predicts nothing: relative
+    infidelity 1. Without any change of the output the relative number is undefined, NaN. beta is fitted on the same
+    draws, so the scaled and relative numbers are low by about a factor (P - 1)/P.
+    Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
+    (arXiv 1901.09392).
+
+    Args:
+        n_perturb_samples: P.
+        perturbation: what I is drawn from; None is removed squares for images, removed features otherwise.
+    """
+
+    n_perturb_samples: int = 10
+    perturbation: Perturbation | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_perturb_samples < 1:
+            raise ValueError(f"n_perturb_samples: expected at least 1, got {self.n_perturb_samples}")
+
+    @property
+    def facts(self) -> MetricFacts:
+        return MetricFacts(
+            "Infidelity",
+            "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, "
+            "arXiv 1901.09392",
+            {
+                "infidelity": Column("lower"),
+                "infidelity_scaled": Column("lower"),
+                "infidelity_relative": Column("lower"),
+            },
+        )
+
+    def chosen(self, case: Case) -> Perturbation:
+        """The perturbation used on these samples."""
+        return self.perturbation or default_for(case)
+
+    def describe(self, case: Case) -> str:
+        return self.chosen(case).label
+
+    def probe(self, case: Case, x: Tensor) -> Plan:
+        unchanged: list[Tensor] = []
+
+        def points() -> Iterator[Tensor]:
+            yield x
+            for index in range(self.n_perturb_samples):
+                perturbed = self.chosen(case).draw(case, x, index).perturbed
+                unchanged.append((perturbed == x).all(1))
+                yield perturbed
+
+        def drops(answers: Iterator[Answer]) -> Tensor:
+            full = next(answers).value.double()
+            # The same sample evaluated in batches of two sizes differs by rounding; that is not a change.
+            changes = [full - answer.value.double() for answer in answers]
+            return torch.stack(changes, dim=1).masked_fill(torch.stack(unchanged, dim=1), 0)
+
+        return Plan(points(), self.n_perturb_samples + 1, Want.VALUE, drops)
+
+    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+        assert evidence is not None, "infidelity is scored on its probe's outputs"
+        density = maps.density.double()
+        total = density.new_zeros(3, len(x))
+        for index, d in enumerate(evidence.double().unbind(1)):
+            draw = self.chosen(case).draw(case, x, index)
+            s = ((draw.shift if maps.local else draw.share).double() * density).sum(1)
+            total += torch.stack([s * s, s * d, d * d])
+        a, b, c = total
+        explained = torch.where(a != 0, b * b / torch.where(a != 0, a, 1), 0)  # a map with NaN stays NaN
+        p = self.n_perturb_samples
+        return {
+            "infidelity": (a - 2 * b + c).clamp(min=0) / p,
+            "infidelity_scaled": (c - explained).clamp(min=0) / p,
+            "infidelity_relative": torch.where(c > 0, (1 - explained / c).clamp(0, 1), torch.nan),
+        }

@@ -1,0 +1,160 @@
+"""Random perturbations of a sample: Gaussian noise, removed squares, removed features.
+
+Each draw is keyed by (seed, sample, draw index): every algorithm is measured on the same ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.algorithms.parts.masking import require_features
+from xbench.case import Case
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One perturbation x' = x - I of every sample.
+
+    Attributes:
+        perturbed: x', (n, d).
+        shift: I, (n, d): what a local map (a slope) is multiplied by.
+        share: I / (x - x0), (n, d): what a global map (already multiplied by x - x0) is multiplied by.
+    """
+
+    perturbed: Tensor
+    shift: Tensor
+    share: Tensor
+
+
+class Perturbation(ABC):
+    """Base of the perturbations."""
+
+    @abstractmethod
+    def draw(self, case: Case, x: Tensor, index: int) -> Draw:
+        """The perturbation number `index` of every sample."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Its name in tables."""
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Perturbation):
+    """I = stdev * range * N(0, 1) per element, the noisy-copy perturbation of Yeh et al. 2019.
+
+    Elements outside any feature (padding) stay as they are.
+
+    Args:
+        stdev: standard deviation as a share of each sample's range max - min (absolute when `relative` is False).
+        relative: see `stdev`.
+    """
+
+    stdev: float = 0.2
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.stdev > 0:
+            raise ValueError(f"stdev: expected a positive number, got {self.stdev}")
+
+    @property
+    def label(self) -> str:
+        return f"Gaussian noise, sd {self.stdev:g}{' of the range' if self.relative else ''}"
+
+    def draw(self, case: Case, x: Tensor, index: int) -> Draw:
+        require_continuous(case, "Gaussian noise")
+        scale = self.stdev * case.ranges(x) if self.relative else self.stdev
+        noise = scale * case.draws.normal("perturbation", index, x) * (case.features >= 0)
+        difference = x - case.baseline(x)
+        # As Captum: where the sample equals its baseline a global map has nothing to divide.
+        share = noise / torch.where(difference == 0, torch.ones_like(difference), difference)
+        return Draw(x - noise, noise, share)
+
+
+class Removal(Perturbation):
+    """Base of the perturbations that put a region at its baseline: I = x - x0 there, 0 elsewhere."""
+
+    @abstractmethod
+    def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
+        """What is removed, (n, d) bool."""
+
+    def draw(self, case: Case, x: Tensor, index: int) -> Draw:
+        mask, x0 = self.mask(case, x, index), case.baseline(x)
+        shift = torch.where(mask, x - x0, torch.zeros_like(x))
+        return Draw(torch.where(mask, x0, x), shift, mask.to(shift.dtype))
+
+
+@dataclass(frozen=True)
+class SquareRemoval(Removal):
+    """A random square (all channels) set to the baseline, the image perturbation of Yeh et al. 2019.
+
+    Args:
+        sizes: side lengths to draw from; None is 1 up to a third of the image's shorter side (1 to 10 at 28 pixels).
+    """
+
+    sizes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sizes is not None and (not self.sizes or any(int(s) != s or s < 1 for s in self.sizes)):
+            raise ValueError(f"sizes: expected positive whole side lengths, got {self.sizes}")
+
+    @property
+    def label(self) -> str:
+        sides = f" of side {', '.join(map(str, self.sizes))}" if self.sizes else ""
+        return f"removed squares{sides}"
+
+    def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
+        shapes = case.layout.shapes
+        if len(shapes) != 1 or len(shapes[0]) < 2:
+            raise ValueError(f"square removal needs one image-like input (..., H, W), got shapes {list(shapes)}")
+        height, width = shapes[0][-2:]
+        short = min(height, width)
+        sizes = self.sizes or tuple(range(1, max(1, -(-short // 3)) + 1))
+        if max(sizes) > short:
+            raise ValueError(f"sizes: a square of side {max(sizes)} is larger than the image {height}x{width}")
+        removed = torch.zeros(len(x), *shapes[0], dtype=torch.bool)
+        for row in range(len(x)):
+            rng = case.draws.generator(row, "perturbation", index)
+            side = int(rng.choice(sizes))
+            top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+            removed[row, ..., top : top + side, left : left + side] = True
+        return removed.flatten(1).to(x.device)
+
+
+@dataclass(frozen=True)
+class FeatureRemoval(Removal):
+    """A random set of features (tokens, patches, columns) set to the baseline; its size is uniform on 1..K."""
+
+    @property
+    def label(self) -> str:
+        return "removed features"
+
+    def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
+        require_features(case)
+        counts = case.counts.tolist()
+        removed = torch.zeros(len(x), max(counts), dtype=torch.bool)
+        for row, k in enumerate(counts):
+            rng = case.draws.generator(row, "perturbation", index)
+            size = int(rng.integers(1, k + 1))
+            removed[row, torch.from_numpy(rng.permutation(k)[:size])] = True
+        removed = removed.to(x.device)
+        return removed.gather(1, case.features.clamp(min=0).expand(len(x), -1)) & (case.features >= 0)
+
+
+def require_continuous(case: Case, what: str) -> None:
+    """ValueError when samples are integers: a token id has no neighbours."""
+    if not case.layout.differentiable:
+        types = ", ".join(map(str, case.layout.dtypes))
+        raise ValueError(
+            f"{what} cannot be added to inputs of type {types}; name a layer such as the embedding as site"
+        )
+
+
+def default_for(case: Case) -> Perturbation:
+    """Squares for an image (C, H, W), random sets of features for everything else."""
+    image = len(case.layout.shapes) == 1 and len(case.layout.shapes[0]) == 3
+    return SquareRemoval() if image else FeatureRemoval()

@@ -1,0 +1,109 @@
+"""Sensitivity-max: how much a small change of the sample can change its map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.case import Case
+from xbench.metrics.base import Column, Maps, MetricFacts, ReexplainingMetric
+from xbench.metrics.parts.perturbations import require_continuous
+
+
+@dataclass(frozen=True)
+class SensitivityMax(ReexplainingMetric):
+    """max over draws of ||phi(x + e) - phi(x)|| / ||phi(x)||, e uniform in the L-infinity ball.
+
+    A map of zero norm has no relative change: NaN, counted as undefined (Captum divides by 1, which lets it win).
+    So is a sample without a range under a relative radius: nothing was changed. Elements outside any feature
+    (padding) are neither changed nor counted.
+    A stochastic method draws anew for every explanation, as it would in use; what that alone changes is recorded
+    as `sensitivity_max_floor`, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, of
+    which that is not known).
+    Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
+    (arXiv 1901.09392). A maximum grows with the number of draws: compare equal settings only.
+
+    Args:
+        perturb_radius: radius of the ball.
+        n_perturb_samples: draws.
+        norm_ord: order of the norm over all elements of a map: a number >= 1 or "inf"; "fro" is 2.
+        relative: the radius is a share of each sample's range max - min; False: absolute, as in Captum.
+    """
+
+    perturb_radius: float = 0.02
+    n_perturb_samples: int = 10
+    norm_ord: float | str = "fro"
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.perturb_radius >= 0:
+            raise ValueError(f"perturb_radius: expected a number >= 0, got {self.perturb_radius}")
+        if self.n_perturb_samples < 1:
+            raise ValueError(f"n_perturb_samples: expected at least 1, got {self.n_perturb_samples}")
+        if not self.order >= 1:
+            raise ValueError(f"norm_ord: expected a number >= 1, 'inf' or 'fro', got {self.norm_ord!r}")
+
+    @property
+    def order(self) -> float:
+        """The norm's order as a number."""
+        if self.norm_ord == "fro":
+            return 2.0
+        try:
+            return float(self.norm_ord)
+        except ValueError:
+            raise ValueError(f"norm_ord: expected a number >= 1, 'inf' or 'fro', got {self.norm_ord!r}") from None
+
+    @property
+    def facts(self) -> MetricFacts:
+        return MetricFacts(
+            "Sensitivity-max",
+            "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, "
+            "arXiv 1901.09392",
+            {"sensitivity_max": Column("lower"), "sensitivity_max_floor": Column("none")},
+        )
+
+    def describe(self, case: Case) -> str:
+        return f"uniform noise, radius {self.perturb_radius:g}{' of the range' if self.relative else ''}"
+
+    def perturbed(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
+        require_continuous(case, "a small perturbation")
+        radius = self.perturb_radius * (case.ranges(x) if self.relative else 1) * (case.features >= 0)
+
+        def versions() -> Iterator[tuple[Case, Tensor]]:
+            for draw in range(self.n_perturb_samples):
+                shift = radius * (2 * case.draws.uniform("sensitivity", draw, x) - 1)
+                yield case.redrawn(f"again{draw}"), x + shift
+            if maps.stochastic:
+                for draw in range(self.n_perturb_samples):
+                    yield case.redrawn(f"again{draw}"), x
+
+        return self.n_perturb_samples * (2 if maps.stochastic else 1), versions()
+
+    def compare(self, case: Case, maps: Maps, again: Iterator[Tensor]) -> Tensor:
+        base = _counted(case, maps.values)
+        change = base.new_zeros(len(base), 2)  # perturbed, radius 0
+        if maps.stochastic is None:
+            change[:, 1] = torch.nan
+        for index, other in enumerate(again):
+            column = index // self.n_perturb_samples
+            moved = torch.linalg.vector_norm(_counted(case, other) - base, ord=self.order, dim=1)
+            change[:, column] = torch.maximum(change[:, column], moved)
+        return change
+
+    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+        assert evidence is not None, "sensitivity-max is scored on re-explanations"
+        norm = torch.linalg.vector_norm(_counted(case, maps.values), ord=self.order, dim=1)
+        relative = torch.where(norm[:, None] > 0, evidence / norm[:, None], torch.nan)
+        main = relative[:, 0]
+        if self.relative and self.perturb_radius > 0:
+            main = main.masked_fill((case.ranges(x) == 0).all(1), torch.nan)
+        return {"sensitivity_max": main, "sensitivity_max_floor": relative[:, 1]}
+
+
+def _counted(case: Case, maps: Tensor) -> Tensor:
+    """Maps in double precision, 0 outside any feature; maps read at another layer have no features there."""
+    maps = maps.double()
+    return maps if case.read != case.layout else maps.masked_fill(case.features < 0, 0)

@@ -1,0 +1,83 @@
+"""How well a model classifies the samples that are explained."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from xbench.datasets.cache import cache_directory
+from xbench.datasets.record import Dataset
+from xbench.files import write_atomic
+from xbench.models.record import Encoded, Model
+from xbench.models.weights import digest
+
+log = logging.getLogger("xbench")
+
+ROWS = 64  # per forward pass: small enough for a large transformer on a small machine
+
+
+def logits_of(output: object, part: str | int | None) -> Tensor:
+    """What `part` names in a model's output (a key, an attribute, a position; None = all of it)."""
+    if isinstance(part, str) and hasattr(output, part):
+        output = getattr(output, part)
+    elif part is not None:
+        output = output[part]  # type: ignore[index]
+    if not isinstance(output, Tensor):
+        raise TypeError(f"the model's output {part!r} is {type(output).__name__}, not a tensor; set `output`")
+    return output
+
+
+@torch.no_grad()
+def predict(module: nn.Module, encoded: Encoded, output: str | int | None = None) -> Tensor:
+    """Outputs (n, ...) of a module for all samples, in batches. The module must be in eval mode."""
+    n, parts = len(encoded), []
+    for start in range(0, n, ROWS):
+        rows = slice(start, start + ROWS)
+        extra = (value[rows] if isinstance(value, Tensor) and len(value) == n else value for value in encoded.extra)
+        parts.append(logits_of(module(*(tensor[rows] for tensor in encoded.inputs), *extra), output))
+    return torch.cat(parts)
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Share of the rows of `logits` (n, classes) whose largest entry is the target's.
+
+    Raises ValueError when a logit is not finite.
+    """
+    if not torch.isfinite(logits).all():
+        raise ValueError("the model returns NaN or infinite outputs, so it has no accuracy")
+    return (logits.argmax(dim=1) == targets).double().mean().item()
+
+
+def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
+    """Accuracy on `dataset.test`, computed once per weights and data and then remembered in the cache.
+
+    None, with a warning, when it cannot be told: the number of outputs is not the number of classes,
+    outputs are not finite, or the model fails. That must not stop a run in which other things work.
+    """
+    path = cache_directory() / "accuracy" / f"{digest({'model': model.fingerprint, 'data': dataset.fingerprint})}.json"
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there yet, or damaged: compute it (again)
+    if dataset.test.targets.is_floating_point():
+        return None
+    try:
+        logits = predict(model.module, model.encode(dataset, dataset.test), model.output)
+        if logits.dim() != 2 or logits.shape[1] != len(dataset.classes):
+            log.warning(
+                "model %s gives outputs %s for the %d classes of %s: accuracy not known",
+                model.name, tuple(logits.shape[1:]), len(dataset.classes), dataset.name,
+            )  # fmt: skip
+            return None
+        found = accuracy(logits, dataset.test.targets)
+    except Exception as error:  # a user's module may raise anything; its cells will say what
+        log.warning("accuracy of model %s on %s is not known: %s", model.name, dataset.name, error)
+        return None
+    try:
+        write_atomic(path, json.dumps({"model": model.name, "dataset": dataset.name, "accuracy": found}).encode())
+    except OSError as error:
+        log.debug("could not write %s: %s", path, error)
+    return found

@@ -1,0 +1,109 @@
+"""The user's own model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xbench.datasets.record import Dataset, Split
+from xbench.models.accuracy import cached_accuracy
+from xbench.models.encoders import encode_tensors
+from xbench.models.randomness import seeded
+from xbench.models.record import Encoded, Model
+from xbench.models.weights import fit_weights, module_digest, read_weights
+
+log = logging.getLogger("xbench")
+
+
+class Normalized(nn.Module):
+    """A network behind (x - mean) / std, so that points and baselines are in the data's own units."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], dims: int) -> None:
+        super().__init__()
+        self.network = network
+        shape = (1, len(mean), *[1] * (dims - 2))  # dims: of the input, channels second
+        self.register_buffer("mean", torch.tensor(mean).reshape(shape))
+        self.register_buffer("std", torch.tensor(std).reshape(shape))
+
+    def forward(self, inputs: Tensor, *extra: object) -> object:
+        return self.network((inputs - self.mean) / self.std, *extra)
+
+
+@dataclass(frozen=True)
+class Custom:
+    """Any `nn.Module` of the user's, on any data set.
+
+    module: builds it: a class or function, with its arguments bound (in YAML `_target_` and
+        `_partial_: true`, so that nothing is built before it is needed).
+    weights: path of a safetensors file or one that `torch.load(weights_only=True)` reads; None = as the
+        builder left them (a builder that draws random weights does so from `seed`).
+    name: what rows say.
+    site: name of the submodule at whose output gradient points enter (texts: the embedding).
+    output: which part of a structured output is explained, e.g. "logits".
+    mean, std: normalisation by channel that the network expects and does not do itself; None = it needs none.
+    encode: for texts, or other inputs than one tensor: `f(dataset, split) -> Encoded`.
+    """
+
+    module: Callable[[], nn.Module]
+    weights: str | None = None
+    name: str = "custom"
+    site: str | None = None
+    output: str | int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    encode: Callable[[Dataset, Split], Encoded] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.module, nn.Module) or not callable(self.module):
+            raise TypeError(
+                "module must be something to call that builds the network (in YAML: `_target_` with "
+                f"`_partial_: true`), got {type(self.module).__name__}"
+            )
+        if self.encode is not None and not callable(self.encode):
+            raise TypeError(f"encode must be a function of (dataset, split), got {self.encode!r}")
+        if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
+            raise ValueError(f"mean and std go together, one number per channel; got {self.mean} and {self.std}")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std must be > 0, got {list(self.std)}")
+
+    def fingerprint(self, dataset: Dataset) -> None:
+        """None: what the builder makes of its arguments is known only once it has run."""
+
+    def load(self, dataset: Dataset) -> Model:
+        """Raises TypeError (not a module), FileNotFoundError or ValueError (weights absent or unfit)."""
+        if dataset.modality == "text" and self.encode is None:
+            raise ValueError(
+                f"model {self.name!r} needs `encode` for data set {dataset.name!r}: a function "
+                "(dataset, split) -> xbench.models.Encoded with token ids as inputs"
+            )
+        with seeded(self.seed):
+            network = self.module()
+        if not isinstance(network, nn.Module):
+            built = type(network).__name__
+            raise TypeError(f"model {self.name!r}: {self.module!r} built a {built}, not an nn.Module")
+        if self.weights is None:
+            log.warning("model %s has no weights file: it is explained as its builder left it", self.name)
+        else:
+            fit_weights(network, read_weights(Path(self.weights)), f"weights file {self.weights}")
+        module = self._normalized(network, dataset).eval()
+        site = self.site if self.site is None or module is network else f"network.{self.site}"
+        encode = self.encode or encode_tensors
+        model = Model(self.name, module, module_digest(module), encode, site, self.output)
+        return replace(model, accuracy=cached_accuracy(model, dataset))
+
+    def _normalized(self, network: nn.Module, dataset: Dataset) -> nn.Module:
+        if self.mean is None or self.std is None:
+            return network
+        inputs = dataset.test.inputs
+        if not isinstance(inputs, Tensor):
+            raise ValueError(f"mean and std need tensor inputs, but {dataset.name!r} holds texts")
+        return Normalized(network, self.mean, self.std, inputs.dim())

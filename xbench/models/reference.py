@@ -1,0 +1,173 @@
+"""Reference models: small networks of ours, trained on first use and cached."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xbench.datasets.cache import cache_directory
+from xbench.datasets.record import Dataset, Split
+from xbench.models import trained
+from xbench.models.accuracy import accuracy, predict
+from xbench.models.encoders import WordEncoder, encode_tensors
+from xbench.models.randomness import seeded
+from xbench.models.record import Encoded, Model
+from xbench.models.training import fit, tensor_batches, word_batches
+from xbench.models.vocabulary import Vocabulary
+from xbench.models.weights import digest, fit_weights
+
+log = logging.getLogger("xbench")
+
+VERSION = 1  # raise it when the same parameters train to something else
+SECONDS_PER_ROW = {"image": 1.3e-4, "text": 1.5e-4}  # per epoch, on two cores; only for the log line
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A small classifier, trained from a fixed seed when it is first needed (under two minutes on two cores).
+
+    name: what rows say.
+    architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in
+        YAML). It has an attribute `modality`; "image" is called with `shape` and `classes`, "text" with
+        `vocabulary` and `classes`, and names its word vectors `embedding`.
+    epochs, lr, batch_size, seed: how it is trained (see `training.fit`).
+    min_steps: a small data set is gone through more often, until there are this many batches.
+    mask_rate: texts: mean share of words hidden behind the neutral token while training.
+    vocabulary, min_count: texts: how many words are known at most, and how often each must occur.
+
+    Weights, vocabulary and test accuracy are kept under `models/` in the cache directory.
+    """
+
+    name: str
+    architecture: Callable[..., nn.Module]
+    epochs: int
+    min_steps: int = 1
+    lr: float = 1e-3
+    batch_size: int = 64
+    seed: int = 0
+    mask_rate: float = 0.0
+    vocabulary: int = 20_000
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        if not callable(self.architecture) or self.modality not in ("image", "text"):
+            raise TypeError(
+                "architecture must be a module class with an attribute modality ('image' or 'text'), "
+                f"in YAML with `_partial_: true`; got {self.architecture!r}"
+            )
+        for name in ("epochs", "min_steps", "batch_size", "min_count", "vocabulary"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be > 0, got {self.lr!r}")
+        if not 0.0 <= self.mask_rate < 1.0:
+            raise ValueError(f"mask_rate must lie in [0, 1), got {self.mask_rate!r}")
+
+    @property
+    def modality(self) -> str | None:
+        built = self.architecture.func if isinstance(self.architecture, partial) else self.architecture
+        return getattr(built, "modality", None)
+
+    def fingerprint(self, dataset: Dataset) -> str | None:
+        """sha256 of the cached weights, or None when this model has not been trained on this data."""
+        return trained.fingerprint(self._folder(dataset))
+
+    def load(self, dataset: Dataset) -> Model:
+        """The trained model. Raises ValueError when the model takes another kind of data."""
+        if dataset.modality != self.modality:
+            raise ValueError(
+                f"model {self.name!r} takes {self.modality}s, but data set {dataset.name!r} holds {dataset.modality}s"
+            )
+        found = trained.load(self._folder(dataset)) or self._train(dataset)
+        module = self._build(dataset, found.vocabulary)
+        fit_weights(module, found.state, f"the cached model in {self._folder(dataset)}")
+        return Model(
+            name=self.name,
+            module=module.eval(),
+            fingerprint=found.sha256,
+            encode=encode_tensors if found.vocabulary is None else WordEncoder(found.vocabulary),
+            site=None if found.vocabulary is None else "embedding",
+            accuracy=found.accuracy,
+        )
+
+    def _identity(self) -> dict[str, object]:
+        """Everything that decides the weights, as JSON."""
+        bound = self.architecture if isinstance(self.architecture, partial) else partial(self.architecture)
+        return {
+            "version": VERSION,
+            "name": self.name,
+            "architecture": f"{bound.func.__module__}.{bound.func.__qualname__}",
+            # YAML gives lists where Python gives tuples; both build the same network.
+            "arguments": {name: list(v) if isinstance(v, tuple) else v for name, v in bound.keywords.items()},
+            "training": [self.epochs, self.min_steps, self.lr, self.batch_size, self.seed, self.mask_rate],
+            "words": [self.vocabulary, self.min_count],
+        }
+
+    def _folder(self, dataset: Dataset) -> Path:
+        return cache_directory() / "models" / digest({**self._identity(), "data": dataset.fingerprint})
+
+    def _build(self, dataset: Dataset, vocabulary: Vocabulary | None) -> nn.Module:
+        """A fresh network, initialised from the seed."""
+        classes = len(dataset.classes)
+        with seeded(self.seed):
+            if vocabulary is not None:
+                return self.architecture(vocabulary=len(vocabulary.words), classes=classes)
+            assert isinstance(dataset.test.inputs, Tensor)  # Dataset checks it: only texts are not tensors
+            return self.architecture(shape=tuple(dataset.test.inputs.shape[1:]), classes=classes)
+
+    def _train(self, dataset: Dataset) -> trained.Trained:
+        trained.check_writable(self._folder(dataset))
+        train = dataset.train()
+        epochs = self._epochs(len(train))
+        guess = SECONDS_PER_ROW[dataset.modality] * len(train) * epochs
+        log.info("training %s on %s (first use, about %.0f s)", self.name, dataset.name, max(1.0, guess))
+        start = time.perf_counter()
+        vocabulary = self._vocabulary(train)
+        encode = encode_tensors if vocabulary is None else WordEncoder(vocabulary)
+        module = self._build(dataset, vocabulary)
+        self._fit(module, encode(dataset, train), train.targets)
+        seconds = time.perf_counter() - start
+        reached = accuracy(predict(module, encode(dataset, dataset.test)), dataset.test.targets)
+        log.info(
+            "trained %s on %s in %.1f s: test accuracy %.4f (%d samples)",
+            self.name, dataset.name, seconds, reached, len(dataset.test),
+        )  # fmt: skip
+        about = {
+            "identity": self._identity(),
+            "dataset": dataset.name,
+            "seconds": seconds,
+            "torch": torch.__version__,
+        }
+        return trained.save(self._folder(dataset), module.state_dict(), vocabulary, reached, about)
+
+    def _vocabulary(self, train: Split) -> Vocabulary | None:
+        if isinstance(train.inputs, Tensor):
+            return None
+        return Vocabulary.build(train.inputs, self.vocabulary, self.min_count)
+
+    def _fit(self, module: nn.Module, encoded: Encoded, targets: Tensor) -> None:
+        (inputs,) = encoded.inputs
+        batches = (
+            word_batches(inputs, targets, self.batch_size, self.mask_rate)
+            if self.modality == "text"
+            else tensor_batches(inputs, targets, self.batch_size)
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        with seeded(self.seed), torch.enable_grad():
+            fit(module, batches, self._steps(len(inputs)), self._epochs(len(inputs)), self.lr, generator)
+
+    def _steps(self, rows: int) -> int:
+        """Batches per epoch."""
+        return math.ceil(rows / self.batch_size)
+
+    def _epochs(self, rows: int) -> int:
+        return max(self.epochs, math.ceil(self.min_steps / self._steps(rows)))

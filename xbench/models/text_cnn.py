@@ -1,0 +1,61 @@
+"""A small convolutional network for sentences."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xbench.models.vocabulary import PAD
+
+
+class TextCNN(nn.Module):
+    """Token ids (n, T), any T >= 1, padded on the right with PAD -> logits (n, classes).
+
+    Convolutions of several lengths over word vectors, maximum over time, one linear layer.
+    Source: Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014,
+    https://aclanthology.org/D14-1181. Different from the paper: the vectors are trained from scratch,
+    and windows start at every word, running past the end of the sentence into zeros.
+
+    Padding is told from the ids and not from the vectors, and changes no result: padded vectors become
+    zero, which is what a window past the end of an unpadded sentence sees, and no window starts on one.
+    This holds as well when a hook replaces the output of `embedding`.
+
+    vocabulary: number of token ids. classes: number of logits. dimension: size of a word vector.
+    width: filters per window length. windows: window lengths in words. dropout: before the last layer.
+    """
+
+    modality: ClassVar[str] = "text"
+
+    def __init__(
+        self,
+        vocabulary: int,
+        classes: int,
+        dimension: int = 64,
+        width: int = 50,
+        windows: tuple[int, ...] = (1, 2, 3, 4, 5),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not windows or min(windows) < 1:
+            raise ValueError(f"windows must be lengths >= 1, got {list(windows)}")
+        self.windows = tuple(windows)
+        self.embedding = nn.Embedding(vocabulary, dimension)
+        nn.init.normal_(self.embedding.weight, std=0.1)  # torch's 1.0 drowns what is learned about rare words
+        self.convolutions = nn.ModuleList(nn.Conv1d(dimension, width, window) for window in windows)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(width * len(windows), classes)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        vectors = self.embedding(ids)  # (n, T, dimension)
+        real = (ids != PAD).to(vectors.dtype).unsqueeze(1)  # (n, 1, T)
+        channels = vectors.transpose(1, 2) * real
+        maxima = []
+        for window, convolution in zip(self.windows, self.convolutions, strict=True):
+            found = F.relu(convolution(F.pad(channels, (0, window - 1))))  # (n, width, T)
+            # After the ReLU nothing is negative, so zero at padded starts never wins the maximum.
+            maxima.append(F.max_pool1d(found * real, ids.shape[1]).flatten(1))
+        logits: Tensor = self.classifier(self.dropout(torch.cat(maxima, dim=1)))
+        return logits

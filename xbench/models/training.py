@@ -1,0 +1,73 @@
+"""Fitting a small classifier: one loop for images and for texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xbench.models.vocabulary import MASK, PAD
+
+POOL = 50  # batches that are sorted by length together: little padding, yet no fixed batches
+
+Batches = Callable[[torch.Generator], Iterator[tuple[Tensor, Tensor]]]  # one epoch of (inputs, targets)
+
+
+def fit(module: nn.Module, batches: Batches, steps: int, epochs: int, lr: float, generator: torch.Generator) -> None:
+    """Train in place with Adam, cross-entropy, and a learning rate that falls from `lr` to 0 along a cosine.
+
+    batches: gives the batches of one epoch, in an order drawn from `generator`; `steps` of them per epoch.
+    The module draws its dropout from the ambient CPU generator: call this inside `randomness.seeded`.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=lr, total_steps=steps * epochs, pct_start=0.1, cycle_momentum=False
+    )
+    module.train()
+    for _ in range(epochs):
+        for inputs, targets in batches(generator):
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(module(inputs), targets).backward()
+            optimizer.step()
+            schedule.step()
+    module.eval()
+
+
+def tensor_batches(inputs: Tensor, targets: Tensor, size: int) -> Batches:
+    """Batches of `size` rows in random order."""
+
+    def epoch(generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in torch.randperm(len(inputs), generator=generator).split(size):
+            yield inputs[rows], targets[rows]
+
+    return epoch
+
+
+def word_batches(ids: Tensor, targets: Tensor, size: int, mask_rate: float) -> Batches:
+    """Batches of sentences of similar length, cut to the longest, with some words hidden behind MASK.
+
+    ids: (n, T) int64, padded on the right.
+    mask_rate: mean share of hidden words. Each sentence draws its own share, from none to nearly all, so
+        that the model has seen what baselines, ablations and coalitions show it: any part of a sentence.
+    """
+    lengths = (ids != PAD).sum(dim=1)
+
+    def epoch(generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(ids), generator=generator)
+        batches = [batch for pool in order.split(size * POOL) for batch in pool[lengths[pool].argsort()].split(size)]
+        for place in torch.randperm(len(batches), generator=generator).tolist():
+            rows = batches[place]
+            yield hide_words(ids[rows, : int(lengths[rows].max())], mask_rate, generator), targets[rows]
+
+    return epoch
+
+
+def hide_words(ids: Tensor, mask_rate: float, generator: torch.Generator) -> Tensor:
+    """`ids` (n, T) with words replaced by MASK at a rate u ** (1 / mask_rate - 1), u uniform per sentence."""
+    if mask_rate == 0.0:
+        return ids
+    rate = torch.rand(len(ids), 1, generator=generator) ** (1.0 / mask_rate - 1.0)  # its mean is mask_rate
+    hidden = torch.rand(ids.shape, generator=generator) < rate
+    return torch.where(hidden & (ids != PAD), MASK, ids)

@@ -1,0 +1,146 @@
+"""Sequence classifiers of Hugging Face transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from xbench.datasets.cache import sha256_file
+from xbench.datasets.record import Dataset
+from xbench.models.accuracy import cached_accuracy
+from xbench.models.record import Model
+from xbench.models.tokens import TokenEncoder
+from xbench.models.weights import digest
+
+WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the outputs in a model folder
+
+
+class SequenceClassifier(nn.Module):
+    """(ids, attention mask), both (n, T) -> the network's structured output, whose "logits" are (n, classes).
+
+    The networks of transformers disagree on the position of their arguments (the second of GPT-2 is its
+    cache), and xbench passes arguments by position: this wrapper names them.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor, attention: Tensor) -> object:
+        return self.network(input_ids=ids, attention_mask=attention)
+
+
+@dataclass(frozen=True)
+class Transformers:
+    """A sequence classifier by hub name or local folder.
+
+    name: such as "textattack/bert-base-uncased-SST-2", or a folder with config.json, weights and tokenizer
+        files (what `save_pretrained` writes). Rows say its last part.
+    group: "word" makes the tokens of one whitespace word one feature, "token" each token its own.
+    max_length: texts are cut after this many tokens; None = what the tokenizer allows.
+    revision: branch, tag or commit on the hub.
+
+    Points enter at the word embedding; positions and attention stay those of the original text. The
+    baseline replaces every ordinary token by the mask token (by padding where there is none) and keeps
+    special tokens.
+    """
+
+    name: str
+    group: Literal["word", "token"] = "word"
+    max_length: int | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"name must be a hub name or a folder, got {self.name!r}")
+        if self.group not in ("word", "token"):
+            raise ValueError(f"group must be 'word' or 'token', got {self.group!r}")
+        if self.max_length is not None and self.max_length < 3:
+            raise ValueError(f"max_length must be at least 3 (a word and two special tokens), got {self.max_length}")
+
+    def fingerprint(self, dataset: Dataset) -> str | None:
+        """sha256 of the folder's files or of the hub's commit; None when that is not in the local cache."""
+        return self._digest(self._commit())
+
+    def load(self, dataset: Dataset) -> Model:
+        """Raises ValueError (not texts; no usable tokenizer) or FileNotFoundError (nothing by this name)."""
+        if dataset.modality != "text":
+            raise ValueError(
+                f"model {self.name!r} takes texts, but data set {dataset.name!r} holds {dataset.modality}s"
+            )
+        network, tokenizer = self._pretrained()
+        fingerprint = self._digest(getattr(network.config, "_commit_hash", None))
+        assert fingerprint is not None  # a folder has files and a hub model has a commit
+        if network.config.pad_token_id is None:
+            # GPT-like networks look for the last token that is not padding.
+            network.config.pad_token_id = tokenizer.pad_token_id
+        module = SequenceClassifier(network).float().eval()
+        model = Model(
+            name=Path(self.name).name,
+            module=module,
+            fingerprint=fingerprint,
+            encode=TokenEncoder(tokenizer, self.group, self.max_length),
+            site=_name_of(module, network.get_input_embeddings()),
+            output="logits",
+        )
+        if network.config.num_labels != len(dataset.classes):
+            return model
+        return replace(model, accuracy=cached_accuracy(model, dataset))
+
+    def _pretrained(self) -> tuple[Any, Any]:
+        folder = Path(self.name)
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"model folder {folder} has no config.json; is it what save_pretrained wrote?")
+        revision = {} if self.revision is None else {"revision": self.revision}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.name, **revision)
+            network = AutoModelForSequenceClassification.from_pretrained(self.name, **revision)
+        except OSError as error:  # what transformers raises for absent files, names and networks alike
+            raise FileNotFoundError(
+                f"transformers model {self.name!r} is neither a folder nor in the hub cache "
+                f"and could not be downloaded. Run `hf download {self.name}` on a machine with a network "
+                f"and copy its cache (HF_HOME), or give model.name=/path/to/folder. {error}"
+            ) from error
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"the tokenizer of {self.name!r} does not tell where its tokens lie in the text: "
+                "it needs a fast one (tokenizer.json)"
+            )
+        if tokenizer.pad_token_id is None:
+            if tokenizer.eos_token is None:
+                raise ValueError(f"the tokenizer of {self.name!r} has neither a padding nor an end token")
+            tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.padding_side = "right"
+        return network, tokenizer
+
+    def _commit(self) -> str | None:
+        if Path(self.name).is_dir():
+            return None
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            found = try_to_load_from_cache(self.name, "config.json", revision=self.revision)
+        except HFValidationError:
+            return None  # not a hub name at all; load() says so
+        return Path(found).parent.name if isinstance(found, str) else None
+
+    def _digest(self, commit: str | None) -> str | None:
+        folder = Path(self.name)
+        if folder.is_dir():
+            files = sorted(path for path in folder.iterdir() if path.suffix in WEIGHTS)
+            contents: object = {path.name: sha256_file(path) for path in files}
+        elif commit is None:
+            return None
+        else:
+            contents = [self.name, commit]
+        return digest({"transformers": contents, "max_length": self.max_length})
+
+
+def _name_of(module: nn.Module, part: nn.Module) -> str:
+    names: dict[nn.Module, str] = {found: name for name, found in module.named_modules()}
+    return names[part]

@@ -1,0 +1,79 @@
+"""Weights: read without running code, fitted to a module, named by checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+NAMED = 8  # how many keys an error message spells out
+
+
+def digest(description: Mapping[str, object]) -> str:
+    """sha256 of the canonical JSON of what decides a model's outputs."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def module_digest(module: nn.Module) -> str:
+    """sha256 over the parameters and buffers of a module: names, types, shapes and bytes."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a file that `torch.load(weights_only=True)` reads.
+
+    A file that holds {"state_dict": {...}} gives the inner part. Raises FileNotFoundError, or ValueError
+    when the file is damaged, would run code, or holds something else than named tensors.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"weights file {path} does not exist (paths are relative to {Path.cwd()})")
+    try:
+        if path.suffix == ".safetensors":
+            found: object = load_safetensors(path.read_bytes())
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} cannot be read as weights; a safetensors file or one that torch.load(weights_only=True) "
+            f"accepts is needed: {error}"
+        ) from error
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise ValueError(f"{path} must hold a state dict of named tensors, got {type(found).__name__}")
+    return dict(found)
+
+
+def fit_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load `state` into `module`. Raises ValueError naming what is missing, unexpected or misshapen."""
+    own = module.state_dict()
+    problems = []
+    for title, names in (("missing", own.keys() - state.keys()), ("unexpected", state.keys() - own.keys())):
+        if names:
+            problems.append(f"{title} {_listed(sorted(names))}")
+    shapes = [
+        f"{name} (file {tuple(state[name].shape)}, model {tuple(own[name].shape)})"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if shapes:
+        problems.append(f"wrong shape {_listed(shapes)}")
+    if problems:
+        raise ValueError(f"{source} does not fit {type(module).__name__}: " + "; ".join(problems))
+    module.load_state_dict(state)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,143 @@
+"""What a cell is on disk: its record, its key, and the sealed JSON text that holds it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+FAILURES = ("error", "oom", "timeout", "crashed", "nonfinite")
+FAILURE_KEYS = (
+    "key",
+    "kind",
+    "status",
+    "reason",
+    "identity",
+    "model",
+    "dataset",
+    "algorithm",
+    "metric",
+    "samples",
+)
+RESULT_KEYS = (*FAILURE_KEYS, "columns", "values", "seconds", "counters", "environment", "info")
+
+
+class _Optional(TypedDict, total=False):
+    traceback: str  # failures only
+
+
+class Record(_Optional):
+    """One cell as JSON. A failure (status not "ok") needs only the keys in FAILURE_KEYS."""
+
+    key: str
+    kind: str  # "samples" | "attribution" | "score"
+    status: str  # "ok" or one of FAILURES
+    reason: str | None
+    identity: dict[str, Any]
+    model: str
+    dataset: str
+    algorithm: str | None
+    metric: str | None
+    samples: list[str]
+    columns: dict[str, dict[str, str]]  # name -> {"direction": "lower" | "higher" | "none", "unit": ...}
+    values: dict[str, list[float | None]]  # name -> one number per sample; None = undefined
+    seconds: float
+    counters: dict[str, int]
+    environment: str
+    info: dict[str, Any]
+
+
+class CorruptRecord(Exception):
+    """A file does not hold the record it should."""
+
+
+def canonical(value: object, path: str = "identity") -> object:
+    """`value` as plain JSON data in one form: tuples become lists, whole floats become ints.
+
+    So 1 and 1.0 are the same value (YAML writes either for the same setting); True and 1 are not.
+
+    Raises:
+        TypeError: something JSON does not have (named).
+        ValueError: NaN or an infinity (named).
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{path} must be finite, got {value}")
+        return int(value) if value.is_integer() else float(value)
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise TypeError(f"{path} has the key {name!r} of type {type(name).__name__}; keys must be str")
+        return {name: canonical(item, f"{path}.{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    raise TypeError(
+        f"{path} has type {type(value).__name__}; allowed: None, bool, int, float, str, list, tuple, mapping"
+    )
+
+
+def digest(value: object, path: str = "identity") -> str:
+    """sha256 (64 hex digits) of the canonical JSON of `value`; raises like `canonical`."""
+    return _sha256(json.dumps(canonical(value, path), sort_keys=True, separators=(",", ":"), allow_nan=False))
+
+
+def cell_key(identity: Mapping[str, object]) -> str:
+    """The key of the cell with this identity; see `canonical` for what is equal and what is refused."""
+    return digest(identity, "identity")
+
+
+def dump(record: Record, arrays: str | None = None) -> bytes:
+    """The record as JSON with a seal: the sha256 of its text and of its arrays. NaN among the values = null.
+
+    Raises:
+        TypeError, ValueError: a key is missing, the status unknown, a column of another length than
+            `samples`, or something is not JSON or not finite (named).
+    """
+    ok = record.get("status") == "ok"
+    if missing := [name for name in (RESULT_KEYS if ok else FAILURE_KEYS) if name not in record]:
+        raise ValueError(f"record lacks {', '.join(missing)}")
+    if not ok and record["status"] not in FAILURES:
+        raise ValueError(f"status must be ok, {', '.join(FAILURES)}; got {record['status']!r}")
+    values = {
+        name: [None if isinstance(value, float) and math.isnan(value) else value for value in column]
+        for name, column in record.get("values", {}).items()
+    }
+    if values.keys() != record.get("columns", {}).keys():
+        raise ValueError(f"values has {sorted(values)} and columns has {sorted(record.get('columns', {}))}")
+    for name, column in values.items():
+        if len(column) != len(record["samples"]):
+            raise ValueError(f"values.{name} has {len(column)} numbers for {len(record['samples'])} samples")
+    whole = {**record, "values": values}
+    canonical(whole, "record")  # names the element that is not JSON
+    text = json.dumps(whole, allow_nan=False)
+    seal = json.dumps({"record": _sha256(text), "arrays": arrays})
+    return f'{text[:-1]}, "seal": {seal}}}'.encode()
+
+
+def parse(data: bytes, key: str, required: Sequence[str]) -> tuple[Record, str | None]:
+    """The record that `dump` wrote and the sha256 of its arrays (None: no arrays).
+
+    Raises:
+        CorruptRecord: truncated, not JSON, a key missing, changed by one character, or another cell's.
+    """
+    try:
+        record = json.loads(data)
+    except ValueError as error:
+        raise CorruptRecord(f"not JSON ({error})") from error
+    if not isinstance(record, dict) or not isinstance(seal := record.pop("seal", None), dict):
+        raise CorruptRecord("not a sealed record")
+    if missing := [name for name in required if name not in record]:
+        raise CorruptRecord(f"lacks {', '.join(missing)}")
+    if seal.get("record") != _sha256(json.dumps(record)):
+        raise CorruptRecord("changed after it was written")
+    if record["key"] != key:
+        raise CorruptRecord(f"holds the cell {record['key']}")
+    return cast(Record, record), seal.get("arrays")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

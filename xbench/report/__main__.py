@@ -1,0 +1,67 @@
+"""`python -m xbench.report name=my_paper [store=results] [reports=reports]`: a report from the store alone.
+
+Exit codes: 0 written, 1 it could not be written, 2 bad arguments or no run of that name.
+"""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from xbench.files import StoreError
+from xbench.store import ManifestNotFound, Store
+
+DEFAULTS = {"store": "results", "reports": "reports"}
+KEYS = ("name", *DEFAULTS)
+
+
+class UsageError(ValueError):
+    """The arguments make no sense; the message says how they would."""
+
+
+def parse(words: Sequence[str]) -> dict[str, str]:
+    """`key=value` words as a dict with every key of KEYS. Raises UsageError."""
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key not in KEYS:
+            near = get_close_matches(key, KEYS)
+            hint = f"did you mean {near[0]}=...?" if near else f"the keys are {', '.join(KEYS)}"
+            raise UsageError(f"unknown argument {word!r}; {hint}")
+        if not equals or not value:
+            raise UsageError(f"{key} needs a value: {key}=...")
+        if key in given:
+            raise UsageError(f"{key} is given twice: {given[key]!r} and {value!r}")
+        given[key] = value
+    if "name" not in given:
+        store = Store(given.get("store", DEFAULTS["store"]))
+        known = store.manifests()
+        raise UsageError(f"name=... is missing; the store {store.root} has {', '.join(known) or 'no run yet'}")
+    return DEFAULTS | given
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Build one report and print the path of its page; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    if set(words) & {"-h", "--help"}:
+        print(__doc__)
+        return 0
+    try:
+        arguments = parse(words)
+        store = Store(arguments["store"])
+        manifest = store.manifest(arguments["name"])
+    except (UsageError, ManifestNotFound, ValueError) as error:
+        print(f"xbench.report: {error}", file=sys.stderr)
+        return 2
+    from xbench.report import write  # pandas and seaborn take seconds: bad arguments should not
+
+    try:
+        print(write(store, manifest, Path(arguments["reports"]) / arguments["name"]))
+    except StoreError as error:
+        print(f"xbench.report: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Whether a page that is there already shows exactly this; figures are most of the time of a report."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from xbench.report.collect import Manifest, Setting
+from xbench.tables import Tables
+
+_DRAWN_WITH = ("matplotlib", "seaborn", "jinja2", "pillow", "numpy", "pandas")
+_HEAD = 4096  # bytes; the digest stands near the top of the page
+
+
+def digest(tables: Tables, found: Sequence[Setting], manifest: Manifest) -> str:
+    """sha256 (hex) of all that a page depends on: its numbers, the code of this package and what draws it.
+
+    Maps enter by the key, seconds and counters of their cells, which change when a cell is computed again.
+    """
+    hashed = hashlib.sha256()
+    for frame in (tables.scores, tables.summary, tables.cells):
+        hashed.update(frame.to_csv(index=False).encode())
+    facts = [
+        dict(manifest),
+        tables.environment,
+        [asdict(setting) for setting in found],
+        list(tables.grid.notes),
+    ]
+    hashed.update(json.dumps(facts, sort_keys=True).encode())
+    here = Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), *here.glob("templates/*")]):
+        hashed.update(path.name.encode() + path.read_bytes())
+    hashed.update(json.dumps([version(package) for package in _DRAWN_WITH]).encode())
+    return hashed.hexdigest()
+
+
+def is_current(page: Path, inputs: str) -> bool:
+    """Whether `page` was made from `inputs` and the figures it links are all there."""
+    if not page.exists():
+        return False
+    text = page.read_text(encoding="utf-8")
+    linked = re.findall(r'href="(figures/[^"]+)"', text)
+    return inputs in text[:_HEAD] and all((page.parent / name).exists() for name in linked)

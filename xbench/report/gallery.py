@@ -1,0 +1,171 @@
+"""The same samples explained by every algorithm, side by side: rows for the template, JSON for the script."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from xbench.files import StoreError
+from xbench.report import maps, words
+from xbench.report.collect import Method, Sample, Setting
+from xbench.store import Store
+
+ROWS = 8  # samples per setting
+MAX_BYTES = 8 * 2**20  # for the galleries of one page together
+
+Cell = dict[str, Any]
+Scores = dict[tuple[str, str], dict[str, float]]  # (algorithm, sample) -> metric -> value
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """One setting's gallery. Without `rows`, `left_out` says why."""
+
+    title: str
+    modality: str | None
+    left_out: str
+    methods: tuple[Mapping[str, Any], ...] = ()
+    rows: tuple[Mapping[str, Any], ...] = ()
+    json: str = ""
+
+
+def build(store: Store, setting: Setting, scores: pd.DataFrame, budget: int) -> Gallery:
+    """The first samples of a setting, as many as fit in `budget` bytes, and at most ROWS."""
+    if setting.modality not in ("image", "text") or not setting.samples:
+        return Gallery(setting.title, None, "No maps to show: the samples of this setting were not finished.")
+    arrays, known = _Arrays(store), _known(setting, scores)
+    methods = [method for method in setting.methods if method.keys]
+    absent = [method.label for method in setting.methods if not method.keys]
+    shown: list[_Row] = []
+    spent = 0
+    for sample in setting.samples[:ROWS]:
+        row = _row(arrays, setting, methods, sample, known)
+        spent += row.size
+        if spent > budget:
+            break
+        shown.append(row)
+    if not shown:
+        return Gallery(setting.title, setting.modality, "Left out: one sample's maps are more than a page may hold.")
+    data = {
+        "modality": setting.modality,
+        "samples": [{"id": row.sample.id, "tokens": row.tokens} for row in shown],
+        "maps": [[row.maps[column] for row in shown] for column in range(len(methods))],
+    }
+    left_out = f"{len(shown)} of {words.count(setting.n, 'sample')} shown."
+    if spent > budget:
+        left_out += f" The others were left out to keep this gallery under {budget / 2**20:.1f} MiB."
+    left_out += f" No map of {words.listed(absent)}." if absent else ""
+    heads = tuple({"label": m.label, "control": m.control, "note": m.info["kind"]} for m in methods)
+    rows = tuple(row.shown for row in shown)
+    return Gallery(setting.title, setting.modality, left_out, heads, rows, inline(data))
+
+
+def inline(data: object) -> Markup:
+    """`data` as JSON that no text in it can end the script element of."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+@dataclass(frozen=True)
+class _Row:
+    sample: Sample
+    shown: Mapping[str, Any]  # what the template prints
+    maps: Sequence[Mapping[str, Any] | None]  # what the script colours, one per method
+    tokens: Sequence[str] | None
+    size: int  # bytes in the page
+
+
+class _Arrays:
+    """Array files read once each; a damaged one (the store sets it aside) counts as absent."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: dict[str, tuple[dict[str, int], dict[str, np.ndarray]]] = {}
+
+    def find(self, keys: Sequence[str], sample: str, name: str) -> np.ndarray | None:
+        """The array `name` of `sample` from the first of the cells `keys` that has it."""
+        for key in keys:
+            if key not in self._read:
+                self._read[key] = self._load(key)
+            rows, arrays = self._read[key]
+            if sample in rows and name in arrays:
+                return arrays[name][rows[sample]]
+        return None
+
+    def _load(self, key: str) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+        record = self._store.load(key, verify_arrays=False)
+        if record is None:
+            return {}, {}
+        try:
+            arrays = self._store.arrays(key)
+        except StoreError:
+            return {}, {}
+        kept = {name: array for name, array in arrays.items() if name in ("heat", "image")}
+        return {id: row for row, id in enumerate(record["samples"])}, kept
+
+
+def _row(arrays: _Arrays, setting: Setting, methods: Sequence[Method], sample: Sample, known: Scores) -> _Row:
+    positions = [t for t, token in enumerate(sample.tokens or ()) if token]  # padding carries no token
+    tokens = None if sample.tokens is None else [sample.tokens[t] for t in positions]
+    image = arrays.find([sample.key], sample.id, "image") if setting.modality == "image" else None
+    found: list[Mapping[str, Any] | None] = []
+    cells: list[Cell] = []
+    for method in methods:
+        heat = arrays.find(method.keys, sample.id, "heat")
+        entry, missing = _map(heat, positions, setting.modality == "image")
+        found.append(entry)
+        scores = known.get((method.name, sample.id), {})
+        cells.append({"missing": missing, "scores": [] if missing else _values(scores)})
+    picture = maps.input_png(image) if image is not None else None
+    verdict = (
+        {"tone": "good", "word": "right"} if sample.predicted == sample.label else {"tone": "bad", "word": "wrong"}
+    )
+    shown = {
+        "id": sample.id,
+        "image": picture,
+        "text": " ".join(tokens or ()),
+        "predicted": words.clip(sample.predicted, 32),
+        "label": words.clip(sample.label, 32),
+        "confidence": "" if sample.confidence is None else f"{100 * sample.confidence:.0f}\u00a0%",
+        "verdict": verdict if setting.classes else None,  # a regression is neither right nor wrong
+        "cells": cells,
+    }
+    return _Row(sample, shown, found, tokens, len(json.dumps([found, tokens, shown])))
+
+
+def _map(heat: np.ndarray | None, positions: Sequence[int], image: bool) -> tuple[Cell | None, str]:
+    """What the script needs to colour one map, or None and why there is none."""
+    if heat is None:
+        return None, "no map"
+    if not image:
+        heat = heat[list(positions)]
+    if not np.isfinite(heat).all():
+        return None, "not finite"
+    if image:
+        png, limit = maps.map_png(heat)
+        return {"png": png, "scale": limit}, ""
+    return {"values": [float(f"{value:.4g}") for value in heat], "scale": maps.scale(heat)}, ""
+
+
+def _known(setting: Setting, scores: pd.DataFrame) -> Scores:
+    """The setting's scores, by algorithm and sample."""
+    mine = scores[(scores["model"] == setting.model) & (scores["dataset"] == setting.dataset)]
+    mine = mine[mine["sample"].isin([sample.id for sample in setting.samples[:ROWS]])]
+    known: Scores = {}
+    columns = (mine[name] for name in ("algorithm", "sample", "metric", "value"))
+    for algorithm, sample, metric, value in zip(*columns, strict=True):
+        known.setdefault((algorithm, sample), {})[metric] = value
+    return known
+
+
+def _values(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """One sample's scores to print: one infidelity and every other measure that is not a cost."""
+    fidelity = words.fidelity(list(scores))
+    wanted = [m for m in scores if m not in words.COST and (m == fidelity or m not in words.FIDELITY)]
+    return [(words.short(metric), words.number(scores[metric])) for metric in wanted]

@@ -1,0 +1,142 @@
+"""The frame of the page as plain values: title, what was run, how to run it again, and where it ran."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xbench.report import words
+from xbench.report.collect import Manifest, Setting
+from xbench.tables import Tables
+
+CONTENTS = (
+    ("run", "What was run"),
+    ("comparison", "Comparison"),
+    ("tradeoff", "Fidelity, robustness, time"),
+    ("distributions", "Distributions"),
+    ("gallery", "Gallery"),
+    ("problems", "What is missing"),
+    ("methods", "Methods"),
+    ("reproduce", "Reproduce"),
+)
+
+
+def overview(manifest: Manifest, found: Sequence[Setting], tables: Tables) -> dict[str, Any]:
+    """Title, lede, stand-ins, what was run, and how to run it again."""
+    standins = {s.dataset: {"dataset": s.dataset, "origin": s.origin} for s in found if s.standin}
+    command = shlex.join(str(word) for word in manifest["command"])
+    config = manifest.get("config") or {}
+    return {
+        "name": manifest["name"],
+        "created": _created(manifest),
+        "lede": _lede(found, tables),
+        "standins": list(standins.values()),
+        "contents": CONTENTS,
+        "command": command,
+        "config": json.dumps(config, indent=2, ensure_ascii=False) if config else "",
+        "facts": _facts(manifest, found),
+        "settings": [_setting_row(s) for s in found],
+        "controls": _controls(found),
+    }
+
+
+def _lede(found: Sequence[Setting], tables: Tables) -> str:
+    methods = {method.name: method for setting in found for method in setting.methods}
+    controls = sum(method.control for method in methods.values())
+    parts = [words.count(len(methods) - controls, "algorithm")]
+    parts += [words.count(controls, "control")] if controls else []
+    parts.append(words.count(len(set(tables.summary["metric"])), "measure"))
+    where = words.count(len(found), "setting")
+    if 0 < len(found) <= 3:
+        where = words.listed([setting.title for setting in found])
+    return f"{' · '.join(parts)}, compared on {where}."
+
+
+def _facts(manifest: Manifest, found: Sequence[Setting]) -> list[tuple[str, str]]:
+    return [
+        ("Models", ", ".join(dict.fromkeys(s.model for s in found)) or "none"),
+        ("Data", ", ".join(f"{s.dataset} ({words.count(s.n, 'sample')})" for s in found) or "none"),
+        ("Explained", _explained(found, _jobs(manifest))),
+        ("Seed", str(manifest["seed"])),
+        ("Planned", _created(manifest)),
+    ]
+
+
+def _created(manifest: Manifest) -> str:
+    return str(manifest["created"]).replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+
+
+def _jobs(manifest: Manifest) -> list[Mapping[str, Any]]:
+    """The resolved configs of the run: one per job of a sweep."""
+    config = manifest.get("config") or {}
+    return list(config.get("jobs", [config]))
+
+
+def _explained(found: Sequence[Setting], jobs: Sequence[Mapping[str, Any]]) -> str:
+    """Which output the maps are about: the readouts of the attribution cells and the target of the config."""
+    infos = [method.info for setting in found for method in setting.methods if method.info]
+    readouts = dict.fromkeys(str(info["readout"]) for info in infos if info.get("readout"))
+    sites = dict.fromkeys(str(info["site"]) for info in infos if info.get("site"))
+    targets = dict.fromkeys(job["target"] for job in jobs if job.get("target") is not None)
+    told = f"the {words.listed(list(readouts))}" if readouts else "output not recorded"
+    if targets:
+        classes = [f"the {t} class" if t in ("label", "predicted") else f"class {t}" for t in targets]
+        told += f" of {words.listed(classes)}"
+    return f"{told}, attributed to the {words.listed(list(sites))}" if sites else told
+
+
+def _setting_row(setting: Setting) -> dict[str, Any]:
+    names = ", ".join(setting.classes[:6]) + (" …" if len(setting.classes) > 6 else "")
+    return {
+        "model": setting.model,
+        "dataset": setting.dataset,
+        "standin": setting.standin,
+        "accuracy": "not known" if setting.accuracy is None else f"{setting.accuracy:.1%}".replace("%", " %"),
+        "n": f"{setting.n:,}",
+        "classes": f"{len(setting.classes)}: {names}" if setting.classes else "–",
+        "origin": setting.origin or "not recorded",
+    }
+
+
+def _controls(found: Sequence[Setting]) -> str:
+    told = {
+        "random": "draws its map at random",
+        "constant": "gives every feature the same value",
+    }
+    controls = {m.name: m.label for setting in found for m in setting.methods if m.control}
+    does = [f"{label} {told.get(name, 'looks at neither model nor data')}" for name, label in controls.items()]
+    return f"{words.listed(does)}." if does else ""
+
+
+def environments(tables: Tables, manifest: Manifest) -> dict[str, Any]:
+    """Every environment that measured something, as facts, and the command that builds the page again."""
+    config = next(iter(_jobs(manifest)), {})
+    rebuild = ["python", "-m", "xbench.report", f"name={manifest['name']}"]
+    for key, usual in (("store", "results"), ("reports", "reports")):
+        rebuild += [f"{key}={config[key]}"] if config.get(key, usual) != usual else []
+    used = tables.cells["environment"].dropna().value_counts()
+    found = tables.environment["environments"]
+    shown = [
+        {
+            "id": id,
+            "cells": words.count(int(used.get(id, 0)), "cell"),
+            "facts": _flat(facts) if facts else [("environment", "the store no longer has its description")],
+        }
+        for id, facts in found.items()
+    ]
+    return {"environments": shown, "rebuild": shlex.join(rebuild)}
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as (dotted name, text) pairs; sizes in bytes in GiB."""
+    flat: list[tuple[str, str]] = []
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            flat += _flat(item, f"{prefix}{name} · ")
+        elif name == "memory" and isinstance(item, int):
+            flat.append((f"{prefix}{name}", f"{item / 2**30:.1f} GiB"))
+        else:
+            text = ", ".join(map(str, item)) or "none" if isinstance(item, list) else str(item)
+            plain = {"None": "not known", "True": "yes", "False": "no"}.get(text, text)
+            flat.append((f"{prefix}{name}", plain))
+    return flat

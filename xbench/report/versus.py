@@ -1,0 +1,87 @@
+"""The comparison table as the template prints it: one per setting, from the ranked grid of the tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xbench.comparison import Entry, Row
+from xbench.outcomes import Column
+from xbench.report import words
+from xbench.report.collect import Setting
+from xbench.tables import Tables
+
+_ARROWS = {"lower": ("↓", "lower is better"), "higher": ("↑", "higher is better")}
+_UNDEFINED, _PARTIAL, _WARNED = "†", "‡", "§"  # the first two as in the notes of the grid
+
+
+def comparisons(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
+    """A table per setting, the notes that hold for all, and what the columns mean."""
+    shown = []
+    for setting in found:
+        where = (setting.model, setting.dataset)
+        rows = [row for row in tables.grid.rows if (row.model, row.dataset) == where]
+        if any(entry.status == "ok" for row in rows for entry in row.entries.values()):
+            shown.append(_table(setting, rows, tables.grid.columns))
+    names = [column.name for column in tables.grid.columns]
+    glossary = [(words.label(name), words.meaning(name)) for name in names if words.meaning(name)]
+    return {
+        "comparisons": shown,
+        "glossary": glossary if shown else [],
+        "table_notes": list(tables.grid.notes) if shown else [],
+    }
+
+
+def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Any]:
+    columns = [c for c in columns if any(c.name in row.entries for row in rows)]
+    warned = {m.label: list(m.info.get("warnings") or ()) for m in setting.methods}
+    groups = {control: [row for row in rows if row.control is control] for control in (False, True)}
+    return {
+        "title": setting.title,
+        "columns": [_heading(column) for column in columns],
+        "groups": [
+            {"control": control, "rows": [_row(row, columns, bool(warned.get(row.label))) for row in group]}
+            for control, group in groups.items()
+            if group
+        ],
+        "notes": [f"{_WARNED} {label}: {text}" for label, texts in warned.items() for text in texts],
+    }
+
+
+def _heading(column: Column) -> dict[str, str]:
+    arrow, told = _ARROWS.get(column.direction, ("", ""))
+    return {
+        "label": words.label(column.name),
+        "arrow": arrow,
+        "arrow_words": told,
+        "unit": words.shown_unit(column.unit),
+        "help": words.meaning(column.name),
+    }
+
+
+def _row(row: Row, columns: Sequence[Column], warned: bool) -> dict[str, Any]:
+    cells = [_cell(row.entries.get(column.name), column) for column in columns]
+    badges = {cell["badge"] for cell in cells}
+    whole = badges.pop() if len(badges) == 1 else ""  # one badge across the row, not one in every column
+    marks = _WARNED if warned else ""
+    return {"label": row.label, "marks": marks, "whole": whole, "cells": [] if whole else cells}
+
+
+def _cell(entry: Entry | None, column: Column) -> dict[str, Any]:
+    """A mean and its interval; a dash where no sample is defined; a badge where the cell did not finish."""
+    empty = {"value": "", "text": "", "badge": "", "best": False, "marks": "", "interval": ""}
+    if entry is None:
+        return empty | {"text": "–"}
+    marks = _UNDEFINED if entry.n_undefined else ""
+    marks += _PARTIAL if entry.status == "ok" and entry.n_absent else ""
+    if entry.status == "undefined":
+        return empty | {"text": "–", "marks": marks}
+    if entry.status != "ok":
+        return empty | {"badge": entry.status}
+    low, high = (words.in_unit(value, column.unit) for value in (entry.low, entry.high))
+    return empty | {
+        "value": repr(entry.mean),
+        "text": words.in_unit(entry.mean, column.unit),
+        "best": entry.best,
+        "marks": marks,
+        # Equal ends say nothing (row counts, one sample); leaving them out keeps the table quiet.
+        "interval": "" if low == high else f"{low} – {high}",
+    }

@@ -1,0 +1,1 @@
+"""Backward rules: how gradients pass through operations, changed by overriding functions, not models."""

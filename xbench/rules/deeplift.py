@@ -1,0 +1,58 @@
+"""DeepLIFT's Rescale rule for any model made of known torch operations, unmodified.
+
+Shrikumar, Greenside, Kundaje, "Learning Important Features Through Propagating Activation Differences", 2017,
+https://arxiv.org/abs/1704.02685. The rule for one-input functions is the paper's. Beyond the paper, so that
+the multipliers explain f(x) - f(x0) exactly through them too: products take the gradient at the mean of input
+and reference, quotients the same of the product that they undo, and normalisation, softmax and attention are
+taken apart into products, quotients, sums and one-input functions. Max-pooling gives each window's difference
+to the position of the larger maximum, as the authors' code does.
+"""
+
+from dataclasses import dataclass
+
+from xbench.rules import maxima, operations, rescale
+from xbench.rules.composites import COMPOSITES
+from xbench.rules.override import Override, Unknown
+from xbench.rules.paired import Paired, Rule
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Backward rule for a batch of 2m rows, m inputs and then their m references: `with rule.apply(): ...`.
+
+    Gradients of a per-row output then are DeepLIFT multipliers M, the same in both halves, with
+    sum(M * (x - x0)) = f(x) - f(x0). Parameters must be frozen, and the model in eval mode.
+
+    eps: differences |x - x0| below this count as none, and the plain gradient is used there
+    unknown: at an operation without a rule, "raise" UnknownOperation, or "warn" and use its plain gradient
+    """
+
+    eps: float = 1e-10
+    unknown: Unknown = "raise"
+
+    def __post_init__(self) -> None:
+        if not self.eps >= 0:
+            raise ValueError(f"eps must be >= 0, got {self.eps}")
+        if self.unknown not in ("raise", "warn"):
+            raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
+
+    def apply(self) -> Override:
+        """The rule in force: a context manager for one forward pass and its readout."""
+        return Paired("DeepLIFT-Rescale", _TABLE, self.eps, self.unknown)
+
+
+_TABLE: dict[str, Rule] = {
+    **dict.fromkeys(operations.PER_EXAMPLE, rescale.per_example),
+    **dict.fromkeys(operations.ELEMENTWISE, rescale.elementwise),
+    **dict.fromkeys(operations.PRODUCTS, rescale.product),
+    **dict.fromkeys(operations.DROPOUTS, rescale.dropout),
+    **dict.fromkeys(COMPOSITES, rescale.composite),
+    **dict.fromkeys(operations.MAX_POOLS, maxima.max_pool),
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), maxima.larger_or_smaller),
+    **dict.fromkeys(("max", "min"), maxima.extremum),
+    "div": rescale.div,
+    "reciprocal": rescale.reciprocal,
+    "rsqrt": rescale.reciprocal_root,
+    "linear": rescale.linear,
+    "logsumexp": rescale.logsumexp,
+}

@@ -1,0 +1,16 @@
+"""What a backward rule raises when it cannot keep its promise."""
+
+
+class UnknownOperation(RuntimeError):
+    """A model called an operation that the backward rule cannot pass through correctly.
+
+    `operation` is the name of that operation, e.g. "lstm".
+    """
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(f"{operation}: {reason}")
+        self.operation = operation
+
+
+class UnknownOperationWarning(UserWarning):
+    """The same, when the rule was told to go on with the plain gradient of that operation."""

@@ -1,0 +1,207 @@
+"""Changing how gradients pass through functions, whoever calls them.
+
+A backward rule is a `torch.overrides.TorchFunctionMode` around the forward pass: every torch function, method
+and operator that the model calls arrives here first, whether it comes from `nn.ReLU`, `F.relu`, `torch.relu_`
+or a module used twice. The model itself is not touched, so there is nothing to restore on it.
+"""
+
+import abc
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from types import FunctionType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
+
+from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
+from xbench.rules.operations import CONSTANT
+
+Unknown = Literal["raise", "warn"]
+
+# Operators and old names, by the name of the function they mean.
+_ALIASES = {
+    **dict.fromkeys(("radd", "iadd"), "add"),
+    **dict.fromkeys(("isub", "subtract"), "sub"),
+    **dict.fromkeys(("rmul", "imul", "multiply"), "mul"),
+    **dict.fromkeys(("truediv", "itruediv", "idiv", "true_divide", "divide"), "div"),
+    **dict.fromkeys(("concat", "concatenate"), "cat"),
+    **{f"special_{name}": name for name in ("exp2", "expm1", "log1p", "erf", "erfc", "logsumexp")},
+    **{f"special_{name}": name for name in ("softmax", "log_softmax", "logit", "round", "xlogy", "sinc")},
+    "special_expit": "sigmoid",
+    "log_sigmoid": "logsigmoid",
+    "ipow": "pow",
+    "negative": "neg",
+    "absolute": "abs",
+    "clip": "clamp",
+    "arctan": "atan",
+}
+_IN_PLACE_OPERATORS = {
+    "__iadd__",
+    "__isub__",
+    "__imul__",
+    "__itruediv__",
+    "__idiv__",
+    "__ipow__",
+    "__setitem__",
+}
+_PYTHON_CHECKS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a torch function.
+
+    `name` is the same for all forms of it: "relu" for F.relu(x), x.relu() and x.relu_().
+    """
+
+    name: str
+    in_place: bool
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def run(self) -> Any:  # noqa: ANN401 - whatever the function returns
+        """The function itself, with its plain gradient."""
+        return self.function(*self.args, **self.kwargs)
+
+    def with_arguments(self, change: Callable[[Tensor], Tensor]) -> "Call":
+        """The same call of other tensors."""
+        return replace(self, args=_mapped(self.args, change), kwargs=_mapped(self.kwargs, change))
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        yield from tensors_in(tuple(value.values()))
+
+
+def _mapped(value: object, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: ANN401 - like value
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        items = [_mapped(item, change) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {key: _mapped(item, change) for key, item in value.items()}
+    return value
+
+
+def canonical_name(function: Callable[..., Any]) -> tuple[str, bool]:
+    """One name for all forms of a function, and whether this form writes into its first argument."""
+    name = function.__name__.split(".")[0]  # "relu.default" for an overload
+    if name == "__get__":  # a property such as Tensor.T
+        return function.__self__.__name__, False  # type: ignore[attr-defined]
+    dunder = name.startswith("__") and name.endswith("__")
+    in_place = name in _IN_PLACE_OPERATORS or (name.endswith("_") and not dunder)
+    base = name.strip("_")
+    return _ALIASES.get(base, base), in_place
+
+
+@cache
+def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """The Python body of a function such as F.multi_head_attention_forward; None when it is compiled.
+
+    Called normally, the body would hand itself to the mode again, for ever. Here its question "does somebody
+    override me?" is answered with no, while the functions that it calls are asked anew.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None or not _PYTHON_CHECKS.intersection(code.co_names):
+        return None
+    assert isinstance(function, FunctionType)
+    names = {**function.__globals__, **dict.fromkeys(_PYTHON_CHECKS, lambda *_: False)}
+    body = FunctionType(code, names, function.__name__, function.__defaults__, function.__closure__)
+    body.__kwdefaults__ = function.__kwdefaults__
+    return body
+
+
+class RuleFunction(torch.autograd.Function):
+    """Base of the autograd functions made by rules, to tell them from a model's own."""
+
+
+class Override(TorchFunctionMode, abc.ABC):
+    """A mode that sends each call on tensors which depend on the explained input to `handle`.
+
+    A tensor depends on the explained input when it requires gradients (parameters must be frozen) or when it
+    was computed from one that does (`derives`: a comparison, an argmax).
+    """
+
+    title: str  # how messages call the rule
+
+    def __init__(self, unknown: Unknown) -> None:
+        super().__init__()
+        self._unknown = unknown
+        self._open: list[Callable[..., Any]] = []
+        # Autograd numbers its nodes: higher numbers than this one's were made while the rule was in force.
+        with torch.enable_grad():
+            node: Any = torch.zeros((), requires_grad=True).neg().grad_fn
+        self._start: int = node._sequence_nr()
+
+    @abc.abstractmethod
+    def handle(self, call: Call) -> object:
+        """Run a call that has an explained tensor; the mode is off in here, `with self:` turns it on."""
+
+    @abc.abstractmethod
+    def derives(self, tensor: Tensor) -> bool:
+        """Whether this tensor came out of an earlier call of `handle`."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        kwargs = kwargs or {}
+        name, in_place = canonical_name(func)
+        if name in CONSTANT or not any(self.explains(tensor, name) for tensor in tensors_in((args, kwargs))):
+            return func(*args, **kwargs)
+        call = Call(name, in_place, func, args, kwargs)
+        body = opened(func)
+        if body is None or func in self._open:
+            return self.handle(call)
+        # A method that calls super() of itself comes back under the same name: then it is the compiled one.
+        self._open.append(func)
+        try:
+            with self:
+                return body(*args, **kwargs)
+        finally:
+            self._open.pop()
+
+    def explains(self, tensor: Tensor, name: str) -> bool:
+        """Whether a tensor that operation `name` takes depends on the explained input."""
+        if not tensor.requires_grad:
+            return self.derives(tensor)
+        if isinstance(tensor, nn.Parameter):
+            raise ValueError(
+                f"{name}: a parameter of shape {tuple(tensor.shape)} requires gradients under {self.title}; "
+                "freeze the parameters (requires_grad_(False)) so that only the explained input does"
+            )
+        node: Any = tensor.grad_fn
+        if node is None:
+            return True
+        if isinstance(node, BackwardCFunction):
+            function: type = getattr(node, "_forward_cls")  # noqa: B009 - not in torch's type stubs
+            if not issubclass(function, RuleFunction):
+                self.complain(function.__name__, "it is an autograd.Function with its own backward")
+        elif not self.derives(tensor) and node._sequence_nr() > self._start:
+            reason = "it was computed where calls cannot be seen (TorchScript, compiled or extension code)"
+            self.complain(node.name(), reason)
+        return True
+
+    def complain(self, operation: str, reason: str) -> None:
+        """Raise UnknownOperation; or warn, when the rule was told to go on with the plain gradient."""
+        if self._unknown == "raise":
+            advice = "Write that step with known operations, or pass unknown='warn' to use its plain gradient."
+            raise UnknownOperation(operation, f"{self.title} cannot pass through it: {reason}. {advice}")
+        message = f"{operation}: {self.title} uses the plain gradient: {reason}"
+        warnings.warn(message, UnknownOperationWarning, stacklevel=4)

@@ -1,0 +1,94 @@
+"""The mode of rules that compare each explained input with its reference, in two halves of one batch."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from xbench.rules import operations
+from xbench.rules.layouts import follow
+from xbench.rules.override import Call, Override, Unknown, tensors_in
+from xbench.rules.pairs import Pairs, Place
+
+# What a rule does at one call, given the tensors in it that carry gradients; returns the call's result.
+Rule = Callable[["Paired", Call, list[Tensor]], object]
+
+
+class Paired(Override):
+    """Runs a table of rules by operation name; linear operations pass, unknown ones are refused."""
+
+    def __init__(self, title: str, table: Mapping[str, Rule], eps: float, unknown: Unknown) -> None:
+        super().__init__(unknown)
+        self.title = title
+        self.eps = eps
+        self._table = table
+        self._pairs = Pairs()
+        # Reciprocals, as long as they live, with what they are the reciprocal of.
+        self.divisors = WeakTensorKeyDictionary()
+
+    def derives(self, tensor: Tensor) -> bool:
+        return tensor in self._pairs
+
+    def handle(self, call: Call) -> object:
+        explained = [t for t in tensors_in((call.args, call.kwargs)) if t.requires_grad or t in self._pairs]
+        active = [tensor for tensor in explained if tensor.requires_grad]
+        if not active or call.name in operations.COMPARISONS:
+            return self.plain(call, explained)
+        for tensor in explained:
+            if not tensor.requires_grad:
+                self._check_same(call, tensor)
+        result = self._table.get(call.name, Paired.linear)(self, call, active)
+        if call.in_place and isinstance(result, Tensor) and result is not call.args[0]:
+            return self._written(call.args[0], result)
+        return result
+
+    def linear(self, call: Call, active: list[Tensor]) -> object:
+        """The operation as it is; refused unless it is linear in all tensors that carry gradients."""
+        result = call.run()
+        results = list(tensors_in(result))
+        if call.name in operations.NUMBERS and not results:
+            self.complain(call.name, "it makes a Python number that depends on the input")
+        if call.name not in operations.LINEAR and any(tensor.requires_grad for tensor in results):
+            self.complain(call.name, "it is not known to be linear, and has no rule")
+        return self.finish(call, result, active)
+
+    def plain(self, call: Call, explained: Sequence[Tensor]) -> object:
+        """The operation with its plain gradient."""
+        return self.finish(call, call.run(), explained)
+
+    def finish(self, call: Call, result: object, explained: Sequence[Tensor]) -> object:
+        """Remember where the halves are in every result of a call that has run."""
+        written = call.in_place and (result is None or result is call.args[0])
+        results = [call.args[0]] if written else list(tensors_in(result))
+        blocks = follow(call, explained, self._pairs, results)
+        culprit = next(filter(None, map(self._pairs.lost, explained)), call.name)
+        for tensor, outer in zip(results, blocks, strict=True):
+            self._pairs.remember(tensor, culprit if outer is None else outer)
+        return result
+
+    def remember(self, tensor: Tensor, outer: int) -> None:
+        """Note the blocks (`Place.outer`) of a tensor that a rule made by itself."""
+        self._pairs.remember(tensor, outer)
+
+    def place(self, call: Call, tensor: Tensor) -> Place | None:
+        """Where the halves of an operand are; the call is refused when that is not known."""
+        place = self._pairs.place(tensor)
+        if place is None:
+            culprit = self._pairs.lost(tensor)
+            cause = f"after {culprit} mixed examples or moved them" if culprit else "its rows are not 2m"
+            reason = "inputs and references cannot be told apart in an operand of shape"
+            self.complain(call.name, f"{reason} {tuple(tensor.shape)}: {cause}")
+        return place
+
+    def _written(self, target: Tensor, result: Tensor) -> Tensor:
+        target.copy_(result)
+        self._pairs.copy(result, target)
+        return target
+
+    def _check_same(self, call: Call, tensor: Tensor) -> None:
+        place = self._pairs.place(tensor)
+        if place is None or not torch.equal(*place.halves(tensor)):
+            value = "a value without gradient (a condition, an index, a detached tensor)"
+            cause = "depends on the input and differs between input and reference"
+            self.complain(call.name, f"it takes {value} that {cause}")

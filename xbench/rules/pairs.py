@@ -1,0 +1,174 @@
+"""Where the inputs and where their references are in a tensor of the model.
+
+A pair rule runs 2m rows: m explained inputs, then m references. Inside the model the batch does not stay in
+front: it is moved (transpose), merged with other dimensions (windows, heads) and split again. In row-major
+order it is always a pattern of `outer` blocks of two halves each, so one number describes it, and `reshape`
+keeps that number:
+
+    tensor.reshape(outer, 2, -1)[:, 0]    values of the inputs
+    tensor.reshape(outer, 2, -1)[:, 1]    values of their references, in the same order
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from xbench.rules.override import Call, tensors_in
+
+# Added to row numbers, to tell them from constants that an operation may fill in, such as padding; exact in
+# binary.
+_FRACTION = 633 / 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """Dimension `dim` (counted from the back: -1 is the last) has size `blocks` * 2 * (rows of one half)."""
+
+    dim: int
+    blocks: int
+
+    def halves(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Views (inputs, references), each with dimension `dim` split in two: (..., blocks, rows, ...)."""
+        inputs, references = tensor.unflatten(self.dim, (self.blocks, 2, -1)).unbind(self._half)
+        return inputs, references
+
+    def scale(self, tensor: Tensor, factor: Tensor) -> Tensor:
+        """Both halves of a tensor times the same factor, which is shaped like one half."""
+        pairs = tensor.unflatten(self.dim, (self.blocks, 2, -1)) * factor.unsqueeze(self._half)
+        return self._merged(pairs)
+
+    def both(self, half: Tensor) -> Tensor:
+        """A tensor in which each half is `half`."""
+        return self._merged(torch.stack((half, half), self._half))
+
+    def outer(self, shape: Sequence[int]) -> int:
+        """The number of blocks in row-major order of a whole tensor of this shape."""
+        return prod(shape[: len(shape) + self.dim]) * self.blocks
+
+    @property
+    def _half(self) -> int:
+        # Counted from the back, the dimensions behind keep their numbers when `dim` becomes (blocks, 2,
+        # rows).
+        return self.dim - 1
+
+    def _merged(self, pairs: Tensor) -> Tensor:
+        return pairs.flatten(self.dim - 2, self.dim)
+
+
+def locate(shape: Sequence[int], outer: int) -> Place | None:
+    """The dimension that holds both halves; None when no single dimension does."""
+    before = 1
+    for dim, size in enumerate(shape):
+        if before * size > outer:
+            blocks, rest = divmod(outer, before)
+            return Place(dim - len(shape), blocks) if rest == 0 and size % (2 * blocks) == 0 else None
+        before *= size
+    return None
+
+
+class Pairs:
+    """Remembers the blocks of each tensor as long as it lives, or after which operation they were lost.
+
+    A tensor that was never seen is an explained input, with its 2m rows in front.
+    """
+
+    def __init__(self) -> None:
+        self._outer = WeakTensorKeyDictionary()
+
+    def __contains__(self, tensor: object) -> bool:
+        return tensor in self._outer
+
+    def outer(self, tensor: Tensor) -> int | None:
+        outer = self._outer.get(tensor, 1)
+        return outer if isinstance(outer, int) else None
+
+    def lost(self, tensor: Tensor) -> str | None:
+        """The operation after which the halves could not be followed."""
+        outer = self._outer.get(tensor, 1)
+        return outer if isinstance(outer, str) else None
+
+    def place(self, tensor: Tensor) -> Place | None:
+        outer = self.outer(tensor)
+        return None if outer is None else locate(tensor.shape, outer)
+
+    def remember(self, tensor: Tensor, outer: int | str) -> None:
+        self._outer[tensor] = outer
+
+    def copy(self, source: Tensor, target: Tensor) -> None:
+        self._outer[target] = self._outer[source]
+
+
+def broadcast(places: Sequence[Place | None], shape: Sequence[int]) -> int | None:
+    """Blocks of a result of this shape, whose operands have these places; None when they do not agree."""
+    first = places[0]
+    if first is None or any(place != first for place in places) or -first.dim > len(shape):
+        return None
+    return first.outer(shape)
+
+
+def reduced(place: Place | None, ndim: int, dims: int | Sequence[int] | None, shape: Sequence[int]) -> int | None:
+    """Blocks of a sum over `dims` of a tensor with `ndim` dimensions, whose result has this shape."""
+    if place is None or dims is None or (not isinstance(dims, int) and len(dims) == 0):
+        return None
+    summed = {dim % ndim for dim in ([dims] if isinstance(dims, int) else dims)}
+    dim = ndim + place.dim
+    if dim in summed:
+        return None
+    if len(shape) == ndim:
+        return place.outer(shape)
+    return Place(place.dim + sum(other > dim for other in summed), place.blocks).outer(shape)
+
+
+def moved(call: Call, explained: Sequence[tuple[Tensor, Place | None]]) -> list[int | None]:
+    """Blocks of each result of an operation that only moves values.
+
+    The operation is run on row numbers instead of values, to see where they go. The numbers are expanded from
+    one line, so that this costs next to nothing for operations that return views.
+    """
+    places = {id(tensor): place for tensor, place in explained}
+    known = [(tensor.size(place.dim) // 2, place.blocks) for tensor, place in explained if place is not None]
+    if len(known) < len(explained) or len({rows for rows, _ in known}) > 1:
+        return []
+    rows = known[0][0]
+
+    def numbered(tensor: Tensor) -> Tensor:
+        place = places.get(id(tensor))
+        if place is not None:
+            half = torch.arange(rows, device=tensor.device, dtype=torch.float64) + _FRACTION
+            line = torch.stack((half, half + rows)).view(2, place.blocks, -1).transpose(0, 1)
+            numbers = line.reshape(-1, *[1] * (-place.dim - 1)).expand(tensor.shape)
+        elif tensor.is_floating_point():
+            numbers = torch.zeros((), device=tensor.device, dtype=torch.float64).expand(tensor.shape)
+        else:
+            return tensor
+        return numbers
+
+    renumbered = call.with_arguments(numbered)
+    if call.in_place:
+        renumbered = replace(renumbered, args=(renumbered.args[0].clone(), *renumbered.args[1:]))
+    with torch.no_grad():
+        results = renumbered.run()
+    if call.in_place:
+        results = renumbered.args[0]
+    candidates = {blocks for _, blocks in known} | {1}
+    return [_found(result, rows, candidates) for result in tensors_in(results)]
+
+
+def _found(numbers: Tensor, rows: int, candidates: set[int]) -> int | None:
+    # Dimensions of stride 0 repeat the same numbers; looking at one makes views nearly free to check.
+    repeated = [stride == 0 for stride in numbers.stride()]
+    small = numbers[tuple(slice(0, 1) if skip else slice(None) for skip in repeated)]
+    for dim, size in enumerate(small.shape):
+        for blocks in candidates:
+            if size < 2 or size % (2 * blocks):
+                continue
+            place = Place(dim - numbers.ndim, blocks)
+            inputs, references = place.halves(small)
+            constant = (inputs == references) & (inputs.frac() != _FRACTION)
+            if bool((constant | ((inputs < rows) & (references == inputs + rows))).all()):
+                return place.outer(numbers.shape)
+    return None

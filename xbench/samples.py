@@ -1,0 +1,97 @@
+"""What is shown and chosen per sample: predictions, the explained target, pictures of samples and maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xbench.datasets.record import Split
+from xbench.engine import NonFiniteError
+from xbench.explain import on_device
+from xbench.models.record import Encoded, Model
+from xbench.readouts import Readout, TargetError
+from xbench.sites import frozen
+
+_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Per sample: the predicted class and its probability, the label, and the target, None for a single output."""
+
+    predicted: list[int | float]
+    confidence: list[float] | list[None]
+    label: list[int | float]
+    target: Tensor | None
+
+
+def choose(model: Model, encoded: Encoded, split: Split, target: str | int, device: torch.device) -> Chosen:
+    """Predict the samples and choose the output to explain: `predicted`, `label`, or a class number.
+
+    Raises:
+        TargetError: the target does not fit the model.
+        NonFiniteError: the model gives NaN or infinity for a sample.
+    """
+    output = _outputs(model, encoded, device)
+    if not bool(output.isfinite().all()):
+        which = [split.ids[i] for i in (~output.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()]
+        raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s): {', '.join(which[:5])}")
+    labels = split.targets.tolist()
+    if output.dim() == 1 or output.shape[1] == 1:
+        return Chosen(output.flatten().tolist(), [None] * len(output), labels, None)
+    if output.dim() != 2:
+        raise TargetError(f"the model's output has shape {tuple(output.shape)}; expected (samples, classes)")
+    confidence, predicted = output.softmax(1).max(1)
+    if target == "predicted":
+        rows = predicted
+    elif target == "label":
+        rows = split.targets.to(torch.int64)
+    else:
+        rows = torch.full_like(predicted, int(target))
+    wrong = (rows < 0) | (rows >= output.shape[1])
+    if bool(wrong.any()):
+        first = int(wrong.nonzero()[0])
+        raise TargetError(
+            f"target {int(rows[first])} of sample {split.ids[first]} is out of range: the model has "
+            f"{output.shape[1]} outputs, 0 to {output.shape[1] - 1}"
+        )
+    return Chosen(predicted.tolist(), confidence.tolist(), labels, rows)
+
+
+def _outputs(model: Model, encoded: Encoded, device: torch.device) -> Tensor:
+    module, readout, n = on_device(model.module, device), Readout(select=model.output), len(encoded)
+    parts = []
+    with frozen(module), torch.no_grad():
+        for start in range(0, n, _ROWS):
+            rows = slice(start, start + _ROWS)
+            inputs = (t[rows].to(device) for t in encoded.inputs)
+            extra = (
+                e[rows].to(device) if isinstance(e, Tensor) and e.dim() and len(e) == n else e for e in encoded.extra
+            )
+            output = readout.tensor(module(*inputs, *extra)).cpu()
+            wanted = min(_ROWS, n - start)
+            if output.dim() == 0 or len(output) != wanted:
+                raise ValueError(f"the model returned shape {tuple(output.shape)} for {wanted} samples")
+            parts.append(output)
+    return torch.cat(parts)
+
+
+def picture(images: Tensor | tuple[str, ...], value_range: tuple[float, float] | None) -> np.ndarray:
+    """Images (n, C, H, W) as (n, H, W, C) in 0..1, C being 1 or 3."""
+    assert isinstance(images, Tensor)
+    low, high = value_range or (float(images.min()), float(images.max()))
+    shown = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
+    shown = shown if shown.shape[1] in (1, 3) else shown.mean(1, keepdim=True)
+    return shown.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def heat(maps: Tensor, modality: str) -> np.ndarray:
+    """A map for the eye: (n, H, W) for an image, (n, T) for a text, channels or embedding summed; float32."""
+    if modality == "image" and maps.dim() == 4:
+        maps = maps.sum(1)
+    elif modality == "text" and maps.dim() == 3:
+        maps = maps.sum(2)
+    return np.ascontiguousarray(maps.float().cpu().numpy())

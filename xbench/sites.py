@@ -1,0 +1,152 @@
+"""Places in a model: where points enter and where gradients or activations are read.
+
+A site is written `layer` (its output), `layer:input`, and `layer@2` for the second call of a module that the
+forward pass calls more than once. Everything put on the model is a `with` block that takes it off again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+
+@dataclass(frozen=True)
+class Site:
+    """The output (or input) of the module named `layer`, at its `call`-th call (from 1; None: it has one)."""
+
+    layer: str
+    at: str = "output"
+    call: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Site:
+        """`layer`, `layer:input`, `layer@2`, `layer@2:input`."""
+        name, _, at = text.partition(":")
+        layer, _, call = name.partition("@")
+        if at not in ("", "input", "output") or (call and not call.isdigit()) or call == "0":
+            raise ValueError(f"site {text!r}: expected LAYER, LAYER:input, LAYER@CALL or LAYER@CALL:input")
+        return cls(layer, at or "output", int(call) if call else None)
+
+    def __str__(self) -> str:
+        call = f"@{self.call}" if self.call else ""
+        return f"{self.layer}{call}" + (":input" if self.at == "input" else "")
+
+    def module(self, model: nn.Module) -> nn.Module:
+        """The module of that name; ValueError with the nearest names when there is none."""
+        modules = dict(model.named_modules())
+        if self.layer not in modules:
+            near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(list(modules)[1:20])}"
+            raise ValueError(f"the model has no layer {self.layer!r}; {hint}")
+        return modules[self.layer]
+
+
+def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
+    """The name of a module given as an object, or the text itself."""
+    if isinstance(layer, str):
+        return layer
+    for name, module in model.named_modules():
+        if module is layer:
+            return name
+    raise ValueError(f"the layer {type(layer).__name__} is not part of the model")
+
+
+@dataclass
+class Visit:
+    """What happened at a site during one forward pass: the tensors there, and how often it was reached."""
+
+    tensors: tuple[Tensor, ...] = ()
+    calls: int = field(default=0)
+
+
+def _split(value: object) -> tuple[tuple[Tensor, ...], list[object], TreeSpec]:
+    leaves, spec = tree_flatten(value)
+    return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor)), leaves, spec
+
+
+def _rebuild(value: object, tensors: Sequence[Tensor]) -> object:
+    _, leaves, spec = _split(value)
+    replacement = iter(tensors)
+    return tree_unflatten([next(replacement) if isinstance(x, Tensor) else x for x in leaves], spec)
+
+
+@contextmanager
+def visit(
+    model: nn.Module, site: Site, *, replace: Sequence[Tensor] | None = None, detach: bool = False
+) -> Iterator[Visit]:
+    """Watch `site` during a forward pass.
+
+    `replace` puts these tensors there instead of what the model computed. `detach` starts the gradient there:
+    the tensors become leaves, so nothing before the site is kept for the backward pass.
+    """
+    visited = Visit()
+
+    def handle(value: object) -> object:
+        visited.calls += 1
+        if site.call is not None and visited.calls != site.call:
+            return value
+        if site.call is None and visited.calls > 1:
+            raise ValueError(
+                f"layer {site.layer!r} is called more than once in a forward pass; "
+                f"name the call, for example {site.layer}@1 or {site.layer}@{visited.calls}"
+            )
+        found, _, _ = _split(value)
+        if not found:
+            raise ValueError(f"site {site}: no tensor there, got {type(value).__name__}")
+        if replace is not None:
+            found = tuple(replace)
+        elif detach:
+            found = tuple(t.detach().requires_grad_(t.is_floating_point()) for t in found)
+        visited.tensors = found
+        # Clones go on: an in-place operation that follows must not change what was read here.
+        return _rebuild(value, [t.clone() for t in found])
+
+    module = site.module(model)
+    if site.at == "input":
+        handle_ = module.register_forward_pre_hook(lambda _module, args: handle(args))
+    else:
+        handle_ = module.register_forward_hook(lambda _module, _args, output: handle(output))
+    try:
+        yield visited
+    finally:
+        handle_.remove()
+
+
+def check_visited(visited: Visit, site: Site, rows: int | None = None) -> None:
+    """ValueError when the forward pass never came to the site, or the tensors there do not have `rows` rows."""
+    if not visited.tensors:
+        raise ValueError(f"site {site} was not reached by the forward pass (reached {visited.calls} times)")
+    if rows is not None and any(t.dim() == 0 or len(t) != rows for t in visited.tensors):
+        shapes = ", ".join(str(tuple(t.shape)) for t in visited.tensors)
+        raise ValueError(f"site {site}: expected the samples in the first dimension, {rows} rows, got shape {shapes}")
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no parameter gradients inside; every flag as it was outside, also after an error."""
+    training = [module for module in model.modules() if module.training]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for module in training:
+        module.training = False
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def device_of(model: nn.Module, default: torch.device) -> torch.device:
+    """Where the model's first parameter or buffer lives."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return default

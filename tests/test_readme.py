@@ -1,0 +1,69 @@
+"""Every example of the README runs: the notebook block, and the user's own parts with the command they end in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(python|yaml)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+FILES = {match[1]: text for _, text in BLOCKS if (match := re.search(r"^# (my_\w+/[\w/.]+)", text, re.MULTILINE))}
+
+
+def test_the_notebook_example_runs() -> None:
+    (code,) = [text for kind, text in BLOCKS if kind == "python" and "xbench.attribute" in text]
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)  # the README is ours
+    maps, infidelity = names["maps"], names["infidelity"]
+    assert isinstance(maps, torch.Tensor)
+    assert maps.shape == (5, 8)
+    assert isinstance(infidelity, torch.Tensor)
+    assert infidelity.shape == (5,)
+
+
+def test_a_user_s_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (command,) = re.findall(r"^    (xbench --config-dir .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    write_weights = (
+        "from my_lab.net import Net; from safetensors.torch import save_file; save_file(Net().state_dict(), "
+        "'net.safetensors')"
+    )
+    subprocess.run([sys.executable, "-c", write_weights], check=True)
+    done = subprocess.run([sys.executable, "-m", *shlex.split(command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = pd.read_csv("reports/latest/tables/summary.csv")
+    assert {"ig", "sign_gradient", "random", "constant"} == set(summary["algorithm"])
+    assert {"infidelity", "sparseness"} <= set(summary["metric"])
+    assert set(summary["dataset"]) == {"stripes"}
+
+
+def commands() -> list[str]:
+    tour = (ROOT / "README.md").read_text().split("## A tour in ten lines")[1].split("Presets:")[0]
+    return [line.split("  #")[0].strip() for line in tour.splitlines() if line.startswith("    xbench")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_line_of_the_tour_is_accepted(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xbench.cli.compose import Composer
+    from xbench.cli.listing import main as list_options
+    from xbench.cli.preflight import preflight, relax
+
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)[1:]
+    if words[:1] == ["list"]:
+        assert list_options(words[1:]) == 0
+        return
+    composer = Composer(None, None)
+    assert preflight(composer, relax(composer, [w for w in words if w != "-m"]), "-m" in words)

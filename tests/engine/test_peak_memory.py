@@ -93,10 +93,15 @@ def test_blocks_may_be_nested():
 
 
 def test_a_block_ends_with_an_error():
-    with pytest.raises(KeyError), PeakMemory(CPU) as peak:
-        tensor = taken(10)
-        del tensor
-        raise KeyError
+    peak = PeakMemory(CPU)
+
+    def fail() -> None:
+        with peak:
+            taken(10)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert peak.bytes == 10 * KB
     assert torch._C._len_torch_dispatch_stack() == 0
 

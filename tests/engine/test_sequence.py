@@ -49,8 +49,7 @@ def test_plans_are_made_one_after_the_other():
     seen: list[int] = []
 
     def reduce(results: Iterator[Tensor]) -> Tensor:
-        for _ in results:
-            seen.append(len(made))
+        seen.extend(len(made) for _ in results)
         return torch.zeros(1)
 
     whole = sequence(plans(), 5, reduce)

@@ -11,6 +11,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from xbench.case import Case
 from xbench.engine.counters import Counters
+from xbench.engine.layouts import try_channels_last
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
 from xbench.engine.rows import RowLimit
 from xbench.engine.subject import Subject
@@ -59,11 +61,16 @@ class Engine:
         self._rows = rows
         self._progress = progress
         self._done = self._of = 0  # rows of the current run
+        # When the last piece ended: making the next points and reducing the answers count towards speed too. On the
+        # CPU it is the process's own time, which neighbours on a busy machine do not change.
+        self._mark: float | None = None
+        self._clock = time.perf_counter if subject.device.type == "cuda" else time.process_time
 
     def run(self, make_plan: MakePlan, case: Case, x: Tensor) -> Tensor:
         """The plan's result for all samples, (n, ...), whatever the slicing."""
         n = len(case)
         self._done = self._of = 0
+        self._mark = None
         parts: list[Tensor] = []
         done = 0
         while done < n or not parts:
@@ -150,28 +157,28 @@ class Engine:
         self.counters.count(rows, backward=Want.GRADIENT in want)
         self.counters.peak_bytes = max(self.counters.peak_bytes, limits.peak_at(rows))
         self._check(answer, samples.repeat(g))
+        self._mark = self._clock()
         if self._progress is not None:
             self._done += rows
             self._progress(self._done, self._of)
         return answer
 
     def _evaluate(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer:
-        rows = len(flat)
+        rows, device = len(flat), self.subject.device
+        subject = replace(self.subject, channels_last=True) if limits.channels_last else self.subject
         if limits.needs_measuring(rows):
-            with PeakMemory(self.subject.device) as peak:
-                answer = self.subject.evaluate(flat, samples, want, rule)
+            with PeakMemory(device) as peak:
+                answer = subject.evaluate(flat, samples, want, rule)
             limits.measured(rows, peak.bytes)
+            if limits.channels_last is None:
+                limits.channels_last = try_channels_last(subject, flat, samples, want, rule, answer)
             return answer
-        if limits.settled:
-            return self.subject.evaluate(flat, samples, want, rule)
-        device = self.subject.device
-        # On the CPU the process's own time, which neighbours on a busy machine do not change.
-        clock = time.perf_counter if device.type == "cuda" else time.process_time
-        synchronise(device)
-        start = clock()
-        answer = self.subject.evaluate(flat, samples, want, rule)
-        synchronise(device)
-        limits.timed(rows, clock() - start)
+        answer = subject.evaluate(flat, samples, want, rule)
+        if not limits.settled:
+            synchronise(device)
+            now = self._clock()
+            if self._mark is not None:
+                limits.timed(rows, now - self._mark)
         return answer
 
     def _check(self, answer: Answer, samples: Tensor) -> None:

@@ -30,6 +30,7 @@ class Subject:
         inject: where points enter; None is the input itself.
         read: where gradients and activations are read; None is where points enter.
         layout: the tensors at `inject`; `read_layout` those at `read`.
+        channels_last: lay images out that way in memory, see `engine.layouts`.
     """
 
     model: nn.Module
@@ -41,6 +42,7 @@ class Subject:
     read: Site | None
     layout: Layout
     read_layout: Layout
+    channels_last: bool = False
 
     @property
     def n(self) -> int:
@@ -93,7 +95,7 @@ class Subject:
     def _scalar(self, points: Sequence[Tensor], samples: Tensor, neuron: Visit | None) -> Tensor:
         rows = len(samples)
         # Clones: the model may write into its input, which must neither be a leaf nor be spoilt for a repeat.
-        inputs = [p.clone() for p in points] if self.inject is None else [t[samples] for t in self.inputs]
+        inputs = [self._copy(p) for p in points] if self.inject is None else [t[samples] for t in self.inputs]
         extra = (t[samples] if isinstance(t, Tensor) and t.dim() and len(t) == self.n else t for t in self.extra)
         result = self.model(*inputs, *extra)
         if neuron is not None and self.readout.neuron is not None:
@@ -101,6 +103,11 @@ class Subject:
             return self.readout.of_layer(neuron.tensors)
         target = None if self.target is None else self.target[samples.cpu()]
         return self.readout.of_output(result, target, rows)
+
+    def _copy(self, points: Tensor) -> Tensor:
+        if self.channels_last and points.dim() == 4:
+            return points.clone(memory_format=torch.channels_last)
+        return points.clone()
 
     def _gradient(self, value: Tensor, where: Sequence[Tensor]) -> Tensor:
         if not value.requires_grad:

@@ -136,8 +136,13 @@ class Explainer:
             return self.engine.run(make_plan, case, x)
 
     def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
-        """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read."""
+        """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read.
+
+        Values per feature, (n, K), stay as they are.
+        """
         layout = self.subject.read_layout if read else self.subject.layout
+        if flat.shape[1] != layout.width:
+            return (flat,)
         return layout.unflatten(flat, cast=False)
 
     def _baselines(self, distribution: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,8 @@ from xbench.algorithms.integrated_gradients import same_site
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 from xbench.rules.deeplift import Rescale
+
+AttributionFunction = Callable[[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,14 @@ class DeepLift(Algorithm):
     Args:
         multiply_by_inputs: False gives the multipliers, a local map.
         eps: below this difference of its input an elementwise operation passes the plain gradient.
+        custom_attribution_func: makes the map from the multipliers, the inputs and the baselines, each a tuple of
+            tensors in their own shapes, instead of multiplying; it gives a tuple of the same shapes.
         unknown: `raise` on a nonlinear operation without a rule, or `warn` and pass its plain gradient.
     """
 
     multiply_by_inputs: bool = True
     eps: float = 1e-10
+    custom_attribution_func: AttributionFunction | None = None
     unknown: Literal["raise", "warn"] = "raise"
 
     def __post_init__(self) -> None:
@@ -45,7 +50,7 @@ class DeepLift(Algorithm):
             "Differences, arXiv 1704.02685",
             local=not self.multiply_by_inputs,
             gradient=True,
-            complete=self.multiply_by_inputs,
+            complete=self.multiply_by_inputs and self.custom_attribution_func is None,
         )
 
     def check(self, case: Case) -> None:
@@ -57,6 +62,9 @@ class DeepLift(Algorithm):
         def explain(answers: Iterator[Answer]) -> Tensor:
             multiplier = next(answers).slope
             next(answers)  # the reference's half carries the same multiplier
+            if self.custom_attribution_func is not None:
+                parts = (case.layout.unflatten(t) for t in (multiplier, x, x0))
+                return case.layout.flatten(self.custom_attribution_func(*parts))
             return multiplier * (x - x0) if self.multiply_by_inputs else multiplier
 
         return Plan([x, x0], 2, Want.GRADIENT, explain, rule=Rescale(self.eps, self.unknown), group=2)

@@ -31,10 +31,12 @@ class KernelShap(Algorithm):
     Args:
         n_samples: evaluations per sample, the empty and the full coalition included.
         paired: draw each coalition together with its complement (lower variance).
+        return_input_shape: False gives one value per feature, (n, K), instead of a map in the shape of the input.
     """
 
     n_samples: int = 25
     paired: bool = True
+    return_input_shape: bool = True
 
     def __post_init__(self) -> None:
         at_least("n_samples", self.n_samples, 3)
@@ -51,6 +53,8 @@ class KernelShap(Algorithm):
         require_features(case)
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
+        if not self.return_input_shape:
+            raise ValueError("return_input_shape=False gives values of features; a metric needs a map of the input")
         return maps / case.feature_sizes(maps)
 
     def plan(self, case: Case, x: Tensor) -> Plan:
@@ -75,7 +79,8 @@ class KernelShap(Algorithm):
             full, empty = next(answers).value.double(), next(answers).value.double()
             values = torch.stack([a.value.double() for a in answers], 1) if n_drawn else weights
             phi = _solve(z.double(), weights, values - empty[:, None], full - empty, case.counts.to(x.device))
-            return to_elements(case, phi.to(value_dtype(x)), x)
+            phi = phi.to(value_dtype(x))
+            return to_elements(case, phi, x) if self.return_input_shape else phi
 
         return Plan(points(), n_drawn + 2, Want.VALUE, fit)
 

@@ -16,7 +16,7 @@ from xbench.cli.merge import Entry, merge, relabel
 from xbench.cli.preflight import Job
 from xbench.display import Display
 from xbench.grid import NOT_FAILED, Outcome
-from xbench.store import Store
+from xbench.store import ManifestNotFound, Store
 
 _REPORT = ("name", "store", "reports")
 FINE, FAILED, INTERRUPTED = 0, 1, 130
@@ -77,7 +77,7 @@ def conclude(result: Result, store: Store, display: Display) -> int:
     entries, failures = result.entries(), result.failures()
     report = None
     if entries:
-        saved = manifest(result, entries)
+        saved = _dated(manifest(result, entries), store)
         store.save_manifest(saved)
         report = _report(result, store, saved, display)
         if report is None:
@@ -120,6 +120,15 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
         "n": max(sizes.values(), default=0),
         "seed": cfg.seed,
     }
+
+
+def _dated(saved: dict[str, Any], store: Store) -> dict[str, Any]:
+    """The manifest; the stored one when it says the same, so that its date, and the report, stay as they are."""
+    try:
+        before = store.manifest(saved["name"])
+    except ManifestNotFound:
+        return saved
+    return before if {**before, "created": saved["created"]} == saved else saved
 
 
 def _report(result: Result, store: Store, saved: dict[str, Any], display: Display) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,9 +42,26 @@ class Completeness(Metric):
 
     def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
         assert evidence is not None, "completeness is scored on its probe's outputs"
-        density = maps.density.double()
-        if maps.local:
-            density = density * (x - case.baseline(x)).double()
         change = evidence[:, 0]
-        error = (density.sum(1) - change).abs()
+        error = _delta(case, x, maps, change).abs()
         return {"completeness": torch.where(change != 0, error / change.abs(), torch.nan)}
+
+
+@dataclass(frozen=True)
+class ConvergenceDelta(Completeness):
+    """sum(phi) - (f(x) - f(x0)), signed and in the output's unit: what Captum gives as `return_convergence_delta`."""
+
+    @property
+    def facts(self) -> MetricFacts:
+        return replace(super().facts, label="Convergence delta", columns={"convergence_delta": Column("none")})
+
+    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+        assert evidence is not None, "the delta is scored on its probe's outputs"
+        return {"convergence_delta": _delta(case, x, maps, evidence[:, 0])}
+
+
+def _delta(case: Case, x: Tensor, maps: Maps, change: Tensor) -> Tensor:
+    density = maps.density.double()
+    if maps.local:
+        density = density * (x - case.baseline(x)).double()
+    return density.sum(1) - change

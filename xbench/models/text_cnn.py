@@ -33,9 +33,9 @@ class TextCNN(nn.Module):
         self,
         vocabulary: int,
         classes: int,
-        dimension: int = 64,
-        width: int = 50,
-        windows: tuple[int, ...] = (1, 2, 3, 4, 5),
+        dimension: int = 128,
+        width: int = 100,
+        windows: tuple[int, ...] = (1, 3, 5),
         dropout: float = 0.5,
     ) -> None:
         super().__init__()

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from xbench.case import Case
+from xbench.engine.channels_last import try_channels_last
 from xbench.engine.counters import Counters
-from xbench.engine.layouts import try_channels_last
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
 from xbench.engine.rows import RowLimit
 from xbench.engine.subject import Subject

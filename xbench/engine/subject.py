@@ -30,7 +30,7 @@ class Subject:
         inject: where points enter; None is the input itself.
         read: where gradients and activations are read; None is where points enter.
         layout: the tensors at `inject`; `read_layout` those at `read`.
-        channels_last: lay images out that way in memory, see `engine.layouts`.
+        channels_last: lay images out that way in memory, see `engine.channels_last`.
     """
 
     model: nn.Module

@@ -136,6 +136,17 @@ def test_an_edge_list_as_long_as_the_baselines_is_no_batch(rows):
     torch.testing.assert_close(maps, wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_one_baseline_meets_each_samples_own_arguments_on_its_way_to_a_layer():
+    """Behind the masked mean: the baseline's value there depends on which positions are real."""
+    model, ids, _ = texts()
+    mask = (torch.arange(7) < torch.tensor([7, 5, 3, 6])[:, None]).double()
+    pads = torch.zeros(1, 7, dtype=torch.int64)
+    maps = attribute(model, ids, a.DeepLift(), target=0, baselines=pads, extra=(mask,), layer="hidden")
+    with torch.no_grad():
+        wanted = (model(ids, mask) - model(pads.expand(N, -1), mask))[:, 0]
+    torch.testing.assert_close(maps.sum(1), wanted, rtol=1e-10, atol=1e-10)
+
+
 # Numbers of rows
 
 

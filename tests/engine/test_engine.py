@@ -189,11 +189,10 @@ def test_the_budget_bounds_the_rows():
     """A budget for about five rows: the first evaluation measures, the rest obeys."""
     generous = bench(40)
     generous.run(values_and_gradients(1))
-    first = generous.model.rows[0]
     per_row = generous.counters.peak_bytes / max(generous.model.rows)
     tight = bench(40, memory=int(per_row * 5.5))
     found = tight.run(values_and_gradients(4))
-    assert tight.model.rows[0] == first
+    assert tight.model.rows[0] > 5
     assert max(tight.model.rows[1:]) <= 5
     torch.testing.assert_close(found, bench(40, rows=64).run(values_and_gradients(4)))
 

@@ -27,6 +27,8 @@ from xbench.plan import Answer, Plan, Rule, Want
 
 MakePlan = Callable[[Case, Tensor], Plan]
 
+_POINTS_ALIVE = 8  # copies of a sample's elements: the point, the chunk, its clone, gradients, running sums
+
 # What was learnt about a model stays with it as long as it lives: the next algorithm starts at full speed.
 _LEARNT: weakref.WeakKeyDictionary[nn.Module, dict[tuple[object, ...], RowLimit]] = weakref.WeakKeyDictionary()
 
@@ -73,16 +75,19 @@ class Engine:
         self._mark = None
         parts: list[Tensor] = []
         done = 0
-        while done < n or not parts:
-            plan = make_plan(case.part(slice(done, n)), x[done:]) if n else make_plan(case, x)
+        # Several points of every sample of a slice are alive at a time, whatever the model takes.
+        most = max(1, self._budget // (_POINTS_ALIVE * max(x[0].numel() * x.element_size(), 1)))
+        while done < n:
+            rows = slice(done, min(n, done + most))
+            plan = make_plan(case.part(rows), x[rows])
             limits = self._limits(plan)
             self._of = self._of or n * plan.n_points
-            size = min(n - done, max(1, limits.slice_limit // plan.group))
-            if size < n - done:
-                rows = slice(done, done + size)
+            most = max(1, min(most, limits.slice_limit // plan.group))
+            if done + most < rows.stop:
+                rows = slice(done, done + most)
                 plan = make_plan(case.part(rows), x[rows])
-            parts.append(plan.reduce(self._answers(plan, limits, slice(done, done + size))))
-            done += size
+            parts.append(plan.reduce(self._answers(plan, limits, rows)))
+            done = rows.stop
         return torch.cat(parts)
 
     def _limits(self, plan: Plan) -> RowLimit:

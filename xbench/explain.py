@@ -71,6 +71,7 @@ class Explainer:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self._cases: dict[bool, Case] = {}
         inputs = setting.tensors
         self.device = device_of(setting.model, inputs[0].device)
         inputs = tuple(t.detach().to(self.device) for t in inputs)
@@ -104,9 +105,14 @@ class Explainer:
         return self.engine.counters
 
     def case(self, *, distribution: bool) -> Case:
-        """The samples with baselines read as a distribution, or as one per sample."""
+        """The samples with baselines read as a distribution, or as one per sample; made once of each kind."""
+        distribution = distribution and not self.setting.own_baselines
+        if distribution not in self._cases:
+            self._cases[distribution] = self._case(distribution)
+        return self._cases[distribution]
+
+    def _case(self, distribution: bool) -> Case:
         n, s = len(self.x), self.setting
-        distribution = distribution and not s.own_baselines
         ids = s.ids or tuple(str(i) for i in range(n))
         features = (s.features,) if isinstance(s.features, Tensor) else s.features
         for mask in features or ():

@@ -81,6 +81,19 @@ def test_a_text_model_comes_back_with_its_words() -> None:
         assert torch.equal(first.module(one), again.module(two))
 
 
+def test_the_number_of_threads_does_not_matter_and_is_restored(cache: Path) -> None:
+    data = Digits().load()
+    first = TINY.load(data).fingerprint
+    for path in _files(cache):
+        path.unlink()
+    try:
+        torch.set_num_threads(2)
+        assert TINY.load(data).fingerprint == first
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     data = Digits().load()
     torch.manual_seed(1)

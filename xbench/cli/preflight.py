@@ -162,7 +162,8 @@ def _check_used(configs: Sequence[DictConfig]) -> None:
         chosen = list(dict.fromkeys(name for name, node in nodes if is_component(node)))
         for name, node in nodes:
             if not isinstance(node, DictConfig):
-                raise ConfigError(f"{group}.{name} must be a component (a mapping with _target_), got {node!r}")
+                hint = f"; does an option file lack its first line '# @package {group}.NAME'?"
+                raise ConfigError(f"{group}.{name} must be a component (a mapping with _target_), got {node!r}{hint}")
             if name not in chosen:
                 given = ", ".join(f"{group}.{name}.{key}" for key in map(str, node))
                 raise ConfigError(f"{given}: no {group} '{name}' was chosen; {nearest(name, chosen)}")

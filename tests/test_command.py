@@ -238,7 +238,7 @@ def test_plan_counts_the_blocks_of_a_cell() -> None:
     cell = {"model": "cnn", "dataset": "digits", "algorithm": "ig", "metric": None, "reason": None}
     shown = plan_text([{**cell, "status": "reused"}, {**cell, "status": "to run"}, {**cell, "status": "to run"}])
     assert "1 reused, 2 run" in shown
-    assert "run?" in plan_text([{**cell, "status": "unknown until trained"}])
+    assert "run?" in plan_text([{**cell, "status": "unknown until loaded"}])
 
 
 def test_a_store_that_cannot_be_written_is_an_error_before_the_work(

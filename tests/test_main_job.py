@@ -273,3 +273,70 @@ def test_digits_through_the_defaults(run: Run) -> None:
     assert run("n=4", "algorithm=saliency", "metric=completeness", "display=none") == 0
     assert set(table()["dataset"]) == {"digits"}
     assert (Path("reports") / "latest" / "index.html").stat().st_size > 10_000
+
+
+def test_data_that_cannot_be_loaded_is_a_reason_on_its_cells(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert blobs(run, "model=cnn", "algorithm=saliency", "name=good") == 0
+    assert blobs(run, "model=text_cnn", "algorithm=saliency") == 1
+    found = cells()
+    assert set(found["status"]) == {"error"}
+    assert found["reason"].str.contains("takes texts").all()
+    assert "Traceback" not in capsys.readouterr().err
+    assert "takes texts" in (Path("reports") / "latest" / "index.html").read_text()
+
+
+def test_two_option_files_of_one_name_are_two_rows(run: Run) -> None:
+    text = Path("conf/model/net.yaml").read_text()
+    Path("conf/model/faulty.yaml").write_text(text.replace("fault: none", "fault: scaled"))
+    assert blobs(run, "model=net,faulty", "algorithm=saliency", "controls=false", "-m") == 0
+    rows = table().query("metric == 'completeness'")
+    assert len(rows) == 2
+    assert set(rows["n"]) == {8}
+    assert rows["mean"].nunique() == 2
+
+
+def test_never_leaves_no_old_result_in_place_of_a_failure(run: Run) -> None:
+    weights = Path("net.safetensors")
+    from safetensors.torch import save_file
+
+    from tests.lab import Net
+
+    save_file(Net().state_dict(), weights)
+    grid = ["algorithm=feature_ablation", "metric=completeness", f"model.weights={weights}"]
+    assert blobs(run, *grid) == 0
+    assert blobs(run, *grid, "run.memory=1", "reuse=never") == 0  # the budget bounds rows, it does not stop a run
+    stored = sorted(Path("results/cells").rglob("*.safetensors"))
+    for path in stored:
+        path.write_bytes(b"damaged")
+    assert blobs(run, *grid, "metric=[completeness,infidelity]") == 0  # healed by the run that finds it
+    assert set(cells()["status"]) == {"ok"}
+
+
+def test_the_plan_knows_what_a_run_left(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("n=2", "algorithm=saliency", "display=none") == 0
+    capsys.readouterr()
+    assert run("n=2", "algorithm=saliency", "display=plain", "plan=true") == 0
+    said = capsys.readouterr().out
+    assert "to run" not in said
+    assert "13 reused" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run.device=cuda:7"], "run.device=cuda:7"),
+        (["algorithm=null"], "group override"),
+        (["reports=file/x"], "reports"),
+        (["run.memory=0"], "run.memory"),
+        (["run.block=2,4", "-m"], "run.block"),
+    ],
+)
+def test_bad_settings_stop_before_the_work(
+    run: Run, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    Path("file").write_text("not a folder")
+    assert blobs(run, "algorithm=saliency", *arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+    assert not Path("results/cells").exists()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from xbench.algorithms.base import Algorithm
 from xbench.explain import Baselines, Explainer, Neuron, Setting, Tensors, on_device
 from xbench.metrics.base import Metric
-from xbench.metrics.score import Explanation, score_maps
+from xbench.metrics.score import Explanation, Given, score_maps
 from xbench.readouts import Output, Target
 
 
@@ -71,9 +69,11 @@ def attribute(
         )
     )  # fmt: skip
     algorithm = _algorithm(algorithm)
-    maps = explainer.shaped(explainer.attribute(algorithm), read=algorithm.facts.gradient)
+    flat = explainer.attribute(algorithm)
     first = inputs[0] if isinstance(inputs, tuple) else inputs
-    maps = tuple(m.to(first.device) for m in maps)
+    if algorithm.facts.per_feature:
+        return flat.to(first.device)
+    maps = tuple(m.to(first.device) for m in explainer.shaped(flat, read=algorithm.facts.gradient))
     at_inputs = layer is None and (read is None or not algorithm.facts.gradient)
     several = isinstance(inputs, tuple) if at_inputs else len(maps) > 1
     return maps if several else maps[0]
@@ -82,7 +82,7 @@ def attribute(
 def measure(
     model: nn.Module,
     inputs: Tensors,
-    explanation: Tensors | Algorithm | str | Callable[..., Tensors],
+    explanation: Given | str,
     metric: Metric | str,
     *,
     target: Target = None,
@@ -101,9 +101,11 @@ def measure(
     """The metric's main score of every sample, (n,); NaN where it is undefined.
 
     Args:
-        explanation: maps as `attribute` returns them, an algorithm (or its name in conf/), or any callable
-            `f(model, inputs, target) -> maps`, for example a method of another library. Metrics that explain
-            again, such as `SensitivityMax`, need an algorithm or a callable.
+        explanation: an algorithm (or its name in conf/), maps of one as a pair (maps, algorithm), maps alone, or
+            any callable `f(model, inputs, target) -> maps`, for example a method of another library. Maps alone and
+            those of a callable count as global, one value per element: say which algorithm made them when it gives
+            gradients (Saliency) or one value to all elements of a feature (Kernel SHAP). Metrics that explain again,
+            such as `SensitivityMax`, need an algorithm or a callable.
         metric: an instance such as `xbench.metrics.Infidelity()`, or a name in conf/ such as "infidelity".
 
     The other arguments are those of `attribute`.

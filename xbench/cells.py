@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from xbench.datasets.record import Dataset, Split
 from xbench.metrics.base import Metric
 from xbench.records import cell_key
 
+_PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
 FORMAT = 1  # raised when what a stored cell means changes
 
 
@@ -113,9 +113,5 @@ def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | t
 
 
 def _settings(node: DictConfig) -> dict[str, Any]:
-    """The model's settings without paths: what lies there is in the weights' fingerprint."""
-    return {
-        name: value
-        for name, value in canonical(node).items()
-        if not (isinstance(value, str) and (os.sep in value or os.path.exists(value)))
-    }
+    """The model's settings without the places where weights lie: what lies there is in their fingerprint."""
+    return {name: value for name, value in canonical(node).items() if name not in _PLACES}

@@ -23,10 +23,11 @@ def environment(
     Args:
         devices: names of the accelerators in use, such as "NVIDIA H100 80GB HBM3".
         threads: intra-operation threads in use (None: not known).
-        directory: whose git commit to record (None: the current one).
+        directory: whose git commit to record as `git` (None: the current one); `xbench_git` is that of this code.
     """
     return {
         "git": _git(directory or Path.cwd()),
+        "xbench_git": _git(Path(__file__).parent),
         "xbench": _version("xbench"),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -131,6 +131,8 @@ class Explainer:
     def attribute(self, algorithm: Algorithm) -> Tensor:
         """The maps, flat: (n, d) at the read site for gradient methods, else where points enter."""
         case = self.case(distribution=algorithm.facts.distribution)
+        if self._read is not None and not algorithm.facts.gradient:
+            raise ValueError(f"read: {algorithm.facts.label} reads outputs only; name the place as `layer`")
         algorithm.check(case)
         if algorithm.facts.gradient:
             self.subject.require_numbers()
@@ -142,13 +144,8 @@ class Explainer:
             return self.engine.run(make_plan, case, x)
 
     def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
-        """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read.
-
-        Values per feature, (n, K), stay as they are.
-        """
+        """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read."""
         layout = self.subject.read_layout if read else self.subject.layout
-        if flat.shape[1] != layout.width:
-            return (flat,)
         return layout.unflatten(flat, cast=False)
 
     def _baselines(self, distribution: bool) -> Tensor:

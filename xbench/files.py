@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,29 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise StoreError(f"cannot write {path}: {reason}; free space there or choose another folder") from error
+
+
+def check_writable(root: Path, key: str, need_bytes: int) -> None:
+    """Create the folder that the setting `key` names, write and remove a probe, and ask for free disk.
+
+    Raises:
+        StoreError: any of that fails.
+    """
+    probe = root / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"xbench")
+        probe.unlink()
+        free = shutil.disk_usage(root).free
+    except OSError as error:
+        reason = error.strerror or error
+        advice = f"make it a folder you may write, or set {key}=PATH"
+        raise StoreError(f"the {key} folder {root} is not writable: {reason}; {advice}") from error
+    if free < need_bytes:
+        raise StoreError(
+            f"the disk of the {key} folder {root} has {free / 2**20:.0f} MiB free and this run needs about "
+            f"{need_bytes / 2**20:.0f} MiB; free some space or set {key}=PATH to another disk"
+        )
 
 
 def file_name(name: str) -> str:

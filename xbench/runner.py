@@ -8,7 +8,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,20 @@ from xbench.datasets.record import Dataset, Split
 from xbench.display import Display
 from xbench.engine import NonFiniteError, OutOfMemory
 from xbench.engine.engine import synchronise
+from xbench.engine.memory import PeakMemory, is_out_of_memory
 from xbench.environment import environment
 from xbench.explain import Explainer, Setting, on_device
-from xbench.grid import Outcome
+from xbench.grid import Outcome, of_config
 from xbench.metrics.base import Metric
 from xbench.metrics.score import Explanation, probe_outputs, score_maps
 from xbench.models.record import Encoded, Model
+from xbench.outcomes import COST
 from xbench.records import Record, cell_key
 from xbench.samples import Chosen, choose, heat, picture
 from xbench.store import Store, StoreError
 
-_SHORT = 1.0  # seconds; a cell this fast is timed three times, so that warming up does not count
-_COSTS = {
-    "runtime": {"direction": "lower", "unit": "s"},
-    "forward_rows": {"direction": "lower", "unit": "rows"},
-    "backward_rows": {"direction": "lower", "unit": "rows"},
-    "peak_memory": {"direction": "lower", "unit": "bytes"},
-}
+_SHORT = 5.0  # seconds; a cell this fast is timed three times, so that warming up does not count
+_COSTS = {column.source: {"direction": column.direction, "unit": column.unit} for column in COST}
 Entry = dict[str, Any]
 
 
@@ -74,12 +71,14 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except Exception as error:  # a user's files and code: whatever they raise ends this job only, with its reason
-        display.message(traceback.format_exc())
-        return Outcome(error=f"{type(error).__name__}: {error}")
+        if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):  # not one of our own messages
+            display.message(traceback.format_exc())
+        return Outcome(_without_data(cfg, f"{type(error).__name__}: {error}"))
     device = _device(cfg.run.device)
     names = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
     where = store.save_environment(environment(devices=names, threads=torch.get_num_threads()))
     ids = Identities(cfg, dataset, model.name, model.fingerprint)
+    model = replace(model, module=on_device(model.module, device))
     job = Job(cfg, display, store, parts, dataset, model, device, ids, where)
     units = [unit for block in blocks(cfg, dataset.test) for unit in _units(ids, parts, block)]
     known = [_known(store, unit.key, cfg.reuse) for unit in units]
@@ -89,21 +88,23 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
             Block(job, block).run()
     except KeyboardInterrupt:
         return Outcome(_with_rest(job.entries, units), interrupted=True)
+    except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
+        return Outcome(_with_rest(job.entries, units), error=str(error))
     return Outcome(job.entries)
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:
-    """What `run_job` would do, without loading a model: status reused, to run, skipped or unknown until trained."""
+    """What `run_job` would do, without loading a model: status reused, to run, skipped or unknown until loaded."""
     store, parts = Store(cfg.store), Algorithms.of(cfg)
     dataset = _dataset(_text(cfg.dataset))
     source = instantiate(cfg.model, "model")
     fingerprint = source.fingerprint(dataset)
-    ids = Identities(cfg, dataset, getattr(source, "name", None) or cfg.choice.model, fingerprint or "")
+    ids = Identities(cfg, dataset, getattr(source, "title", cfg.choice.model), fingerprint or "")
     planned = []
     for block in blocks(cfg, dataset.test):
         for unit in _units(ids, parts, block):
             status, reason = _known(store, unit.key, cfg.reuse)
-            status = {"todo": "to run" if fingerprint else "unknown until trained"}.get(status, status)
+            status = {"todo": "to run" if fingerprint else "unknown until loaded"}.get(status, status)
             planned.append(unit.entry(status, reason))
     return planned
 
@@ -143,12 +144,19 @@ def _known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
     """What the store and the policy say of a cell: reused, a failure's status, skipped, or todo."""
     if reuse == "never":
         return "todo", None
-    if store.load(key, verify_arrays=False) is not None:
+    if store.load(key) is not None:
         return "reused", None
     failed = store.failure(key)
     if failed is not None and reuse in ("missing", "only"):
         return failed["status"], failed["reason"]
     return ("skipped", "not in the store (reuse=only)") if reuse == "only" else ("todo", None)
+
+
+def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
+    """The cells of a job whose data or model cannot be loaded: one entry each, with the reason."""
+    facts = {"key": None, "samples": 0, "status": "error", "reason": reason}
+    names = ("kind", "model", "dataset", "algorithm", "metric")
+    return [{name: getattr(spec, name) for name in names} | facts for spec in of_config(cfg)]
 
 
 def _with_rest(done: list[Entry], units: list[Unit]) -> list[Entry]:
@@ -163,7 +171,7 @@ class Block:
     def __init__(self, job: Job, split: Split) -> None:
         self.job = job
         self.split = split
-        self._rows = (0, 0)
+        self._probes: dict[str, Tensor | None] = {}
 
     def run(self) -> None:
         job = self.job
@@ -178,14 +186,14 @@ class Block:
     def _attempt(self, unit: Unit) -> tuple[str, str | None]:
         """Compute one cell; its status and, when it has none to show, the reason."""
         job = self.job
-        reason = self._not_applicable(unit)
-        if reason is not None:
-            job.display.cell_done(unit.label, "skipped", 0.0, reason)
-            return "skipped", reason
         job.display.cell_started(unit.label)
-        self._rows = (0, 0)
         start = time.perf_counter()
         try:
+            reason = self._not_applicable(unit)
+            if reason is not None:
+                job.display.cell_done(unit.label, "skipped", 0.0, reason)
+                return "skipped", reason
+            job.store.discard(unit.key)  # reuse=never: an old result must not stand for an attempt that fails
             record, arrays = {
                 "samples": self._samples,
                 "attribution": self._attribution,
@@ -237,7 +245,7 @@ class Block:
     @functools.cached_property
     def chosen(self) -> Chosen:
         """What the model predicts for the samples, and which output is explained."""
-        return choose(self.job.model, self.encoded, self.split, self.job.cfg.target, self.job.device)
+        return choose(self.job.model, self.encoded, self.split, self.job.cfg.target, self.job.dataset.classes)
 
     @functools.cached_property
     def explainer(self) -> Explainer:
@@ -245,7 +253,7 @@ class Block:
         rows, memory = job.cfg.run.rows, job.cfg.run.memory
         return Explainer(
             Setting(
-                model=on_device(job.model.module, job.device),
+                model=job.model.module,
                 inputs=tuple(t.to(job.device) for t in encoded.inputs),
                 target=self.chosen.target,
                 baselines=encoded.baseline,
@@ -289,12 +297,12 @@ class Block:
         algorithm: Algorithm = unit.algorithm.component
         explainer, n = self.explainer, len(self.split)
         counters = explainer.restart()
-        flat, seconds = self._timed(algorithm)
+        flat, seconds, peak = self._timed(algorithm)
         if not bool(torch.isfinite(flat).all()):
             raise NonFiniteError("the map has NaN or infinity")
         counts = {"forward_rows": counters.forward_rows, "backward_rows": counters.backward_rows}
         per_sample = {"runtime": seconds / n, **{k: v / n for k, v in counts.items()}}
-        per_sample["peak_memory"] = float(counters.peak_bytes)
+        per_sample["peak_memory"] = float(peak)
         facts, maps = algorithm.facts, explainer.shaped(flat)
         arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(maps)}
         density = explainer.shaped(Explanation.by(algorithm, flat, explainer).maps.density)
@@ -318,15 +326,21 @@ class Block:
         }
         return record, arrays
 
-    def _timed(self, algorithm: Algorithm) -> tuple[Tensor, float]:
-        """The maps and the seconds they took: the median of three when that is short, since the first warms up."""
+    def _timed(self, algorithm: Algorithm) -> tuple[Tensor, float, int]:
+        """The maps, the seconds they took, and the peak bytes of a second run, when rows have settled.
+
+        Seconds are the median of three when one is short, since the first run warms up. The meter of memory would
+        slow down what is timed, so it watches a run of its own.
+        """
         explainer, device = self.explainer, self.job.device
         flat, seconds = _once(lambda: explainer.attribute(algorithm), device)
-        if seconds >= _SHORT:
-            return flat, seconds
         explainer.restart()  # the first run's counters are the cell's
-        again = [_once(lambda: explainer.attribute(algorithm), device)[1] for _ in range(2)]
-        return flat, statistics.median([seconds, *again])
+        with PeakMemory(device) as peak:
+            explainer.attribute(algorithm)
+        if seconds < _SHORT:
+            again = [_once(lambda: explainer.attribute(algorithm), device)[1] for _ in range(2)]
+            seconds = statistics.median([seconds, *again])
+        return flat, seconds, peak.bytes
 
     def _score(self, unit: Unit) -> tuple[dict[str, Any], None]:
         assert unit.algorithm is not None
@@ -368,10 +382,15 @@ class Block:
             )
         arrays = store.arrays(key)
         maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(len(arrays) - 1)]
-        return torch.cat([m.flatten(1) for m in maps], dim=1)
+        return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
     def _probe(self, metric: Named) -> Tensor | None:
         """The metric's outputs that no map enters: computed by the first algorithm's cell, stored, and shared."""
+        if metric.name not in self._probes:
+            self._probes[metric.name] = self._load_or_run_probe(metric)
+        return self._probes[metric.name]
+
+    def _load_or_run_probe(self, metric: Named) -> Tensor | None:
         store, identity = self.job.store, self.job.ids.probe(self.split, metric)
         unit = Unit("probe", identity, None, metric)
         if self.job.cfg.reuse != "never" and store.load(unit.key) is not None:
@@ -390,7 +409,7 @@ class _AttributionFailed(RuntimeError):
 
 
 def _status(error: Exception) -> str:
-    if isinstance(error, (OutOfMemory, MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
         return "oom"
     return "nonfinite" if isinstance(error, NonFiniteError) else "error"
 

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from xbench.datasets.record import Split
 from xbench.engine import NonFiniteError
-from xbench.explain import on_device
 from xbench.models.record import Encoded, Model
 from xbench.readouts import Readout, TargetError
-from xbench.sites import frozen
+from xbench.sites import device_of, frozen
 
 _ROWS = 32
 
@@ -28,14 +27,14 @@ class Chosen:
     target: Tensor | None
 
 
-def choose(model: Model, encoded: Encoded, split: Split, target: str | int, device: torch.device) -> Chosen:
+def choose(model: Model, encoded: Encoded, split: Split, target: str | int, classes: tuple[str, ...]) -> Chosen:
     """Predict the samples and choose the output to explain: `predicted`, `label`, or a class number.
 
     Raises:
         TargetError: the target does not fit the model.
         NonFiniteError: the model gives NaN or infinity for a sample.
     """
-    output = _outputs(model, encoded, device)
+    output = _outputs(model, encoded)
     if not bool(output.isfinite().all()):
         which = [split.ids[i] for i in (~output.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()]
         raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s): {', '.join(which[:5])}")
@@ -45,6 +44,11 @@ def choose(model: Model, encoded: Encoded, split: Split, target: str | int, devi
     if output.dim() != 2:
         raise TargetError(f"the model's output has shape {tuple(output.shape)}; expected (samples, classes)")
     confidence, predicted = output.softmax(1).max(1)
+    if target == "label" and output.shape[1] != len(classes):
+        raise TargetError(
+            f"target=label: the model has {output.shape[1]} outputs and the data {len(classes)} classes, so labels "
+            "name no output; explain target=predicted or a number"
+        )
     if target == "predicted":
         rows = predicted
     elif target == "label":
@@ -61,8 +65,9 @@ def choose(model: Model, encoded: Encoded, split: Split, target: str | int, devi
     return Chosen(predicted.tolist(), confidence.tolist(), labels, rows)
 
 
-def _outputs(model: Model, encoded: Encoded, device: torch.device) -> Tensor:
-    module, readout, n = on_device(model.module, device), Readout(select=model.output), len(encoded)
+def _outputs(model: Model, encoded: Encoded) -> Tensor:
+    module, readout, n = model.module, Readout(select=model.output), len(encoded)
+    device = device_of(module, torch.device("cpu"))
     parts = []
     with frozen(module), torch.no_grad():
         for start in range(0, n, _ROWS):

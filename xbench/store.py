@@ -13,9 +13,6 @@ result of the last, and two stores merge by copying files.
 
 import hashlib
 import json
-import os
-import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -28,7 +25,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from xbench import records
-from xbench.files import StoreError, file_name, read_json, set_aside, write_atomic
+from xbench.files import StoreError, check_writable, file_name, read_json, set_aside, write_atomic
 from xbench.records import CorruptRecord, Record, cell_key
 
 __all__ = ["ManifestNotFound", "Record", "Store", "StoreError", "cell_key", "write_atomic"]
@@ -56,21 +53,7 @@ class Store:
         Raises:
             StoreError: any of that fails.
         """
-        probe = self.root / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"xbench")
-            probe.unlink()
-            free = shutil.disk_usage(self.root).free
-        except OSError as error:
-            reason = error.strerror or error
-            advice = "make it a folder you may write, or set store=PATH"
-            raise StoreError(f"the store {self.root} is not writable: {reason}; {advice}") from error
-        if free < need_bytes:
-            raise StoreError(
-                f"the disk of the store {self.root} has {free / 2**20:.0f} MiB free and this run needs about "
-                f"{need_bytes / 2**20:.0f} MiB; free some space or set store=PATH to another disk"
-            )
+        check_writable(self.root, "store", need_bytes)
 
     def load(self, key: str, *, verify_arrays: bool = True) -> Record | None:
         """The finished record, or None. A damaged one is set aside (`*.corrupt`, with a warning): None too.
@@ -135,6 +118,11 @@ class Store:
             if sha256 is None or self._array_sha256(key) == sha256:
                 break
         self._path(key, ".failed.json").unlink(missing_ok=True)
+
+    def discard(self, key: str) -> None:
+        """Remove a finished cell, if there is one, so that it is computed again."""
+        for suffix in (".json", ".safetensors"):
+            self._path(key, suffix).unlink(missing_ok=True)
 
     def save_failure(self, record: Record) -> None:
         """Store why a cell has no result; `status` is one of records.FAILURES. Raises like `save`."""

@@ -31,8 +31,21 @@ def test_rows_double_while_that_is_faster_and_go_back_to_the_best():
 def test_the_budget_bounds_the_rows_however_fast_more_would_be():
     limit = RowLimit(budget=50_000)
     sizes = evaluate(limit, lambda rows: 1 / rows, bytes_per_row=1000, times=20)
-    assert max(sizes) == 32
-    assert limit.settled
+    assert max(sizes) == 50
+    assert not limit.settled  # a larger budget goes on with the search
+
+
+def test_a_new_run_has_its_own_budget_and_tries_more_after_a_failure():
+    limit = RowLimit(GB)
+    evaluate(limit, lambda rows: 1 / rows, bytes_per_row=1000, times=9)
+    limit.begin(5000)
+    assert limit.limit == 5
+    limit.begin(GB)
+    before = limit.limit
+    limit.failed(before)
+    assert limit.limit == before // 2
+    limit.begin(GB)
+    assert limit.limit == before
 
 
 def test_a_budget_below_the_first_evaluation_takes_effect_at_once():

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 import xbench
 from tests.metrics.toys import CAPTUM_LEAF, score
-from tests.models_for_tests import ConvNet, TwoInputs, numbers, weights
-from xbench.algorithms import FeatureAblation, IntegratedGradients, Saliency
+from tests.models_for_tests import ConvNet, TwoInputs, mlp, numbers, weights
+from xbench.algorithms import FeatureAblation, IntegratedGradients, KernelShap, Saliency
 from xbench.metrics import Completeness, Infidelity, Metric, SensitivityMax
 
 N = 4
@@ -168,3 +168,14 @@ def test_an_error_in_a_callable_is_passed_on_and_the_model_restored(model: nn.Mo
 def test_a_distribution_of_baselines_is_refused_where_one_is_needed(model: nn.Module, images: Tensor):
     with pytest.raises(ValueError, match="baselines: got 3 rows for 4 samples"):
         xbench.measure(model, images, IG, Infidelity(5), target=0, baselines=numbers(3, 1, 6, 6))
+
+
+def test_maps_with_their_algorithm_score_like_the_algorithm():
+    """Alone, a local map or values repeated over a feature's elements would be taken for shares of the output."""
+    x, features = numbers(4, 6), torch.tensor([[0, 0, 1, 1, 2, 2]])
+    model = mlp(6, 5, 3)
+    for algorithm in (Saliency(abs=False), KernelShap(8), FeatureAblation()):
+        maps = xbench.attribute(model, x, algorithm, target=1, features=features)
+        for metric in (Infidelity(5), Completeness(), SensitivityMax(n_perturb_samples=2)):
+            whole = xbench.measure(model, x, algorithm, metric, target=1, features=features)
+            assert torch.equal(xbench.measure(model, x, (maps, algorithm), metric, target=1, features=features), whole)

@@ -24,6 +24,7 @@ class Facts:
         stochastic: depends on the seed.
         complete: the map sums to f(x) - f(baseline), up to numerical error.
         distribution: reads `baselines` as a distribution to average over, not as one per sample.
+        per_feature: the result is one value per feature, (n, K), not a map.
         control: a reference for the eye, not an explanation.
         version: raised when the numbers change, so that stored results are recomputed.
     """
@@ -35,6 +36,7 @@ class Facts:
     stochastic: bool = False
     complete: bool = False
     distribution: bool = False
+    per_feature: bool = False
     control: bool = False
     version: int = 1
 

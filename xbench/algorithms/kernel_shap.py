@@ -47,6 +47,7 @@ class KernelShap(Algorithm):
             "Kernel SHAP",
             "Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions, arXiv 1705.07874",
             stochastic=True,
+            per_feature=not self.return_input_shape,
         )
 
     def check(self, case: Case) -> None:

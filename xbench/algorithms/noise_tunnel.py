@@ -72,6 +72,11 @@ class NoiseTunnel(Algorithm):
     def check(self, case: Case) -> None:
         if not case.layout.differentiable:
             raise ValueError("noise cannot be added to integer inputs; name a layer such as the embedding as site")
+        if self.draw_baseline_from_distrib and case.paired:
+            raise ValueError(
+                "draw_baseline_from_distrib: every sample has its own baseline here, there is no distribution to draw "
+                "from (xbench.attribute takes one as `baselines`)"
+            )
         self.algorithm.check(case)
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ class NoiseTunnel(Algorithm):
     def _case(self, case: Case, draw: int, x: Tensor) -> Case:
         # The smoothed algorithm draws its own numbers anew for every copy.
         case = case.redrawn(f"copy{draw}") if self.algorithm.facts.stochastic else case
-        if not self.draw_baseline_from_distrib or case.paired:
+        if not self.draw_baseline_from_distrib:
             return case
         return replace(case, baselines=random_baselines(case, draw, x), paired=True)
 

@@ -17,6 +17,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from xbench.cli.hydra_main import VERSION
 from xbench.cli.settings import COMPONENTS
@@ -58,7 +59,7 @@ class Composer:
                 from_shell=False,
                 validate_sweep_overrides=mode is RunMode.RUN,
             )
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError(self._message(error)) from error
 
     def option(self, group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:

@@ -64,12 +64,19 @@ class Result:
         for job, outcome in zip(self.jobs, self.outcomes, strict=True):
             if outcome.error is not None:
                 lines.append(f"job {job.number} ({' '.join(job.overrides) or 'default'}): {outcome.error}")
+        alike: dict[tuple[str, str, str], list[str]] = {}
         for entry in self.entries():
             if entry["status"] not in NOT_FAILED:
                 what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part) or "samples"
                 place = f"{entry['dataset']}/{entry['model']}"
-                lines.append(f"{entry['status']}: {what} on {place}: {entry['reason']}")
-        return list(dict.fromkeys(lines))  # the blocks of one cell mostly fail for one reason
+                cause = str(entry["reason"]).removeprefix("there is no map to score: ")
+                alike.setdefault((entry["status"], place, cause), []).append(what)
+        for (status, place, reason), cells in alike.items():
+            named = list(dict.fromkeys(cells))  # the blocks of one cell mostly fail for one reason
+            lines.append(
+                f"{status}: {', '.join(named) if len(named) < 5 else f'{len(named)} cells'} on {place}: {reason}"
+            )
+        return lines
 
 
 def conclude(result: Result, store: Store, display: Display) -> int:

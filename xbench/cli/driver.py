@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 from xbench.cli import hydra_main, plan, session
@@ -15,7 +16,7 @@ from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
 from xbench.cli.preflight import Job, check_names, preflight, relax
 from xbench.config import ConfigError
 from xbench.display import Display, create, logging_through
-from xbench.files import StoreError
+from xbench.files import StoreError, check_writable
 from xbench.grid import Outcome, of_config
 from xbench.store import Store
 
@@ -56,6 +57,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     store = Store(cfg.store)
     try:
         store.check_writable()
+        check_writable(Path(cfg.reports).expanduser(), "reports", 16 * 2**20)
     except StoreError as error:
         raise ConfigError(str(error)) from error
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"

@@ -72,6 +72,9 @@ def _named(entry: Entry, settings: Mapping[str, str]) -> Entry:
     named = dict(entry)
     for key, value in settings.items():
         group, *rest = key.split(".")
+        if key in ("model", "dataset"):  # two options that name themselves alike; others need no label
+            named[key] += f" {value}" if value != entry[key] else ""
+            continue
         setting = f" {rest[-1] if rest else key}={value}"
         if group in ("algorithm", "control", "metric") and len(rest) > 1:
             owner = "metric" if group == "metric" else "algorithm"

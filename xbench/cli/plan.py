@@ -9,7 +9,7 @@ from xbench.cli import session
 from xbench.cli.merge import Entry, merge
 from xbench.display import Display
 
-_WORDS = {"to run": "run", "unknown until trained": "run?"}
+_WORDS = {"to run": "run", "unknown until loaded": "run?"}
 
 
 def show(configs: Sequence[DictConfig], display: Display) -> int:
@@ -29,8 +29,8 @@ def text(entries: Sequence[Entry]) -> str:
     for model, dataset in pairs:
         here = [e for e in entries if (e["model"], e["dataset"]) == (model, dataset)]
         parts.append(f"{model} on {dataset}\n{_matrix(here)}")
-    if any(entry["status"] == "unknown until trained" for entry in entries):
-        parts.append("run?: the model is not trained yet; cells are identified by its weights")
+    if any(entry["status"] == "unknown until loaded" for entry in entries):
+        parts.append("run?: cells are identified by the weights, which are known once the model is trained or loaded")
     reasons = dict.fromkeys(_reason(entry) for entry in entries if entry["status"] == "skipped")
     if reasons:
         parts.append("\n".join(reasons))

@@ -97,7 +97,8 @@ def relax(composer: Composer, overrides: Sequence[str]) -> list[str]:
 
 def _settings_of(composer: Composer, overrides: Sequence[str]) -> dict[str, str]:
     keyed = [o for o in composer.parse(overrides) if not o.is_hydra_override() and not o.is_delete()]
-    return {o.key_or_group: o.get_value_element_as_str() for o in keyed if not composer.options(o.key_or_group)}
+    named = [o for o in keyed if o.key_or_group in SINGLE or not composer.options(o.key_or_group)]
+    return {o.key_or_group: o.get_value_element_as_str() for o in named}
 
 
 def _check_key(composer: Composer, override: Override) -> None:
@@ -135,7 +136,7 @@ def _check_options(override: Override, options: Sequence[str]) -> None:
 def _check_sweep(override: Override, multirun: bool) -> None:
     if not override.is_sweep_override():
         return
-    if override.key_or_group in ONE_PER_COMMAND:
+    if override.key_or_group in (*ONE_PER_COMMAND, "run.block"):  # cells of other blocks hold the same samples
         raise ConfigError(f"{override.key_or_group} cannot be swept: one command has one of it")
     if not multirun and override.value_type is ValueType.SIMPLE_CHOICE_SWEEP:
         key, value = override.get_key_element(), ",".join(str(value) for value in values(override))
@@ -174,10 +175,28 @@ def _check_settings(jobs: Sequence[Job]) -> None:
         top = plain(OmegaConf.masked_copy(job.cfg, [*SETTINGS, "run"]))
         _check_values(Run, top.pop("run"), "run")
         _check_values(Settings, top, "")
+    for device in dict.fromkeys(job.cfg.run.device for job in jobs):
+        _check_device(device)
     for key in ONE_PER_COMMAND:
         found = list(dict.fromkeys(job.cfg[key] for job in jobs))
         if len(found) > 1:
             raise ConfigError(f"the jobs of one command have one {key}, got {', '.join(map(repr, found))}")
+
+
+def _check_device(device: str) -> None:
+    """An accelerator that is asked for by name is there."""
+    if device in ("auto", "cpu"):
+        return
+    import torch  # only where somebody asks for an accelerator
+
+    if device == "mps":
+        there = torch.backends.mps.is_available()
+    else:
+        there = int(device.partition(":")[2] or 0) < torch.cuda.device_count()
+    if not there:
+        raise ConfigError(
+            f"run.device={device}: this machine has {torch.cuda.device_count()} CUDA devices and no such one"
+        )
 
 
 def _check_values(kind: type[Settings] | type[Run], given: Mapping[str, Any], path: str) -> None:

@@ -10,7 +10,7 @@ GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
 COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
 SINGLE = ("model", "dataset")  # one component
 ONE_PER_COMMAND = ("name", "store", "reports", "display", "plan")  # nothing to sweep over
-_BYTES = r"\s*\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
+_BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 _DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xbench.engine.subject import Subject
 from xbench.plan import Answer, Rule, Want
 
-_TOLERANCE = 1e-4  # of the largest value; float32 sums in another order stay two digits below
+_TOLERANCE = 1e-5  # of the largest value; float32 sums in another order stay below
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -28,8 +28,8 @@ def try_channels_last(
         return False
     try:
         answer = replace(subject, channels_last=True).evaluate(flat, samples, want, rule)
-    except RuntimeError:
-        return False  # the same rows passed in the usual order, so the order is what it refuses
+    except Exception:  # whatever a user's model raises: the same rows passed in the usual order
+        return False
     pairs = (
         (answer.value, expected.value),
         (answer.gradient, expected.gradient),

@@ -61,6 +61,7 @@ class Engine:
         self.counters = Counters()
         self._budget = parse_bytes(memory, subject.device)
         self._rows = rows
+        self._begun: list[RowLimit] = []
         self._progress = progress
         self._done = self._of = 0  # rows of the current run
         # When the last piece ended: making the next points and reducing the answers count towards speed too. On the
@@ -88,7 +89,7 @@ class Engine:
                 plan = make_plan(case.part(rows), x[rows])
             parts.append(plan.reduce(self._answers(plan, limits, rows)))
             done = rows.stop
-        return torch.cat(parts)
+        return _stack(parts)
 
     def _limits(self, plan: Plan) -> RowLimit:
         s = self.subject
@@ -98,7 +99,9 @@ class Engine:
         )  # fmt: skip
         known = _LEARNT.setdefault(s.model, {})
         limits = known.setdefault(kind, RowLimit(self._budget, self._rows))
-        limits.budget = self._budget
+        if limits not in self._begun:
+            limits.begin(self._budget)
+            self._begun.append(limits)
         return limits
 
     def _answers(self, plan: Plan, limits: RowLimit, rows: slice) -> Iterator[Answer]:
@@ -200,6 +203,14 @@ def synchronise(device: torch.device) -> None:
     """Wait for the device, so that a clock read now means something."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _stack(parts: list[Tensor]) -> Tensor:
+    """The slices' results, (n, ...). Values per feature are as wide as the sample with most features."""
+    widths = {part.shape[-1] for part in parts if part.dim() == 2}
+    if len(widths) > 1:
+        parts = [torch.nn.functional.pad(part, (0, max(widths) - part.shape[1])) for part in parts]
+    return torch.cat(parts)
 
 
 def _join(pieces: list[Answer], group: int) -> Answer:

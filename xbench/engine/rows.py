@@ -9,7 +9,7 @@ _WORSE = 0.9  # a level this much slower than the best one ends the search
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
 
-@dataclass
+@dataclass(eq=False)
 class RowLimit:
     """Rows per evaluation of one kind (same model, same device, same things read).
 
@@ -33,7 +33,8 @@ class RowLimit:
     @property
     def limit(self) -> int:
         """Rows allowed in one evaluation now."""
-        return min(self.rows, self._ceiling)
+        affordable = 1 << 30 if self.fixed is not None else self._affordable()
+        return max(1, min(self.rows, self._ceiling, affordable))
 
     @property
     def slice_limit(self) -> int:
@@ -45,10 +46,13 @@ class RowLimit:
         return rows > max(self.peak_bytes, default=0)
 
     def measured(self, rows: int, peak: int) -> None:
-        """Record the peak bytes of an evaluation and stay within what the budget affords from now on."""
+        """Record the peak bytes of an evaluation."""
         self.peak_bytes[rows] = peak
-        if self.fixed is None:
-            self.rows = min(self.rows, self._affordable())
+
+    def begin(self, budget: int) -> None:
+        """A new run: its budget, and after an earlier failure a careful try at more, for memory comes and goes."""
+        self.budget = budget
+        self._ceiling = min(2 * self._ceiling, 1 << 30)
 
     def peak_at(self, rows: int) -> int:
         """Peak bytes of an evaluation of `rows`, from the nearest measured one that is at least as large."""
@@ -59,11 +63,11 @@ class RowLimit:
         """Record the seconds of an evaluation; after two about as large as allowed, go up or settle."""
         rates = self._rates.setdefault(rows, [])
         rates.append(rows / max(seconds, 1e-9))
-        if self.settled or 2 * rows <= self.limit or len(rates) < 2:
-            return
+        if self.settled or 2 * rows <= self.rows or len(rates) < 2:
+            return  # also when the budget keeps the rows small: nothing was learnt about speed
         speeds = {r: max(seen) for r, seen in self._rates.items() if len(seen) > 1}
         best = max(speeds.values())
-        if speeds[rows] < _WORSE * best or 2 * self.limit > min(self._affordable(), self._ceiling):
+        if speeds[rows] < _WORSE * best:
             self.rows, self.settled = max(r for r, speed in speeds.items() if speed >= _EQUAL * best), True
         else:
             self.rows *= 2
@@ -71,7 +75,6 @@ class RowLimit:
     def failed(self, rows: int) -> None:
         """Memory ended at `rows`: half of that at most, from now on."""
         self._ceiling = max(rows // 2, 1)
-        self.settled = True
 
     def _affordable(self) -> int:
         # Per-row bytes from the largest evaluation seen: the fixed part weighs least there.

@@ -60,7 +60,7 @@ class Subject:
             samples: (r,) int64, the sample each row belongs to.
         """
         grad = Want.GRADIENT in want
-        with torch.set_grad_enabled(grad), ExitStack() as stack:
+        with torch.inference_mode(False), torch.set_grad_enabled(grad), ExitStack() as stack:
             points = self.layout.unflatten(flat.detach())
             if grad and self.read is None:
                 self.require_numbers()

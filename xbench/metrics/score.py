@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from xbench.plan import Plan, sequence
 from xbench.sites import frozen
 
 External = Callable[..., Tensors]
+Given = Tensors | tuple[Tensors, Algorithm] | Algorithm | External
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,15 @@ class Explanation:
     again: Algorithm | External | None
 
     @classmethod
-    def of(cls, explanation: Tensors | Algorithm | External, explainer: Explainer) -> Explanation:
+    def of(cls, explanation: Given, explainer: Explainer) -> Explanation:
         """From whatever the user has; maps of unknown origin count as global, one value per element."""
         if isinstance(explanation, Algorithm):
             return cls.by(explanation, explainer.attribute(explanation), explainer)
+        if isinstance(explanation, tuple) and isinstance(explanation[-1], Algorithm):
+            made, algorithm = explanation
+            return cls.by(algorithm, _flat(made, explainer), explainer)
         if isinstance(explanation, (Tensor, tuple)):
-            flat = _flat(explanation, explainer)
+            flat = _flat(cast(Tensors, explanation), explainer)
             return cls(Maps(flat, flat, local=False, stochastic=False), None)
         if callable(explanation):
             flat = _external(explanation, explainer, explainer.x)
@@ -134,4 +139,4 @@ def _flat(maps: Tensors, explainer: Explainer) -> Tensor:
     wanted = [(len(explainer.x), *shape) for shape in layout.shapes]
     if shapes != wanted:
         raise ValueError(f"explanation: expected maps of shape {wanted}, got {shapes}")
-    return torch.cat([m.detach().to(explainer.device).flatten(1) for m in given], dim=1)
+    return torch.cat([m.detach().to(explainer.device).reshape(len(m), -1) for m in given], dim=1)

@@ -57,7 +57,15 @@ def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
     None, with a warning, when it cannot be told: the number of outputs is not the number of classes,
     outputs are not finite, or the model fails. That must not stop a run in which other things work.
     """
-    path = cache_directory() / "accuracy" / f"{digest({'model': model.fingerprint, 'data': dataset.fingerprint})}.json"
+    kind = type(model.module)
+    identity = {
+        "model": model.fingerprint,
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "network": repr(model.module),  # classes and settings of the parts: the same weights may be used otherwise
+        "output": model.output,
+        "data": dataset.fingerprint,
+    }
+    path = cache_directory() / "accuracy" / f"{digest(identity)}.json"
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
     except (OSError, ValueError, KeyError, TypeError):

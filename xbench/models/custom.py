@@ -75,6 +75,11 @@ class Custom:
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"std must be > 0, got {list(self.std)}")
 
+    @property
+    def title(self) -> str:
+        """What rows say."""
+        return self.name
+
     def fingerprint(self, dataset: Dataset) -> None:
         """None: what the builder makes of its arguments is known only once it has run."""
 

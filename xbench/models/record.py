@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.datasets.record import Dataset, Split
+from xbench.sites import Site
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Model:
     module: in eval mode, with normalisation inside, so that a black image is black.
     fingerprint: sha256 of what decides its outputs: the weights.
     encode: turns a split of a data set into what the module takes.
-    site: name of the submodule whose output is where gradient points enter (texts: the embedding);
+    site: where points enter, such as "embedding" (texts) or "conv1:input", see `xbench.sites`;
         None = the input itself.
     output: which part of a structured output is explained: a key or attribute such as "logits", or a
         position; None = the output is a tensor.
@@ -92,5 +93,5 @@ class Model:
         if self.accuracy is not None and not 0.0 <= self.accuracy <= 1.0:
             raise ValueError(f"accuracy must lie in [0, 1], got {self.accuracy}")
         names = dict(self.module.named_modules())
-        if self.site is not None and self.site not in names:
+        if self.site is not None and Site.parse(self.site).layer not in names:
             raise ValueError(f"model {self.name!r} has no submodule {self.site!r}; it has {sorted(names)[1:]}")

@@ -77,6 +77,11 @@ class Reference:
         built = self.architecture.func if isinstance(self.architecture, partial) else self.architecture
         return getattr(built, "modality", None)
 
+    @property
+    def title(self) -> str:
+        """What rows say."""
+        return self.name
+
     def fingerprint(self, dataset: Dataset) -> str | None:
         """sha256 of the cached weights, or None when this model has not been trained on this data."""
         return trained.fingerprint(self._folder(dataset))

@@ -99,6 +99,11 @@ class Torchvision:
             names = ", ".join(torchvision.models.get_model_weights(self.arch).__members__)
             raise ValueError(f"weights of {self.arch} must be null, {names} or a file, got {self.weights!r}")
 
+    @property
+    def title(self) -> str:
+        """What rows say."""
+        return self.arch
+
     def fingerprint(self, dataset: Dataset) -> str | None:
         """sha256 of what decides the outputs, known without building the model; None: no weights file."""
         named, source = self._named(), {}

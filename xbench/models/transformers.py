@@ -62,6 +62,11 @@ class Transformers:
         if self.max_length is not None and self.max_length < 3:
             raise ValueError(f"max_length must be at least 3 (a word and two special tokens), got {self.max_length}")
 
+    @property
+    def title(self) -> str:
+        """What rows say."""
+        return Path(self.name).name
+
     def fingerprint(self, dataset: Dataset) -> str | None:
         """sha256 of the folder's files or of the hub's commit; None when that is not in the local cache."""
         return self._digest(self._commit())
@@ -80,7 +85,7 @@ class Transformers:
             network.config.pad_token_id = tokenizer.pad_token_id
         module = SequenceClassifier(network).float().eval()
         model = Model(
-            name=Path(self.name).name,
+            name=self.title,
             module=module,
             fingerprint=fingerprint,
             encode=TokenEncoder(tokenizer, self.group, self.max_length),

@@ -88,7 +88,7 @@ def _setting(
     called: Mapping[str, tuple[str, bool]],
 ) -> Setting:
     planned = [cell for cell in cells if cell["kind"] == "samples"]
-    records = [record for cell in planned if (record := store.load(cell["key"], verify_arrays=False))]
+    records = [record for cell in planned if cell["key"] and (record := store.load(cell["key"], verify_arrays=False))]
     info: Mapping[str, Any] = records[0]["info"] if records else {}
     classes = tuple(str(name) for name in info.get("classes") or ())
     return Setting(
@@ -140,7 +140,8 @@ def _methods(
     names = dict.fromkeys(cell["algorithm"] for cell in cells if cell["algorithm"] is not None)
     methods = []
     for name in names:
-        keys = [cell["key"] for cell in cells if cell["kind"] == "attribution" and cell["algorithm"] == name]
+        mine = [cell for cell in cells if cell["kind"] == "attribution" and cell["algorithm"] == name]
+        keys = [cell["key"] for cell in mine if cell["key"]]  # a job that could not load its data left none
         records = [record for key in keys if (record := store.load(key, verify_arrays=False))]
         label, control = called.get(name, (name, False))
         done = tuple(record["key"] for record in records)

@@ -48,7 +48,7 @@ def _measure_rows(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
     for cell in manifest["cells"]:
         if cell["kind"] != "score":
             continue
-        record = store.load(cell["key"], verify_arrays=False)
+        record = store.load(cell["key"], verify_arrays=False) if cell["key"] else None
         if record is None:
             continue
         info = record["info"]

@@ -17,9 +17,14 @@ Context = Any  # autograd's contexts take any attribute
 
 
 def _slope(x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, gradient: Tensor, eps: float) -> Tensor:
-    """(y - y0) / (x - x0), or the gradient where x and x0 are closer than eps or the same infinity."""
+    """(y - y0) / (x - x0), or the gradient where x and x0 are closer than eps or the same infinity.
+
+    Also where they agree in half their digits: there rounding of y spoils the quotient by more than the gradient
+    differs from it.
+    """
     difference = x - x0
-    same = (x == x0) | (difference.abs() < eps)
+    digits = torch.finfo(x.dtype).eps ** 0.5 * torch.maximum(x.abs(), x0.abs())
+    same = (x == x0) | (difference.abs() < torch.clamp(digits, min=eps))
     return torch.where(same, gradient, (y - y0) / difference)
 
 

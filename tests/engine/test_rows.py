@@ -4,6 +4,7 @@ import pytest
 
 from xbench.engine.rows import RowLimit
 
+MB = 2**20
 GB = 10**9
 
 
@@ -22,9 +23,28 @@ def evaluate(limit: RowLimit, seconds_per_row, bytes_per_row: int = 1, times: in
 
 def test_rows_double_while_that_is_faster_and_go_back_to_the_best():
     """Seconds per row fall up to 64 rows and rise beyond."""
+    limit = RowLimit(1000 * GB)
+    slow = {4: 8.0, 8: 4.0, 16: 2.0, 32: 1.0, 64: 1.5, 128: 1.5}
+    sizes = evaluate(limit, lambda rows: slow[rows], bytes_per_row=MB, times=24)
+    assert sizes == [4] * 3 + [8] * 3 + [16] * 3 + [32] * 3 + [64] * 3 + [128] * 3 + [32] * 6
+    assert limit.settled
+
+
+def test_one_slow_level_does_not_end_the_search():
+    """A busy machine can spoil one level; the next one is tried all the same."""
+    limit = RowLimit(1000 * GB)
+    slow = {4: 8.0, 8: 4.0, 16: 5.0, 32: 1.0, 64: 0.9, 128: 1.5, 256: 1.5}
+    assert evaluate(limit, lambda rows: slow[rows], bytes_per_row=MB, times=24)[-1] == 64
+
+
+def test_tiny_evaluations_go_up_by_fours():
     limit = RowLimit(GB)
-    sizes = evaluate(limit, lambda rows: {16: 4.0, 32: 2.0, 64: 1.0, 128: 1.5}[rows], times=20)
-    assert sizes == [16] * 3 + [32] * 3 + [64] * 3 + [128] * 3 + [64] * 8
+    assert evaluate(limit, lambda rows: 1 / rows, times=9) == [4] * 3 + [16] * 3 + [64] * 3
+
+
+def test_the_search_ends_where_the_caches_are_full():
+    limit = RowLimit(1000 * GB, enough=20 * MB)
+    assert max(evaluate(limit, lambda rows: 1 / rows, bytes_per_row=MB, times=20)) == 16
     assert limit.settled
 
 
@@ -51,7 +71,7 @@ def test_a_new_run_has_its_own_budget_and_tries_more_after_a_failure():
 def test_a_budget_below_the_first_evaluation_takes_effect_at_once():
     limit = RowLimit(budget=5_000)
     sizes = evaluate(limit, lambda rows: 1.0, bytes_per_row=1000, times=4)
-    assert sizes == [16, 5, 5, 5]
+    assert sizes == [4, 4, 4, 5]
     assert limit.slice_limit == 5
 
 
@@ -70,10 +90,10 @@ def test_fixed_rows_are_not_searched():
 
 def test_a_failure_halves_the_rows_for_good():
     limit = RowLimit(GB)
-    evaluate(limit, lambda rows: 1 / rows, times=4)
+    evaluate(limit, lambda rows: 1 / rows, times=7)
+    assert limit.limit == 64
+    limit.failed(64)
     assert limit.limit == 32
-    limit.failed(32)
-    assert limit.limit == 16
     limit.failed(9)
     assert limit.limit == 4
     assert evaluate(limit, lambda rows: 1 / rows, times=30)[-1] == 4
@@ -86,9 +106,9 @@ def test_an_evaluation_smaller_than_allowed_says_nothing_about_speed():
     limit = RowLimit(GB)
     limit.measured(16, 16)
     for _ in range(5):
-        limit.timed(3, 1.0)
+        limit.timed(1, 1.0)
     assert not limit.settled
-    assert limit.limit == 16
+    assert limit.limit == 4
 
 
 def test_the_peak_is_that_of_the_nearest_larger_evaluation_in_proportion():

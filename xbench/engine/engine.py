@@ -21,7 +21,7 @@ from xbench.case import Case
 from xbench.engine.channels_last import try_channels_last
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
-from xbench.engine.rows import RowLimit
+from xbench.engine.rows import CACHES, RowLimit
 from xbench.engine.subject import Subject
 from xbench.plan import Answer, Plan, Rule, Want
 
@@ -64,10 +64,8 @@ class Engine:
         self._begun: list[RowLimit] = []
         self._progress = progress
         self._done = self._of = 0  # rows of the current run
-        # When the last piece ended: making the next points and reducing the answers count towards speed too. On the
-        # CPU it is the process's own time, which neighbours on a busy machine do not change.
+        # When the last piece ended: making the next points and reducing the answers count towards speed too.
         self._mark: float | None = None
-        self._clock = time.perf_counter if subject.device.type == "cuda" else time.process_time
 
     def run(self, make_plan: MakePlan, case: Case, x: Tensor) -> Tensor:
         """The plan's result for all samples, (n, ...), whatever the slicing."""
@@ -98,7 +96,7 @@ class Engine:
             str(s.readout.neuron), self._rows,
         )  # fmt: skip
         known = _LEARNT.setdefault(s.model, {})
-        limits = known.setdefault(kind, RowLimit(self._budget, self._rows))
+        limits = known.setdefault(kind, RowLimit(self._budget, self._rows, CACHES if s.device.type == "cpu" else None))
         if limits not in self._begun:
             limits.begin(self._budget)
             self._begun.append(limits)
@@ -165,7 +163,7 @@ class Engine:
         self.counters.count(rows, backward=Want.GRADIENT in want)
         self.counters.peak_bytes = max(self.counters.peak_bytes, limits.peak_at(rows))
         self._check(answer, samples.repeat(g))
-        self._mark = self._clock()
+        self._mark = time.perf_counter()
         if self._progress is not None:
             self._done += rows
             self._progress(self._done, self._of)
@@ -184,7 +182,7 @@ class Engine:
         answer = subject.evaluate(flat, samples, want, rule)
         if not limits.settled:
             synchronise(device)
-            now = self._clock()
+            now = time.perf_counter()
             if self._mark is not None:
                 limits.timed(rows, now - self._mark)
         return answer

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_FIRST = 16  # rows of the first evaluation: small enough to be safe, and every level up costs two evaluations
-_WORSE = 0.9  # a level this much slower than the best one ends the search
+_FIRST = 4  # rows of the first evaluation: safe also for a large model, where more would gain little
+_TINY = 2 * 2**20  # bytes: evaluations this small are all overhead, so the next level is four times as large
+CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations only cost page faults there
+_WORSE = 0.9  # a level this much slower than one half or a quarter as large ends the search
+_PATIENCE = 4  # so much beyond the fastest level: one slow level may be a busy machine's
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
 
@@ -13,12 +16,14 @@ _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest cal
 class RowLimit:
     """Rows per evaluation of one kind (same model, same device, same things read).
 
-    Starts small and doubles on useful work until rows per second get worse, then keeps the best; never beyond the
-    budget divided by the measured bytes per row. `fixed` rows switch the search off.
+    Starts small and goes up on useful work until rows per second get worse or an evaluation takes `enough` bytes,
+    then keeps the best; never beyond the budget divided by the measured bytes per row. `fixed` rows switch the
+    search off.
     """
 
     budget: int
     fixed: int | None = None
+    enough: int | None = None
     rows: int = _FIRST
     settled: bool = False
     channels_last: bool | None = None  # whether images go through in that order; None: not tried yet
@@ -63,14 +68,17 @@ class RowLimit:
         """Record the seconds of an evaluation; after two about as large as allowed, go up or settle."""
         rates = self._rates.setdefault(rows, [])
         rates.append(rows / max(seconds, 1e-9))
-        if self.settled or 2 * rows <= self.rows or len(rates) < 2:
+        if self.settled or 4 * rows <= self.rows or len(rates) < 2:
             return  # also when the budget keeps the rows small: nothing was learnt about speed
         speeds = {r: max(seen) for r, seen in self._rates.items() if len(seen) > 1}
         best = max(speeds.values())
-        if speeds[rows] < _WORSE * best:
-            self.rows, self.settled = max(r for r, speed in speeds.items() if speed >= _EQUAL * best), True
+        good = [r for r, speed in speeds.items() if speed >= _EQUAL * best]
+        step = 4 if self.peak_at(rows) < _TINY else 2
+        beyond = self.enough is not None and step * self.peak_at(rows) > self.enough
+        if beyond or (speeds[rows] < _WORSE * best and rows >= _PATIENCE * max(good)):
+            self.rows, self.settled = max(good), True
         else:
-            self.rows *= 2
+            self.rows *= step
 
     def failed(self, rows: int) -> None:
         """Memory ended at `rows`: half of that at most, from now on."""

@@ -50,7 +50,11 @@ def _cause(reason: object) -> str:
 def _problem(store: Store, where: tuple[str, ...], rows: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
     """One line for the cells of one algorithm that failed for one reason."""
     status, model, dataset, algorithm, reason = where
-    traces = (failure.get("traceback") for row in rows if row["key"] and (failure := store.failure(row["key"])))
+    traces = (
+        failure.get("traceback")
+        for row in rows
+        if isinstance(row["key"], str) and (failure := store.failure(row["key"]))
+    )
     trace = next((text for text in traces if text), "")
     long = len(reason) > _SHORT_REASON
     plain = "attribution" if algorithm != "–" else "model and samples"

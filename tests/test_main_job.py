@@ -67,8 +67,9 @@ def cells(name: str = "latest") -> pd.DataFrame:
     return pd.read_csv(Path("reports") / name / "tables" / "cells.csv")
 
 
-def same(left: pd.DataFrame, right: pd.DataFrame, rtol: float = 0.0) -> None:
-    pd.testing.assert_frame_equal(left, right, rtol=rtol, atol=rtol * 1e-2 if rtol else 0.0)
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    """Equal but for float32 rounding, which follows the rows that a run found fastest."""
+    pd.testing.assert_frame_equal(left, right, rtol=1e-3, atol=1e-5)
 
 
 def test_a_sweep_and_a_set_give_the_same_table(run: Run) -> None:
@@ -97,9 +98,9 @@ def test_rows_and_block_change_no_number(run: Run) -> None:
     assert blobs(run, *grid, "name=auto", "store=auto") == 0
     for rows in ("1", "7"):
         assert blobs(run, *grid, f"name=rows{rows}", f"store=rows{rows}", f"run.rows={rows}") == 0
-        same(table(f"rows{rows}"), table("auto"), rtol=1e-3)
+        same(table(f"rows{rows}"), table("auto"))
     assert blobs(run, *grid, "name=block", "store=block", "run.block=3") == 0
-    same(table("block"), table("auto"), rtol=1e-3)
+    same(table("block"), table("auto"))
 
 
 def test_a_new_metric_does_not_attribute_again(run: Run) -> None:

@@ -355,7 +355,7 @@ def _explained(made: Setting, x: Tensor) -> Tensor:
 def test_running_out_of_memory_costs_repeats_and_nothing_else(name, site, readout):
     method = algorithm(name)
     made = setting(site, readout, method)
-    _fuse(made).max_rows = 4
+    _fuse(made).max_rows = 2
     result = explain(made, method)
     wanted = expected(name, site, readout)
     close(result.maps, wanted.maps)

@@ -206,9 +206,9 @@ def test_every_algorithm_meets_the_same_perturbations(metric: Metric, model: nn.
 
 def test_another_seed_draws_other_perturbations(metric: Metric, model: nn.Module):
     every = [score(model, _samples(), metric, Saliency(), target=0, seed=seed)[metric.main] for seed in (0, 0, 1)]
-    assert torch.equal(every[0], every[1])
+    torch.testing.assert_close(every[0], every[1], rtol=1e-9, atol=1e-12)  # rounding follows the rows
     drawn = metric.facts.label != "Completeness error"
-    assert torch.equal(every[0], every[2]) != drawn
+    assert torch.allclose(every[0], every[2], rtol=1e-9, atol=1e-12) != drawn
 
 
 def test_stored_outputs_serve_every_algorithm(metric: Metric, model: nn.Module):

@@ -82,7 +82,7 @@ def test_names_and_numbers_of_a_norm_agree(model: nn.Module, images: Tensor, nor
     one, other = (
         score(model, images, SensitivityMax(norm_ord=o), Saliency(), target=1)[MAIN] for o in (norm_ord, same)
     )
-    assert torch.equal(one, other)
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=0)  # rows differ between runs, and so does rounding
 
 
 def test_a_quadratic_model_has_the_sensitivity_of_its_curvature():
@@ -113,7 +113,7 @@ def test_the_maximum_grows_with_the_draws_and_the_radius(model: nn.Module, image
     def main(radius: float, count: int) -> Tensor:
         return score(model, images, SensitivityMax(radius, count), Saliency(), target=1)[MAIN]
 
-    assert (main(0.05, 12) >= main(0.05, 3)).all()  # the first three are among the twelve
+    assert (main(0.05, 12) >= main(0.05, 3) * (1 - 1e-9)).all()  # the first three are among the twelve
     assert (main(0.1, 3) > main(0.01, 3)).all()
 
 

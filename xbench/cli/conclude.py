@@ -117,7 +117,8 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
     for entry in entries:
         if entry["kind"] == "samples":
             sizes[entry["model"], entry["dataset"]] += entry["samples"]
-    cells = [{**e, "status": "skipped" if e["status"] == "skipped" else "planned"} for e in entries]
+    # What became of a cell is in the store, except of cells that have no key because their data never loaded.
+    cells = [{**e, "status": e["status"] if e["status"] == "skipped" or not e["key"] else "planned"} for e in entries]
     return {
         "name": cfg.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from xbench.algorithms.base import Algorithm
 from xbench.explain import Baselines, Explainer, Neuron, Setting, Tensors, on_device
 from xbench.metrics.base import Metric
-from xbench.metrics.score import Explanation, Given, score_maps
 from xbench.readouts import Output, Target
+from xbench.score import Explanation, Given, score_maps
 
 
 def attribute(

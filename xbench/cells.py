@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from xbench.config import canonical, instantiate
 from xbench.datasets.record import Dataset, Split
 from xbench.metrics.base import Metric
 from xbench.records import cell_key
+from xbench.store import Store
 
 _PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
 FORMAT = 1  # raised when what a stored cell means changes
@@ -103,6 +105,49 @@ def entry(
         "status": status,
         "reason": reason,
     }
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One cell of one block."""
+
+    kind: str
+    identity: dict[str, Any]
+    algorithm: Named | None = None
+    metric: Named | None = None
+
+    @functools.cached_property
+    def key(self) -> str:
+        return cell_key(self.identity)
+
+    @property
+    def label(self) -> str:
+        what = " ".join(part.name for part in (self.algorithm, self.metric) if part) or "samples"
+        return f"{what} on {self.identity['dataset']['name']}/{self.identity['model']['name']}"
+
+    def entry(self, status: str, reason: str | None = None) -> dict[str, Any]:
+        names = {"algorithm": self.algorithm, "metric": self.metric}
+        return entry(self.kind, self.identity, status, reason, **{k: v.name if v else None for k, v in names.items()})
+
+
+def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
+    yield Unit("samples", ids.samples(block))
+    for algorithm in parts.algorithms:
+        yield Unit("attribution", ids.attribution(block, algorithm), algorithm)
+        for metric in parts.metrics:
+            yield Unit("score", ids.score(block, algorithm, metric), algorithm, metric)
+
+
+def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
+    """What the store and the policy say of a cell: reused, a failure's status, skipped, or todo."""
+    if reuse == "never":
+        return "todo", None
+    if store.load(key) is not None:
+        return "reused", None
+    failed = store.failure(key)
+    if failed is not None and reuse in ("missing", "only"):
+        return failed["status"], failed["reason"]
+    return ("skipped", "not in the store (reuse=only)") if reuse == "only" else ("todo", None)
 
 
 def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | type[Metric]) -> Named:

@@ -25,7 +25,7 @@ from xbench.algorithms import (
 from xbench.config import CONF, component
 from xbench.explain import Explainer, Setting
 from xbench.metrics import Metric
-from xbench.metrics.score import Explanation, probe_outputs, score_maps
+from xbench.score import Explanation, probe_outputs, score_maps
 
 N = 9
 IDS = tuple(f"sample-{i}" for i in range(N))

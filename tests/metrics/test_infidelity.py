@@ -24,7 +24,7 @@ from xbench.algorithms import (
 from xbench.explain import Explainer, Setting
 from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
 from xbench.metrics.base import Maps
-from xbench.metrics.score import probe_outputs
+from xbench.score import probe_outputs
 
 N = 3
 DRAWS = 6

@@ -9,7 +9,7 @@ from xbench.case import Case
 from xbench.explain import Explainer, Setting
 from xbench.metrics import Metric
 from xbench.metrics.base import Maps
-from xbench.metrics.score import Explanation, score_maps
+from xbench.score import Explanation, score_maps
 
 # What Captum says whenever it is given a tensor that does not require a gradient yet.
 CAPTUM_LEAF = "ignore:Input Tensor .* did not already require gradients:UserWarning"

@@ -296,20 +296,28 @@ def test_two_option_files_of_one_name_are_two_rows(run: Run) -> None:
     assert rows["mean"].nunique() == 2
 
 
-def test_never_leaves_no_old_result_in_place_of_a_failure(run: Run) -> None:
-    weights = Path("net.safetensors")
-    from safetensors.torch import save_file
-
-    from tests.lab import Net
-
-    save_file(Net().state_dict(), weights)
-    grid = ["algorithm=feature_ablation", "metric=completeness", f"model.weights={weights}"]
+def test_never_leaves_no_old_result_in_place_of_a_failure(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = ["algorithm=feature_ablation", "metric=completeness", "controls=false"]
     assert blobs(run, *grid) == 0
-    assert blobs(run, *grid, "run.memory=1", "reuse=never") == 0  # the budget bounds rows, it does not stop a run
-    stored = sorted(Path("results/cells").rglob("*.safetensors"))
-    for path in stored:
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("sensor offline")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("xbench.algorithms.feature_ablation.FeatureAblation.plan", broken)
+        assert blobs(run, *grid, "reuse=never") == 1
+    found = cells().query("algorithm == 'feature_ablation'")
+    assert set(found["status"]) == {"error"}
+    assert found["reason"].str.contains("sensor offline").all()
+    assert blobs(run, *grid) == 0
+
+
+def test_a_damaged_map_is_computed_again_by_the_run_that_finds_it(run: Run) -> None:
+    grid = ["algorithm=feature_ablation", "controls=false"]
+    assert blobs(run, *grid, "metric=completeness") == 0
+    for path in Path("results/cells").rglob("*.safetensors"):
         path.write_bytes(b"damaged")
-    assert blobs(run, *grid, "metric=[completeness,infidelity]") == 0  # healed by the run that finds it
+    assert blobs(run, *grid, "metric=[completeness,infidelity]") == 0
     assert set(cells()["status"]) == {"ok"}
 
 

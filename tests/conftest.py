@@ -1,5 +1,36 @@
-"""One thread: the toy models are too small to share, and chunked sums come out the same everywhere."""
+"""The command in an empty folder, for every suite that runs it.
 
+One thread: the toy models are too small to share, and chunked sums come out the same everywhere.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
 import torch
 
+from tests.jobs import Run, write_lab
+from xbench.__main__ import main
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained models, shared by the tests of a file."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XBENCH_CACHE", str(cache))
+    monkeypatch.delenv("XBENCH_DATA", raising=False)
+    write_lab(tmp_path / "conf")
+
+    def command(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["xbench", *arguments])
+        return main()
+
+    return command

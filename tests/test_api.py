@@ -209,7 +209,7 @@ def test_a_sample_without_features_is_named(method):
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        ([[1.0]], TypeError, "inputs: expected a tensor or a tuple of tensors, got list"),
+        ([[1.0]], TypeError, "inputs: expected a tensor, a tuple or a dict of tensors, got list"),
         (
             (numbers(2, 3), numbers(3, 2, 2)),
             ValueError,
@@ -255,13 +255,13 @@ def texts() -> tuple[nn.Module, Tensor, Tensor]:
 @pytest.mark.parametrize("method", GRADIENT, ids=name)
 def test_integers_have_no_gradient(method):
     model, ids, mask = texts()
-    with pytest.raises(NoGradientError, match="inputs are torch.int64 .* layer such as the embedding as site"):
+    with pytest.raises(ValueError, match=r"needs a gradient: the model's inputs are integers and no site such as"):
         attribute(model, ids, method, target=0, extra=(mask,))
 
 
 def test_integers_take_no_noise():
     model, ids, mask = texts()
-    with pytest.raises(ValueError, match="noise cannot be added to integer inputs"):
+    with pytest.raises(ValueError, match="needs real-valued points: the inputs are integers"):
         attribute(model, ids, a.NoiseTunnel(a.Saliency()), target=0, extra=(mask,))
 
 

@@ -7,69 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from xbench.__main__ import main
+from tests.jobs import Run, blobs, cells, same, table
 
 ROOT = Path(__file__).parents[1]
-COSTS = ["runtime", "peak_memory"]  # differ between runs
-Run = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained models, shared by the tests of this file."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XBENCH_CACHE", str(cache))
-    monkeypatch.delenv("XBENCH_DATA", raising=False)
-    _write_lab(tmp_path / "conf")
-
-    def command(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["xbench", *arguments])
-        return main()
-
-    return command
-
-
-def _write_lab(conf: Path) -> None:
-    for group in ("dataset", "model"):
-        (conf / group).mkdir(parents=True)
-    (conf / "dataset" / "blobs.yaml").write_text(
-        "defaults: [{override /model@_global_.model: net}, _self_]\n_target_: tests.lab.Blobs\nn: 8\nempty: false\n"
-    )
-    (conf / "model" / "net.yaml").write_text(
-        "_target_: xbench.models.custom.Custom\nname: net\nmodule: {_target_: tests.lab.Net, _partial_: true, "
-        "fault: none}\n"
-    )
-
-
-def blobs(run: Run, *arguments: str) -> int:
-    return run("--config-dir", "conf", "dataset=blobs", "display=none", *arguments)
-
-
-def table(name: str = "latest", reports: str = "reports") -> pd.DataFrame:
-    """The summary of a report, without what differs between runs."""
-    frame = pd.read_csv(Path(reports) / name / "tables" / "summary.csv")
-    return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
-
-
-def cells(name: str = "latest") -> pd.DataFrame:
-    return pd.read_csv(Path("reports") / name / "tables" / "cells.csv")
-
-
-def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
-    """Equal but for float32 rounding, which follows the rows that a run found fastest."""
-    pd.testing.assert_frame_equal(left, right, rtol=1e-3, atol=1e-5)
 
 
 def test_a_sweep_and_a_set_give_the_same_table(run: Run) -> None:

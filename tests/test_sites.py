@@ -198,7 +198,10 @@ def test_points_at_one_layer_read_at_a_later_one():
 
 @pytest.mark.parametrize(
     ("method", "reason"),
-    [(FeatureAblation(), "reads outputs only"), (IntegratedGradients(3), "IntegratedGradients .* choose `layer`")],
+    [
+        (FeatureAblation(), "reads outputs only"),
+        (IntegratedGradients(3), "IntegratedGradients multiplies"),
+    ],
 )
 def test_where_maps_are_read_is_for_gradients_at_one_point(method, reason):
     model = weights(nn.Sequential(nn.Conv2d(1, 4, 2, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(36, 2)))

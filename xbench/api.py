@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
 from xbench.algorithms.base import Algorithm
-from xbench.explain import Baselines, Explainer, Neuron, Setting, Tensors, on_device
+from xbench.explain import Explainer
 from xbench.metrics.base import Metric
 from xbench.readouts import Output, Target
 from xbench.score import Explanation, Given, score_maps
+from xbench.setting import Baselines, Inputs, Model, Neuron, Setting, Tensors, as_module, on_device
 
 
 def attribute(
-    model: nn.Module,
-    inputs: Tensors,
+    model: Model,
+    inputs: Inputs,
     algorithm: Algorithm | str,
     *,
     target: Target = None,
@@ -30,12 +33,17 @@ def attribute(
     output: Output = "logit",
     select: str | int | None = None,
     rows: int | None = None,
-) -> Tensors:
+    kwargs: Mapping[str, object] | None = None,
+    targets: Sequence[Target] | None = None,
+    create_graph: bool = False,
+    notes: dict[str, Tensor] | None = None,
+) -> Tensors | dict[str, Tensor]:
     """Attribution maps of the samples, in the structure of the inputs (or of the layer).
 
     Args:
-        model: any module; it is evaluated in evaluation mode and left exactly as it was.
-        inputs: a tensor (n, ...) or a tuple of them, the samples in the first dimension.
+        model: any module, or a function of tensors; it is evaluated in evaluation mode and left exactly as it was.
+        inputs: a tensor (n, ...), a tuple of them, or a dict of them, which the model takes by keyword; the samples
+            in the first dimension.
         algorithm: an instance such as `xbench.algorithms.IntegratedGradients(n_steps=50)`, or a name in conf/
             such as "ig".
         target: which output is explained: an int or a tuple of ints for all samples, or one per sample (a tensor
@@ -54,34 +62,57 @@ def attribute(
         output: `logit`, `probability`, `log_probability` or `value` (regression) of the target.
         select: which part of a structured output is explained (a key, attribute or position).
         rows: a fixed number of rows per evaluation instead of the search for the fastest that fits.
+        kwargs: further keyword arguments of the model; tensors whose first dimension is n follow the samples.
+        targets: several targets at once, each like `target`: the maps get a dimension for them behind the samples,
+            (n, len(targets), ...). All are explained with the same random draws.
+        create_graph: the maps can be differentiated further, by the inputs and by the model's parameters (to train
+            on them). Memory then grows with the evaluations. Not with backward rules (DeepLIFT, LRP, ...).
+        notes: a dict that is filled with what an adaptive algorithm reports per sample, such as the steps it used.
 
     Returns:
-        A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors.
+        A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors; a dict of tensors
+        when `inputs` is one and the maps are at the inputs.
 
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
         RuntimeError: `NoGradientError`, `NonFiniteError`, `OutOfMemory`, or an operation unknown to a rule.
     """
-    explainer = Explainer(
-        Setting(
-            on_device(model, _one_device(devices)), inputs, target, baselines, extra, features, layer, read, neuron,
-            output, select, seed, memory=memory, rows=rows,
-        )
-    )  # fmt: skip
     algorithm = _algorithm(algorithm)
-    flat = explainer.attribute(algorithm)
-    first = inputs[0] if isinstance(inputs, tuple) else inputs
+    module = on_device(as_module(model), _one_device(devices))
+    if targets is not None and (target is not None or not len(targets)):
+        raise ValueError("targets: give at least one, and no `target` beside them")
+
+    def explain(target: Target) -> tuple[Explainer, Tensor]:
+        explainer = Explainer(
+            Setting(
+                module, inputs, target, baselines, extra, features, layer, read, neuron, output, select, seed,
+                memory=memory, rows=rows, kwargs=kwargs or {}, create_graph=create_graph,
+            )
+        )  # fmt: skip
+        return explainer, explainer.attribute(algorithm)
+
+    if targets is None:
+        explainer, flat = explain(target)
+    else:
+        results = [explain(each) for each in targets]
+        explainer, flat = results[-1][0], torch.stack([flat for _, flat in results], dim=1)
+    if notes is not None:
+        notes.update(explainer.engine.counters.notes)
+    device = explainer.setting.tensors[0].device
     if algorithm.facts.per_feature:
-        return flat.to(first.device)
-    maps = tuple(m.to(first.device) for m in explainer.shaped(flat, read=algorithm.facts.gradient))
-    at_inputs = layer is None and (read is None or not algorithm.facts.gradient)
-    several = isinstance(inputs, tuple) if at_inputs else len(maps) > 1
-    return maps if several else maps[0]
+        return flat.to(device)
+    several = (len(flat), len(targets)) if targets is not None else (len(flat),)
+    shaped = explainer.shaped(flat.flatten(0, len(several) - 1), read=algorithm.facts.reads)
+    maps = tuple(m.unflatten(0, several).to(device) for m in shaped)
+    at_inputs = layer is None and (read is None or not algorithm.facts.reads)
+    if at_inputs and isinstance(inputs, Mapping):
+        return dict(zip(inputs, maps, strict=True))
+    return maps if (isinstance(inputs, tuple) if at_inputs else len(maps) > 1) else maps[0]
 
 
 def measure(
-    model: nn.Module,
-    inputs: Tensors,
+    model: Model,
+    inputs: Inputs,
     explanation: Given | str,
     metric: Metric | str,
     *,
@@ -97,6 +128,7 @@ def measure(
     output: Output = "logit",
     select: str | int | None = None,
     rows: int | None = None,
+    kwargs: Mapping[str, object] | None = None,
 ) -> Tensor:
     """The metric's main score of every sample, (n,); NaN where it is undefined.
 
@@ -110,19 +142,18 @@ def measure(
 
     The other arguments are those of `attribute`.
     """
-    model = on_device(model, _one_device(devices))
+    module = on_device(as_module(model), _one_device(devices))
     explainer = Explainer(
         Setting(
-            model, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
-            memory=memory, rows=rows,
+            module, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
+            memory=memory, rows=rows, kwargs=kwargs or {},
         )
     )  # fmt: skip
     if isinstance(explanation, str):
         explanation = _algorithm(explanation)
     metric = _metric(metric)
     scores = score_maps(explainer, metric, Explanation.of(explanation, explainer))
-    first = inputs[0] if isinstance(inputs, tuple) else inputs
-    return scores[metric.main].to(first.device)
+    return scores[metric.main].to(explainer.setting.tensors[0].device)
 
 
 def _one_device(devices: str | torch.device | None) -> str | torch.device | None:

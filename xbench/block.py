@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import statistics
 import time
 import traceback
@@ -22,12 +21,12 @@ from xbench.display import Display
 from xbench.engine import NonFiniteError, OutOfMemory
 from xbench.engine.engine import synchronise
 from xbench.engine.memory import PeakMemory, is_out_of_memory
-from xbench.explain import Explainer, Setting
 from xbench.metrics.base import Metric
-from xbench.models.record import Encoded, Model
+from xbench.models.record import Model
 from xbench.outcomes import COST
+from xbench.prepared import Prepared
 from xbench.records import Record, cell_key
-from xbench.samples import Chosen, choose, heat, picture
+from xbench.samples import heat, picture
 from xbench.score import Explanation, probe_outputs, score_maps
 from xbench.store import Store, StoreError
 
@@ -58,7 +57,18 @@ class Block:
     def __init__(self, job: Job, split: Split) -> None:
         self.job = job
         self.split = split
+        self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, job.display.advance)
         self._probes: dict[str, Tensor | None] = {}
+
+    def announce(self) -> None:
+        """Say which cells cannot be computed, before anything runs."""
+        for unit in units(self.job.ids, self.job.parts, self.split):
+            try:
+                reason = self.prepared.not_applicable(unit)
+            except Exception:  # the model does not run on these samples: their cells will say so, each with its trace
+                return
+            if reason is not None and unit.kind == "attribution":
+                self.job.display.message(f"skipped: {unit.label}: {reason}")
 
     def run(self) -> None:
         job = self.job
@@ -76,7 +86,7 @@ class Block:
         job.display.cell_started(unit.label)
         start = time.perf_counter()
         try:
-            reason = self._not_applicable(unit)
+            reason = self.prepared.not_applicable(unit)
             if reason is not None:
                 job.display.cell_done(unit.label, "skipped", 0.0, reason)
                 return "skipped", reason
@@ -117,52 +127,9 @@ class Block:
         }
         return Record(**(record | values))  # type: ignore[typeddict-item]
 
-    def _not_applicable(self, unit: Unit) -> str | None:
-        if unit.algorithm is None:
-            return None
-        facts, site = unit.algorithm.component.facts, self.job.model.site
-        if facts.gradient and site is None and not all(t.is_floating_point() for t in self.encoded.inputs):
-            return "needs a gradient: the model's inputs are integers and it names no site such as an embedding"
-        return None
-
-    @functools.cached_property
-    def encoded(self) -> Encoded:
-        return self.job.model.encode(self.job.dataset, self.split)
-
-    @functools.cached_property
-    def chosen(self) -> Chosen:
-        """What the model predicts for the samples, and which output is explained."""
-        return choose(self.job.model, self.encoded, self.split, self.job.cfg.target, self.job.dataset.classes)
-
-    @functools.cached_property
-    def explainer(self) -> Explainer:
-        job, encoded = self.job, self.encoded
-        rows, memory = job.cfg.run.rows, job.cfg.run.memory
-        return Explainer(
-            Setting(
-                model=job.model.module,
-                inputs=tuple(t.to(job.device) for t in encoded.inputs),
-                target=self.chosen.target,
-                baselines=encoded.baseline,
-                extra=encoded.extra,
-                features=encoded.features,
-                layer=job.model.site,
-                output=job.cfg.output,
-                select=job.model.output,
-                seed=job.cfg.seed,
-                ids=self.split.ids,
-                memory=memory,
-                rows=None if rows == "auto" else rows,
-                own_baselines=True,
-                progress=self._advance,
-            )
-        )
-
-    def _advance(self, done: int, of: int) -> None:
-        self.job.display.advance(done, of)
-
     def _samples(self, unit: Unit) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        job, chosen = self.job, self.chosen
+        job, chosen = self.job, self.prepared.chosen
+        tokens = self.prepared.encoded.tokens
         info = {
             "modality": job.dataset.modality,
             "classes": list(job.dataset.classes),
@@ -172,7 +139,7 @@ class Block:
             "predicted": chosen.predicted,
             "label": chosen.label,
             "confidence": chosen.confidence,
-            "tokens": None if self.encoded.tokens is None else [list(row) for row in self.encoded.tokens],
+            "tokens": None if tokens is None else [list(row) for row in tokens],
         }
         arrays = {}
         if job.dataset.modality == "image":
@@ -182,7 +149,7 @@ class Block:
     def _attribution(self, unit: Unit) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         assert unit.algorithm is not None
         algorithm: Algorithm = unit.algorithm.component
-        explainer, n = self.explainer, len(self.split)
+        explainer, n = self.prepared.explainer, len(self.split)
         counters = explainer.restart()
         flat, seconds, peak = self._timed(algorithm)
         if not bool(torch.isfinite(flat).all()):
@@ -190,24 +157,29 @@ class Block:
         counts = {"forward_rows": counters.forward_rows, "backward_rows": counters.backward_rows}
         per_sample = {"runtime": seconds / n, **{k: v / n for k, v in counts.items()}}
         per_sample["peak_memory"] = float(peak)
-        facts, maps = algorithm.facts, explainer.shaped(flat)
-        arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(maps)}
-        density = explainer.shaped(Explanation.by(algorithm, flat, explainer).maps.density)
-        arrays["heat"] = heat(density[0], self.job.dataset.modality)
+        notes = {name: values.double().tolist() for name, values in counters.notes.items()}
+        facts, subject = algorithm.facts, explainer.subject
+        layout = subject.read_layout if facts.reads else subject.layout
+        arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(layout.unflatten(flat, cast=False))}
+        density = layout.unflatten(Explanation.by(algorithm, flat, explainer).maps.density, cast=False)
+        if self.prepared.fits_tokens(layout):
+            arrays["heat"] = heat(density[0], self.job.dataset.modality)
         info = {
             "kind": "local" if facts.local else "global",
             "stochastic": facts.stochastic,
+            "complete": facts.complete,
+            "needs": [need.value for need in facts.needs],
             "citation": facts.citation,
             "label": facts.label,
             "control": facts.control,
             "parameters": {k: v for k, v in unit.algorithm.identity.items() if not k.startswith("_")},
             "readout": self.job.cfg.output,
-            "site": self.job.model.site or "input",
+            "site": self.prepared.layer or "input",
             "timing": "median of 3" if seconds < _SHORT else "once",
         }
         record = {
-            "columns": _COSTS,
-            "values": {name: [value] * n for name, value in per_sample.items()},
+            "columns": _COSTS | {name: {"direction": "none", "unit": ""} for name in notes},
+            "values": {name: [value] * n for name, value in per_sample.items()} | notes,
             "counters": counts | {"repeated_rows": counters.repeated_rows},
             "info": info,
         }
@@ -219,7 +191,7 @@ class Block:
         Seconds are the median of three when one is short, since the first run warms up. The meter of memory would
         slow down what is timed, so it watches a run of its own.
         """
-        explainer, device = self.explainer, self.job.device
+        explainer, device = self.prepared.explainer, self.job.device
         flat, seconds = _once(lambda: explainer.attribute(algorithm), device)
         explainer.restart()  # the first run's counters are the cell's
         with PeakMemory(device) as peak:
@@ -234,16 +206,16 @@ class Block:
         assert unit.metric is not None
         metric: Metric = unit.metric.component
         flat = self._stored_maps(unit.algorithm)
-        counters = self.explainer.restart()
+        counters = self.prepared.explainer.restart()
         evidence = self._probe(unit.metric)
-        explanation = Explanation.by(unit.algorithm.component, flat, self.explainer)
-        scores = score_maps(self.explainer, metric, explanation, evidence)
+        explanation = Explanation.by(unit.algorithm.component, flat, self.prepared.explainer)
+        scores = score_maps(self.prepared.explainer, metric, explanation, evidence)
         facts = metric.facts
         info = {
             "label": facts.label,
             "citation": facts.citation,
             "parameters": {k: v for k, v in unit.metric.identity.items() if not k.startswith("_")},
-            "perturbation": metric.describe(self.explainer.case(distribution=False)),
+            "perturbation": metric.describe(self.prepared.explainer.case(distribution=False)),
         }
         record = {
             "columns": {name: {"direction": c.direction, "unit": c.unit} for name, c in facts.columns.items()},
@@ -268,7 +240,8 @@ class Block:
                 f"there is no map to score: {failed['reason'] if failed else 'its attribution is missing'}",
             )
         arrays = store.arrays(key)
-        maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(len(arrays) - 1)]
+        count = sum(name.startswith("map_") for name in arrays)
+        maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(count)]
         return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
     def _probe(self, metric: Named) -> Tensor | None:
@@ -282,7 +255,7 @@ class Block:
         unit = Unit("probe", identity, None, metric)
         if self.job.cfg.reuse != "never" and store.load(unit.key) is not None:
             return torch.from_numpy(store.arrays(unit.key)["outputs"]).to(self.job.device)
-        outputs = probe_outputs(self.explainer, metric.component)
+        outputs = probe_outputs(self.prepared.explainer, metric.component)
         if outputs is not None:
             record = self._record(unit, columns={}, values={}, seconds=0.0, info={})
             store.save(record, {"outputs": outputs.cpu().numpy()})

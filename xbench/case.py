@@ -10,6 +10,27 @@ from torch import Tensor
 
 from xbench.draws import Draws
 from xbench.layout import Layout
+from xbench.places import NotApplicable, Places
+
+
+@dataclass(frozen=True)
+class Mates:
+    """All samples of a call, in the order of their ids, and where those of a case stand among them.
+
+    Attributes:
+        values: (N, d) at the site where points enter.
+        positions: (n,) int64.
+    """
+
+    values: Tensor
+    positions: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, ids: Sequence[str]) -> Mates:
+        order = sorted(range(len(ids)), key=lambda i: ids[i])
+        positions = torch.empty(len(ids), dtype=torch.int64)
+        positions[torch.tensor(order)] = torch.arange(len(ids))
+        return cls(x[torch.tensor(order, device=x.device)], positions)
 
 
 @dataclass(frozen=True)
@@ -23,7 +44,10 @@ class Case:
         features: (1 or n, d) int64 group ids, 0..K-1; -1 marks elements that belong to no feature (padding).
         draws: keyed random numbers of these samples.
         span: which rows of the whole set these samples are.
+        places: what can be asked about the model.
+        mates: all samples of the call.
         paired: False when the baselines are a distribution, whatever their number.
+        neuron: a neuron is explained, not the output.
     """
 
     layout: Layout
@@ -32,7 +56,10 @@ class Case:
     features: Tensor
     draws: Draws
     span: slice
+    places: Places
+    mates: Mates
     paired: bool = True
+    neuron: bool = False
 
     def __len__(self) -> int:
         return len(self.draws.ids)
@@ -71,6 +98,16 @@ class Case:
         ]
         return torch.cat(spans, dim=1)
 
+    def mate(self, purpose: str, draw: int) -> Tensor:
+        """Another sample of the call for every sample, drawn anew for each `draw`, (n, d)."""
+        others = len(self.mates.values) - 1
+        if others < 1:
+            raise NotApplicable("needs at least two samples: there is only one")
+        drawn = self.draws.uniform(purpose, draw, torch.empty(len(self), 1, dtype=torch.float64)).squeeze(1)
+        which = (drawn * others).long()
+        which += which >= self.mates.positions  # all but the sample itself
+        return self.mates.values[which.to(self.mates.values.device)]
+
     def part(self, rows: slice) -> Case:
         """The samples `rows` (relative to this case)."""
         start = self.span.start
@@ -81,6 +118,7 @@ class Case:
             features=self.features[rows] if len(self.features) == len(self) else self.features,
             draws=replace(self.draws, ids=self.draws.ids[rows]),
             span=slice(start + rows.start, start + rows.stop),
+            mates=replace(self.mates, positions=self.mates.positions[rows]),
         )
 
     def redrawn(self, scope: str) -> Case:

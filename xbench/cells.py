@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from xbench.algorithms.base import Algorithm
 from xbench.config import canonical, instantiate
@@ -17,6 +17,7 @@ from xbench.records import cell_key
 from xbench.store import Store
 
 _PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
+_WHERE = ("layer", "read", "neuron")  # where points enter, where gradients are read, which unit is explained
 FORMAT = 1  # raised when what a stored cell means changes
 
 
@@ -79,14 +80,21 @@ class Identities:
             "target": self.cfg.target,
             "output": self.cfg.output,
             "seed": self.cfg.seed,
+            **{name: _plain(self.cfg[name]) for name in _WHERE if self.cfg[name] is not None},
         }
 
 
 def blocks(cfg: DictConfig, split: Split) -> Iterator[Split]:
-    """The samples in the fixed blocks that cells are made of."""
+    """The samples in the fixed blocks that cells are made of.
+
+    A single sample that is left over joins the block before it: some algorithms need two.
+    """
     n = len(split) if cfg.n is None else min(cfg.n, len(split))
-    for start in range(0, n, cfg.run.block):
-        yield split.subset(range(start, min(start + cfg.run.block, n)))
+    starts = list(range(0, n, cfg.run.block))
+    if len(starts) > 1 and cfg.run.block > 1 and n - starts[-1] == 1:
+        starts.pop()
+    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+        yield split.subset(range(start, stop))
 
 
 def entry(
@@ -155,6 +163,10 @@ def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | t
     if not isinstance(component, kind):
         raise TypeError(f"{group}.{name}: {node['_target_']} is no {kind.__name__}")
     return Named(str(name), component, canonical(node) | {"version": component.facts.version})
+
+
+def _plain(value: object) -> object:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _settings(node: DictConfig) -> dict[str, Any]:

@@ -2,65 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeGuard
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from xbench.algorithms.base import Algorithm
-from xbench.case import Case, expand_features
+from xbench.algorithms.base import Algorithm, Need, NotApplicable
+from xbench.case import Case, Mates, expand_features
 from xbench.draws import Draws
-from xbench.engine import Counters, Engine, Subject
+from xbench.engine import Counters, Engine, MakePlan, Subject, follows
 from xbench.layout import Layout
+from xbench.places import CONVOLUTIONS, Places
 from xbench.plan import Plan, Want
-from xbench.readouts import Output, Readout, Target, target_rows
-from xbench.sites import Site, check_visited, device_of, frozen, layer_name, visit
+from xbench.readouts import Readout, target_rows
+from xbench.rules.attention import AttentionWeights
+from xbench.setting import Function, Setting, baseline_tensors
+from xbench.sites import Site, device_of, frozen, layer_name
 
-Tensors = Tensor | tuple[Tensor, ...]
-Baselines = Tensor | float | int | Sequence[Tensor | float | int] | None
-Neuron = tuple[str | nn.Module, int | slice | tuple[int | slice, ...]]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Everything that says what is explained, in the user's own terms; see `xbench.attribute` for the meanings."""
-
-    model: nn.Module
-    inputs: Tensors
-    target: Target = None
-    baselines: Baselines = None
-    extra: tuple[object, ...] = ()
-    features: Tensors | None = None
-    layer: str | nn.Module | None = None
-    read: str | nn.Module | None = None
-    neuron: Neuron | None = None
-    output: Output = "logit"
-    select: str | int | None = None
-    seed: int = 0
-    ids: tuple[str, ...] | None = None
-    memory: int | str | None = None
-    rows: int | None = None
-    own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
-    progress: Callable[[int, int], None] | None = None
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The inputs as a tuple, checked."""
-        tensors = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
-        for tensor in tensors:
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"inputs: expected a tensor or a tuple of tensors, got {type(tensor).__name__}")
-            if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
-                raise ValueError(
-                    "inputs: every tensor needs the samples in its first dimension, got shapes "
-                    f"{[tuple(t.shape) for t in tensors]}"
-                )
-        if not tensors or len(tensors[0]) == 0:
-            raise ValueError("inputs: there is no sample to explain")
-        return tensors
+_ADVICE = {
+    Need.GRADIENT: "the model's inputs are integers and no site such as an embedding is named",
+    Need.NUMBERS: "the inputs are integers and no site such as an embedding is named",
+    Need.MODULE: "the model is a plain function",
+    Need.SAMPLES: "there is only one",
+    Need.CONVOLUTION: "the model has none",
+    Need.ATTENTION: "the model has none",
+}
 
 
 class Explainer:
@@ -74,26 +41,31 @@ class Explainer:
         self._cases: dict[bool, Case] = {}
         inputs = setting.tensors
         self.device = device_of(setting.model, inputs[0].device)
-        inputs = tuple(t.detach().to(self.device) for t in inputs)
+        inputs = tuple((t if setting.create_graph else t.detach()).to(self.device) for t in inputs)
         self._inject = _site(setting.model, setting.layer)
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
-        self.subject = Subject(
+        self.places = Places(setting.model, self._first)
+        self.subject: Subject = Subject(
             model=setting.model,
             inputs=inputs,
+            names=tuple(setting.inputs) if isinstance(setting.inputs, Mapping) else (),
             extra=tuple(e.to(self.device) if isinstance(e, Tensor) else e for e in setting.extra),
+            kwargs={k: e.to(self.device) if isinstance(e, Tensor) else e for k, e in setting.kwargs.items()},
             target=target_rows(setting.target, len(inputs[0])),
             readout=_readout(setting),
             inject=None,
             read=None,
             layout=self._start,
             read_layout=self._start,
+            places=self.places,
+            create_graph=setting.create_graph,
         )
         self.x = self._start.flatten(inputs)
         layout = self._start
         if self._inject is not None:
-            self.x, layout = self._activations(self._inject, inputs), self._layout_at(self._inject)
-        read_layout = layout if self._read is None else self._layout_at(self._read)
+            self.x, layout = self._activations(self._inject, inputs), self.places.layout(self._inject)
+        read_layout = layout if self._read is None else self.places.layout(self._read)
         self.subject = replace(
             self.subject, inject=self._inject, read=self._read, layout=layout, read_layout=read_layout
         )
@@ -122,25 +94,67 @@ class Explainer:
             layout=self.subject.layout,
             read=self.subject.read_layout,
             baselines=self._baselines(distribution),
-            features=expand_features(features, self.subject.layout, self.device),
+            features=self._features(features),
             draws=Draws(s.seed, ids),
             span=slice(0, n),
+            places=self.places,
+            mates=Mates.of(self.x, ids),
             paired=not distribution,
+            neuron=s.neuron is not None,
         )
 
+    def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:
+        layout = self.subject.layout
+        try:
+            return expand_features(given, layout, self.device)
+        except ValueError:
+            if not self.setting.features_where_they_fit:
+                raise
+            return expand_features(None, layout, self.device)
+
     def attribute(self, algorithm: Algorithm) -> Tensor:
-        """The maps, flat: (n, d) at the read site for gradient methods, else where points enter."""
+        """The maps, flat: (n, d) at the read site for methods that read there, else where points enter.
+
+        NotApplicable `needs ...` when the model or the samples lack something.
+        """
+        missing = self.missing(algorithm)
+        if missing is not None:
+            raise NotApplicable(f"{algorithm.facts.label} {missing}")
+        if self.setting.create_graph and Need.MODULE in algorithm.facts.needs:
+            raise ValueError(f"create_graph: {algorithm.facts.label} has a backward rule, which has no gradient itself")
         case = self.case(distribution=algorithm.facts.distribution)
-        if self._read is not None and not algorithm.facts.gradient:
-            raise ValueError(f"read: {algorithm.facts.label} reads outputs only; name the place as `layer`")
         algorithm.check(case)
-        if algorithm.facts.gradient:
-            self.subject.require_numbers()
         return self.run(algorithm.plan, case, self.x)
 
-    def run(self, make_plan: Callable[[Case, Tensor], Plan], case: Case, x: Tensor) -> Tensor:
+    def missing(self, algorithm: Algorithm) -> str | None:
+        """`needs ...`, when the model or the samples lack something that the algorithm needs."""
+        if self._read is not None and not algorithm.facts.reads:
+            reason = "chooses where it reads" if algorithm.facts.reads_elsewhere else "reads outputs only"
+            return f"takes no `read`: it {reason}; `layer` names the place where points enter"
+        subject = self.subject
+        kinds = [dtype.is_floating_point for dtype in subject.layout.dtypes]
+        has = {
+            Need.GRADIENT: lambda: self._read is not None or any(kinds) or algorithm.facts.reads_elsewhere,
+            Need.NUMBERS: lambda: all(kinds),
+            Need.MODULE: lambda: not isinstance(self.setting.model, Function),
+            Need.SAMPLES: lambda: subject.n > 1,
+            Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
+            Need.ATTENTION: lambda: self.places.has(AttentionWeights()),
+        }
+        missing = next((need for need in algorithm.facts.needs if not has[need]()), None)
+        if missing is not None:
+            return f"needs {missing.value}: {_ADVICE[missing]}"
+        try:
+            algorithm.check(self.case(distribution=algorithm.facts.distribution))
+        except NotApplicable as reason:
+            return str(reason)
+        except ValueError:  # parameters that do not fit are the user's mistake, which explaining reports
+            pass
+        return None
+
+    def run(self, make_plan: MakePlan, case: Case, x: Tensor) -> Tensor:
         """Any plan's result on the samples."""
-        with frozen(self.setting.model):
+        with frozen(self.setting.model, learning=self.setting.create_graph):
             return self.engine.run(make_plan, case, x)
 
     def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
@@ -150,7 +164,7 @@ class Explainer:
 
     def _baselines(self, distribution: bool) -> Tensor:
         n = self.subject.n
-        given = _baseline_tensors(self.setting.baselines, self.subject.inputs)
+        given = baseline_tensors(self.setting.baselines, self.subject.inputs)
         rows = max(len(b) for b in given)
         if any(len(b) not in (1, rows) for b in given):
             counts = " and ".join(str(len(b)) for b in given)
@@ -163,7 +177,8 @@ class Explainer:
         if self._inject is None:
             return self._start.flatten([b.expand(rows, *b.shape[1:]) for b in given])
         # Baselines reach the layer through the model, with the samples' own extra arguments where they fit.
-        per_sample = any(_follows(e, n) for e in self.subject.extra)
+        further = (*self.subject.extra, *self.subject.kwargs.values())
+        per_sample = any(follows(e, n) for e in further)
         rows = n if rows == 1 and per_sample and not distribution else rows
         points = [b.expand(rows, *b.shape[1:]) for b in given]
         return self._activations(self._inject, points, own=rows == n and not distribution)
@@ -174,12 +189,13 @@ class Explainer:
         With `own` there are as many points as samples, and each takes its sample's target and extra arguments;
         otherwise the first sample's serve them all.
         """
-        start = replace(self.subject, inject=None, read=site, layout=self._start, read_layout=self._layout_at(site))
+        start = replace(self.subject, inject=None, read=site, layout=self._start, read_layout=self.places.layout(site))
         flat = self._start.flatten(points)
         samples = flat if own else flat[:1]
         case = Case(
             layout=self._start, read=start.read_layout, baselines=flat[:1], features=flat.new_zeros(1, 1).long(),
-            draws=Draws(0, tuple(map(str, range(len(samples))))), span=slice(0, len(samples)),
+            draws=Draws(0, tuple(map(str, range(len(samples))))), span=slice(0, len(samples)), places=self.places,
+            mates=Mates.of(samples, [""] * len(samples)),
         )  # fmt: skip
 
         def plan(_: Case, x: Tensor) -> Plan:
@@ -187,36 +203,13 @@ class Explainer:
             return Plan(several, len(several), Want.ACTIVATION, lambda answers: torch.cat([a.level for a in answers]))
 
         engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows)
-        with frozen(self.setting.model):
+        with frozen(self.setting.model, learning=self.setting.create_graph):
             return engine.run(plan, case, samples)
 
-    def _layout_at(self, site: Site) -> Layout:
-        """The tensors at `site`, found by sending the first sample through."""
+    def _first(self) -> object:
+        """Send the first sample through the model."""
         # Clones: the model may write into its input.
-        first = tuple(t[:1].clone() for t in self.subject.inputs)
-        extra = (e[:1].clone() if _follows(e, self.subject.n) else e for e in self.subject.extra)
-        with frozen(self.setting.model), torch.no_grad(), visit(self.setting.model, site) as seen:
-            self.setting.model(*first, *extra)
-        check_visited(seen, site, rows=1)
-        return Layout.of(seen.tensors)
-
-
-def _follows(argument: object, n: int) -> TypeGuard[Tensor]:
-    """Whether an extra argument has a row per sample."""
-    return isinstance(argument, Tensor) and argument.dim() > 0 and len(argument) == n
-
-
-def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
-    """The model itself, or a copy on `device` when it lives elsewhere."""
-    if device is None:
-        return model
-    device = torch.device(device)
-    here = device_of(model, device)
-    return (
-        model
-        if here == device or (here.type == device.type and device.index is None)
-        else (copy.deepcopy(model).to(device))
-    )
+        return self.subject.forward([t[:1].clone() for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
 
 
 def _site(model: nn.Module, layer: str | nn.Module | None) -> Site | None:
@@ -235,29 +228,3 @@ def _readout(setting: Setting) -> Readout:
     layer, index = setting.neuron
     site = _site(setting.model, layer)
     return Readout(setting.output, setting.select, site, index if isinstance(index, tuple) else (index,))
-
-
-def _baseline_tensors(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Baselines in any accepted form as one tensor (rows, ...) per input."""
-    given: list[Tensor | float | int]
-    if isinstance(baselines, Tensor):
-        given = [baselines]
-    elif baselines is None or isinstance(baselines, (int, float)):
-        given = [0 if baselines is None else baselines] * len(inputs)
-    else:
-        given = list(baselines)
-    if len(given) != len(inputs):
-        raise ValueError(f"baselines: expected one for each of {len(inputs)} input tensors, got {len(given)}")
-    tensors = []
-    for b, x in zip(given, inputs, strict=True):
-        if not isinstance(b, Tensor):
-            tensors.append(torch.full_like(x[:1], b))
-            continue
-        b = b.unsqueeze(0) if b.dim() == x.dim() - 1 else b
-        if b.shape[1:] != x.shape[1:]:
-            raise ValueError(
-                f"baselines: shape {tuple(b.shape)} does not fit inputs of shape {tuple(x.shape)}; expected "
-                f"(rows, {', '.join(map(str, x.shape[1:]))})"
-            )
-        tensors.append(b.detach().to(x.device, x.dtype))
-    return tuple(tensors)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,13 +16,20 @@ from typing import Protocol
 
 from torch import Tensor
 
+from xbench.sites import Place, Site
+
 
 class Want(enum.Flag):
-    """What to read at a point; the value of the readout always comes along."""
+    """What to read at a point; the value of the readout always comes along.
+
+    THROUGH: the value is the output's although a neuron was chosen, and the gradient is the share of the output's
+    that passes through that neuron: df/dy_k * dy_k/dx.
+    """
 
     VALUE = 0
     GRADIENT = enum.auto()
     ACTIVATION = enum.auto()
+    THROUGH = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ class Answer:
             None if self.gradient is None else self.gradient[rows],
             None if self.activation is None else self.activation[rows],
         )
+
+    def detached(self) -> Answer:
+        """The numbers alone, without the graph that made them."""
+        gradient = None if self.gradient is None else self.gradient.detach()
+        return Answer(self.value.detach(), gradient, None if self.activation is None else self.activation.detach())
 
     @property
     def slope(self) -> Tensor:
@@ -74,6 +86,9 @@ class Plan:
         reduce: consumes one `Answer` per point, in order, keeping running sums; returns (n, d) or (n, k).
         rule: the backward rule, None for plain gradients.
         group: so many consecutive points must pass the model together (DeepLIFT: input and reference).
+        read: where gradients and activations are read, instead of the case's own place.
+        second: a place where a second part of each point enters: points are (n, d + the width there).
+        samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n of them.
     """
 
     points: Iterable[Tensor]
@@ -82,25 +97,57 @@ class Plan:
     reduce: Callable[[Iterator[Answer]], Tensor]
     rule: Rule | None = None
     group: int = 1
+    read: Place | None = None
+    second: Site | None = None
+    samples: Tensor | None = None
 
 
-def sequence(plans: Iterable[Plan], count: int, reduce: Callable[[Iterator[Tensor]], Tensor]) -> Plan:
-    """`count` plans of one kind, one after the other, as one plan; `reduce` consumes their results in order.
+@dataclass(frozen=True)
+class Noted:
+    """A map with numbers beside it, (n,) each, that an adaptive algorithm reports: steps used, an error reached."""
 
-    The engine may put points of neighbouring plans in one chunk. Each inner plan lives only while it runs.
+    map: Tensor
+    notes: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Several:
+    """Adaptive plans, one after the other; `reduce` consumes their maps in order."""
+
+    plans: Iterable[Made]
+    reduce: Callable[[Iterator[Tensor]], Tensor]
+
+
+# An adaptive algorithm: each plan it yields is answered with its result, and the map is returned.
+Steps = Generator[Plan | Several, Tensor, Tensor | Noted]
+Made = Plan | Several | Steps
+
+
+def sequence(plans: Iterable[Made], count: int, reduce: Callable[[Iterator[Tensor]], Tensor]) -> Plan | Several:
+    """`count` plans of one algorithm, one after the other, as one; `reduce` consumes their results in order.
+
+    The engine may put points of neighbouring plans in one chunk, unless they are adaptive. Each inner plan lives
+    only while it runs.
     """
     upcoming = iter(plans)
     first = next(upcoming)
+    if not isinstance(first, Plan):
+        return Several(chain([first], upcoming), reduce)
     started: deque[Plan] = deque()
 
-    def points() -> Iterator[Tensor]:
+    def alike() -> Iterator[Plan]:
         for plan in chain([first], upcoming):
+            assert isinstance(plan, Plan), "an algorithm made plans of different kinds"
+            yield plan
+
+    def points() -> Iterator[Tensor]:
+        for plan in alike():
             started.append(plan)
             yield from plan.points
 
     def results(answers: Iterator[Answer]) -> Iterator[Tensor]:
         if first.n_points == 0:  # nothing to evaluate (the control maps)
-            for plan in chain([first], upcoming):
+            for plan in alike():
                 yield plan.reduce(iter(()))
             return
         for _ in range(count):
@@ -117,4 +164,7 @@ def sequence(plans: Iterable[Plan], count: int, reduce: Callable[[Iterator[Tenso
         reduce=lambda answers: reduce(results(answers)),
         rule=first.rule,
         group=first.group,
+        read=first.read,
+        second=first.second,
+        samples=first.samples,
     )

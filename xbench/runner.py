@@ -16,9 +16,11 @@ from xbench.config import instantiate
 from xbench.datasets.record import Dataset
 from xbench.display import Display
 from xbench.environment import environment
-from xbench.explain import on_device
 from xbench.grid import Outcome, of_config
 from xbench.models.record import Model
+from xbench.prepared import Prepared
+from xbench.setting import on_device
+from xbench.sites import Site
 from xbench.store import Store, StoreError
 
 
@@ -34,6 +36,7 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     try:
         dataset = _dataset(_text(cfg.dataset))
         model = _model(_text(cfg.model), _text(cfg.dataset))
+        _check_places(cfg, model)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except Exception as error:  # a user's files and code: whatever they raise ends this job only, with its reason
@@ -50,8 +53,11 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     state = [known(store, unit.key, cfg.reuse) for unit in planned]
     display.start(len(planned), sum(status == "reused" for status, _ in state))
     try:
-        for block in blocks(cfg, dataset.test):
-            Block(job, block).run()
+        for number, split in enumerate(blocks(cfg, dataset.test)):
+            block = Block(job, split)
+            if number == 0:
+                block.announce()
+            block.run()
     except KeyboardInterrupt:
         return Outcome(_with_rest(job.entries, planned), interrupted=True)
     except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
@@ -60,19 +66,41 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:
-    """What `run_job` would do, without loading a model: status reused, to run, skipped or unknown until loaded."""
+    """What `run_job` would do: status reused, to run, skipped or unknown until loaded.
+
+    A model whose weights are at hand is loaded to say what algorithms lack; one that is not trained or downloaded
+    yet is left alone.
+    """
     store, parts = Store(cfg.store), Algorithms.of(cfg)
     dataset = _dataset(_text(cfg.dataset))
     source = instantiate(cfg.model, "model")
     fingerprint = source.fingerprint(dataset)
     ids = Identities(cfg, dataset, getattr(source, "title", cfg.choice.model), fingerprint or "")
+    model = _model(_text(cfg.model), _text(cfg.dataset)) if fingerprint else None
     planned = []
     for block in blocks(cfg, dataset.test):
+        prepared = Prepared(cfg, dataset, model, torch.device("cpu"), block) if model else None
         for unit in units(ids, parts, block):
             status, reason = known(store, unit.key, cfg.reuse)
-            status = {"todo": "to run" if fingerprint else "unknown until loaded"}.get(status, status)
+            if status == "todo":
+                reason = _not_applicable(prepared, unit) if prepared else None
+                status = "skipped" if reason else "to run" if fingerprint else "unknown until loaded"
             planned.append(unit.entry(status, reason))
     return planned
+
+
+def _check_places(cfg: DictConfig, model: Model) -> None:
+    """ValueError with the nearest names when the command names a layer that the model does not have."""
+    for name in (cfg.layer, cfg.read, cfg.neuron and cfg.neuron[0]):
+        if name is not None:
+            Site.parse(name).module(model.module)
+
+
+def _not_applicable(prepared: Prepared, unit: Unit) -> str | None:
+    try:
+        return prepared.not_applicable(unit)
+    except Exception:  # the model does not run on these samples, which its cells will say when they are tried
+        return None
 
 
 def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:

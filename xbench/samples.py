@@ -94,9 +94,12 @@ def picture(images: Tensor | tuple[str, ...], value_range: tuple[float, float] |
 
 
 def heat(maps: Tensor, modality: str) -> np.ndarray:
-    """A map for the eye: (n, H, W) for an image, (n, T) for a text, channels or embedding summed; float32."""
-    if modality == "image" and maps.dim() == 4:
-        maps = maps.sum(1)
+    """A map for the eye: (n, H, W) for an image, (n, T) for a text, channels or embedding summed; float32.
+
+    Maps at a layer without height and width are shown as one row of units.
+    """
+    if modality == "image" and maps.dim() != 3:
+        maps = maps.sum(1) if maps.dim() == 4 else maps.flatten(1).unsqueeze(1)
     elif modality == "text" and maps.dim() == 3:
         maps = maps.sum(2)
     return np.ascontiguousarray(maps.float().cpu().numpy())

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
 from xbench.case import Case
-from xbench.explain import Explainer, Tensors
+from xbench.explain import Explainer
 from xbench.metrics.base import Maps, Metric, ReexplainingMetric
-from xbench.plan import Plan, sequence
+from xbench.plan import Plan, Several, sequence
+from xbench.setting import Tensors
 from xbench.sites import frozen
 
 External = Callable[..., Tensors]
@@ -95,7 +96,7 @@ def _reexplain(explainer: Explainer, metric: ReexplainingMetric, explanation: Ex
         return _reexplain_outside(explainer, metric, explanation.maps, algorithm)
     case = explainer.case(distribution=_distribution(algorithm))
 
-    def plan(part: Case, x: Tensor) -> Plan:
+    def plan(part: Case, x: Tensor) -> Plan | Several:
         maps = explanation.maps.part(part.span)
         count, versions = metric.perturbed(part, x, maps)
         plans = (algorithm.plan(keyed, perturbed) for keyed, perturbed in versions)

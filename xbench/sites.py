@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+
+class Place(Protocol):
+    """Anything in a forward pass that can be watched: a layer's output, the attention weights."""
+
+    def watch(self, model: nn.Module, *, detach: bool = False) -> AbstractContextManager[Visit]:
+        """Watch one forward pass; with `detach` the tensors there can be differentiated by."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,10 @@ class Site:
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(list(modules)[1:20])}"
             raise ValueError(f"the model has no layer {self.layer!r}; {hint}")
         return modules[self.layer]
+
+    def watch(self, model: nn.Module, *, detach: bool = False) -> AbstractContextManager[Visit]:
+        """See `Place`."""
+        return visit(model, self, detach=detach)
 
 
 def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
@@ -118,7 +131,7 @@ def visit(
         handle_.remove()
 
 
-def check_visited(visited: Visit, site: Site, rows: int | None = None) -> None:
+def check_visited(visited: Visit, site: Place, rows: int | None = None) -> None:
     """ValueError when the forward pass never came to the site, or the tensors there do not have `rows` rows."""
     if not visited.tensors:
         raise ValueError(f"site {site} was not reached by the forward pass (reached {visited.calls} times)")
@@ -128,20 +141,28 @@ def check_visited(visited: Visit, site: Site, rows: int | None = None) -> None:
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no parameter gradients inside; every flag as it was outside, also after an error."""
+def frozen(model: nn.Module, *, learning: bool = False) -> Iterator[None]:
+    """Evaluation mode and no parameter gradients inside; every flag as it was outside, also after an error.
+
+    With `learning` the parameters keep their gradients. cuDNN cannot go backward through a recurrent layer in
+    evaluation mode, so models that have one do without it inside.
+    """
     training = [module for module in model.modules() if module.training]
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad and not learning]
+    cudnn = torch.backends.cudnn.enabled
     for module in training:
         module.training = False
-    for parameter in learning:
+    for parameter in trained:
         parameter.requires_grad_(False)
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        torch.backends.cudnn.enabled = False
     try:
         yield
     finally:
+        torch.backends.cudnn.enabled = cudnn
         for module in training:
             module.training = True
-        for parameter in learning:
+        for parameter in trained:
             parameter.requires_grad_(True)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tests.models_for_tests import Quadratic, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
+from xbench.setting import Setting
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning"),

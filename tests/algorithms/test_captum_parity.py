@@ -29,7 +29,8 @@ from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, nu
 from xbench import algorithms as a
 from xbench import attribute
 from xbench.draws import Draws
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
+from xbench.setting import Setting
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning"),

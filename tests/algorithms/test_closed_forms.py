@@ -13,7 +13,8 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.algorithms.parts.quadrature import quadrature
 from xbench.draws import Draws
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
+from xbench.setting import Setting
 
 N, D = 4, 5
 RULES = ["gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"]

@@ -14,8 +14,9 @@ from tests.models_for_tests import numbers
 from xbench.case import Case
 from xbench.engine import Counters, NonFiniteError, OutOfMemory
 from xbench.engine.engine import _LEARNT
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
 from xbench.plan import Answer, Plan, Want
+from xbench.setting import Setting
 
 D = 3
 

@@ -8,7 +8,8 @@ from tests.models_for_tests import mlp, numbers
 from xbench import attribute
 from xbench.algorithms import GradientShap, IntegratedGradients, KernelShap, NoiseTunnel, Saliency
 from xbench.engine.memory import LiveBytes, PeakMemory, is_out_of_memory, parse_bytes
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
+from xbench.setting import Setting
 
 CPU = torch.device("cpu")
 KB = 1000

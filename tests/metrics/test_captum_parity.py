@@ -167,10 +167,10 @@ def test_divergence_infidelity_counts_a_group_once(images: Tensor):
     ours = score(model, images, Infidelity(DRAWS, FeatureRemoval()), maps, **setting)["infidelity"]
     perturbed = _perturbed(FeatureRemoval(), images, features=features)
     theirs = _infidelity(model, images, maps.values, perturbed, None, local=False)[False]
-    assert ours.max() < 1e-20
+    assert ours.max() < 1e-14  # the sums cancel up to rounding
     assert theirs.min() > 1
     shared = _infidelity(model, images, maps.density, perturbed, None, local=False)[False]
-    torch.testing.assert_close(ours, shared, rtol=0, atol=1e-20)
+    torch.testing.assert_close(ours, shared, rtol=0, atol=1e-14)
 
 
 def test_divergence_infidelity_removes_what_already_equals_its_baseline(model: nn.Module, images: Tensor):

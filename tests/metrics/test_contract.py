@@ -23,9 +23,10 @@ from xbench.algorithms import (
     Saliency,
 )
 from xbench.config import CONF, component
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
 from xbench.metrics import Metric
 from xbench.score import Explanation, probe_outputs, score_maps
+from xbench.setting import Setting
 
 N = 9
 IDS = tuple(f"sample-{i}" for i in range(N))

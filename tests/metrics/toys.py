@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from tests.models_for_tests import weights
 from xbench.algorithms import Algorithm
 from xbench.case import Case
-from xbench.explain import Explainer, Setting
+from xbench.explain import Explainer
 from xbench.metrics import Metric
 from xbench.metrics.base import Maps
 from xbench.score import Explanation, score_maps
+from xbench.setting import Setting
 
 # What Captum says whenever it is given a tensor that does not require a gradient yet.
 CAPTUM_LEAF = "ignore:Input Tensor .* did not already require gradients:UserWarning"

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from xbench.case import Case
-from xbench.plan import Plan
+from xbench.places import NotApplicable
+from xbench.plan import Made
+
+__all__ = ["Algorithm", "Facts", "Need", "NotApplicable", "at_least"]
+
+
+class Need(enum.Enum):
+    """What an algorithm cannot do without; the planner skips its cells with `needs ...` where it is missing."""
+
+    GRADIENT = "a gradient"
+    MODULE = "a module whose operations can be seen"
+    SAMPLES = "at least two samples"
+    CONVOLUTION = "a convolutional layer"
+    ATTENTION = "an attention layer"
+    NUMBERS = "real-valued points"
 
 
 @dataclass(frozen=True)
@@ -20,10 +35,13 @@ class Facts:
         citation: authors, year, title, where.
         local: True when the map is a gradient-like slope, False when it is a share of f(x) - f(baseline)
             (multiplied by the difference from the baseline). Metrics need to know.
-        gradient: needs a differentiable model.
+        needs: what the model and the samples must offer.
         stochastic: depends on the seed.
-        complete: the map sums to f(x) - f(baseline), up to numerical error.
+        complete: the map sums to f(x) - f(baseline) (a distribution: to f(x) - its mean), up to numerical error.
         distribution: reads `baselines` as a distribution to average over, not as one per sample.
+        activation: the map is made of the activations at the read site, without any gradient.
+        reads_elsewhere: gradients or activations are read at a place that the algorithm names itself, and the map
+            is given where points enter all the same (GradCAM).
         per_feature: the result is one value per feature, (n, K), not a map.
         control: a reference for the eye, not an explanation.
         version: raised when the numbers change, so that stored results are recomputed.
@@ -32,13 +50,25 @@ class Facts:
     label: str
     citation: str
     local: bool = False
-    gradient: bool = False
+    needs: tuple[Need, ...] = ()
     stochastic: bool = False
     complete: bool = False
     distribution: bool = False
+    activation: bool = False
+    reads_elsewhere: bool = False
     per_feature: bool = False
     control: bool = False
     version: int = 1
+
+    @property
+    def gradient(self) -> bool:
+        """Whether the model must be differentiable."""
+        return Need.GRADIENT in self.needs
+
+    @property
+    def reads(self) -> bool:
+        """Whether the map has the shape of the read site; otherwise that of the place where points enter."""
+        return (self.gradient or self.activation) and not self.reads_elsewhere
 
 
 class Algorithm(ABC):
@@ -50,11 +80,17 @@ class Algorithm(ABC):
         """What its maps mean."""
 
     @abstractmethod
-    def plan(self, case: Case, x: Tensor) -> Plan:
-        """The evaluations that explain the samples at `x`, (n, d). Must be cheap: points are made lazily."""
+    def plan(self, case: Case, x: Tensor) -> Made:
+        """The evaluations that explain the samples at `x`, (n, d). Must be cheap: points are made lazily.
+
+        A generator (`result = yield Plan(...)`, then `return map`) where later points depend on earlier answers.
+        """
 
     def check(self, case: Case) -> None:  # noqa: B027  (most algorithms fit any shape)
-        """ValueError when these hyperparameters do not fit the samples' shapes; called once before any evaluation."""
+        """ValueError when these hyperparameters do not fit the samples' shapes; called once before any evaluation.
+
+        NotApplicable when no choice of them would: `needs ...` or `takes no ...`.
+        """
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
         """The map per element, (n, d): what adds up to the whole.

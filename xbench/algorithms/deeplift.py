@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts
+from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.algorithms.integrated_gradients import same_site
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
@@ -24,7 +24,7 @@ class DeepLift(Algorithm):
     Products are split exactly: each factor's share is taken at the mean of the two passes. The map sums to
     f(x) - f(x0) on any model whose operations the rule knows; an operation it does not know is an error.
     Source: Shrikumar, Greenside, Kundaje 2017, "Learning Important Features Through Propagating Activation
-    Differences" (arXiv 1704.02685), Rescale rule.
+    Differences" (arXiv 1704.02685), Rescale rule. Rows per sample: 2 forwards and backwards.
 
     Args:
         multiply_by_inputs: False gives the multipliers, a local map.
@@ -49,7 +49,7 @@ class DeepLift(Algorithm):
             "Shrikumar, Greenside, Kundaje 2017, Learning Important Features Through Propagating Activation "
             "Differences, arXiv 1704.02685",
             local=not self.multiply_by_inputs,
-            gradient=True,
+            needs=(Need.GRADIENT, Need.MODULE),
             complete=self.multiply_by_inputs and self.custom_attribution_func is None,
         )
 

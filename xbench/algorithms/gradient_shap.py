@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, at_least
+from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.integrated_gradients import same_site
 from xbench.algorithms.parts.masking import random_baselines
 from xbench.case import Case
@@ -46,7 +46,7 @@ class GradientShap(Algorithm):
             "Erion, Janizek, Sturmfels, Lundberg, Lee 2021, Improving performance of deep learning models with "
             "axiomatic attribution priors and expected gradients, arXiv 1906.10670",
             local=not self.multiply_by_inputs,
-            gradient=True,
+            needs=(Need.GRADIENT,),
             stochastic=True,
             distribution=True,
         )

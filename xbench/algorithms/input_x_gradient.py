@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts
+from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -25,7 +25,7 @@ class InputXGradient(Algorithm):
         return Facts(
             "Input x Gradient",
             "Shrikumar, Greenside, Kundaje 2016, Not Just a Black Box, arXiv 1605.01713",
-            gradient=True,
+            needs=(Need.GRADIENT,),
         )
 
     def plan(self, case: Case, x: Tensor) -> Plan:

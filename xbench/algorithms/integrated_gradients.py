@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts
+from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable
 from xbench.algorithms.parts.quadrature import Method, check_method, quadrature
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
@@ -39,7 +39,7 @@ class IntegratedGradients(Algorithm):
             "Integrated Gradients",
             "Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, arXiv 1703.01365",
             local=not self.multiply_by_inputs,
-            gradient=True,
+            needs=(Need.GRADIENT,),
             complete=self.multiply_by_inputs,
         )
 
@@ -70,7 +70,7 @@ def same_site(case: Case, name: str) -> None:
             "`extra` arguments, or choose a `layer` such as the embedding"
         )
     if case.read != case.layout:
-        raise ValueError(
-            f"{name} multiplies gradients by differences at the same place: choose `layer` (points enter there) "
-            "instead of `read`"
+        raise NotApplicable(
+            f"takes no `read`: {name} multiplies gradients by differences at the same place; `layer` names the place "
+            "where points enter"
         )

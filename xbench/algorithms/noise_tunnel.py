@@ -9,18 +9,20 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, at_least
+from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.parts.masking import random_baselines
 from xbench.case import Case
-from xbench.plan import Plan, sequence
+from xbench.plan import Made, sequence
 
 NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
-_NAMES = {"smoothgrad": "SmoothGrad", "smoothgrad_sq": "SmoothGrad-squared", "vargrad": "VarGrad"}
-_CITATIONS = {
-    "smoothgrad": "Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, SmoothGrad, arXiv 1706.03825",
-    "smoothgrad_sq": "Hooker, Erhan, Kindermans, Kim 2019, A Benchmark for Interpretability Methods, arXiv 1806.10758",
-    "vargrad": "Adebayo, Gilmer, Goodfellow, Kim 2018, Local Explanation Methods, arXiv 1810.03307",
-}
+_SOURCES = {
+    "smoothgrad": ("SmoothGrad", "Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, SmoothGrad, arXiv 1706.03825"),
+    "smoothgrad_sq": (
+        "SmoothGrad-squared", "Hooker, Erhan, Kindermans, Kim 2019, A Benchmark for Interpretability Methods in Deep "
+        "Neural Networks, arXiv 1806.10758",
+    ),
+    "vargrad": ("VarGrad", "Adebayo, Gilmer, Goodfellow, Kim 2018, Local Explanation Methods, arXiv 1810.03307"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,20 @@ class NoiseTunnel(Algorithm):
 
     @property
     def facts(self) -> Facts:
-        inner = self.algorithm.facts
+        inner, (label, citation) = self.algorithm.facts, _SOURCES[self.nt_type]
         # Squares and variances are no longer shares of the output, so nothing sums to f(x) - f(x0); the unit of a
         # gradient squared is not a gradient either, but it stays tied to the input's scale like one.
         return replace(
             inner,
-            label=f"{_NAMES[self.nt_type]} ({inner.label})",
-            citation=f"{_CITATIONS[self.nt_type]}; {inner.citation}",
+            needs=tuple(dict.fromkeys((Need.NUMBERS, *inner.needs))),
+            label=f"{label} ({inner.label})",
+            citation=f"{citation}; {inner.citation}",
             stochastic=True,
             complete=False,
             distribution=inner.distribution or self.draw_baseline_from_distrib,
         )
 
     def check(self, case: Case) -> None:
-        if not case.layout.differentiable:
-            raise ValueError("noise cannot be added to integer inputs; name a layer such as the embedding as site")
         if self.draw_baseline_from_distrib and case.paired:
             raise ValueError(
                 "draw_baseline_from_distrib: every sample has its own baseline here, there is no distribution to draw "
@@ -82,12 +83,12 @@ class NoiseTunnel(Algorithm):
     def density(self, case: Case, maps: Tensor) -> Tensor:
         return self.algorithm.density(case, maps)
 
-    def plan(self, case: Case, x: Tensor) -> Plan:
+    def plan(self, case: Case, x: Tensor) -> Made:
         stdevs = case.layout.spread(self.stdevs, x)
         if self.relative:
             stdevs = stdevs * case.ranges(x)
 
-        def plans() -> Iterator[Plan]:
+        def plans() -> Iterator[Made]:
             for draw in range(self.nt_samples):
                 noisy = x + stdevs * case.draws.normal("tunnel", draw, x)
                 yield self.algorithm.plan(self._case(case, draw, x), noisy)

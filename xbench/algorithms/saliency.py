@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts
+from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.case import Case
 from xbench.plan import Plan, Want
 
@@ -29,7 +29,7 @@ class Saliency(Algorithm):
             "Saliency",
             "Simonyan, Vedaldi, Zisserman 2013, Deep Inside Convolutional Networks, arXiv 1312.6034",
             local=True,
-            gradient=True,
+            needs=(Need.GRADIENT,),
         )
 
     def plan(self, case: Case, x: Tensor) -> Plan:

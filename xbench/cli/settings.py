@@ -43,6 +43,9 @@ class Settings:
     seed: int
     target: int | Literal["predicted", "label"]
     output: Literal["logit", "probability", "log_probability", "value"]
+    layer: str | None
+    read: str | None
+    neuron: list[str | int | list[int]] | None
     name: str
     store: str
     reports: str
@@ -58,10 +61,28 @@ class Settings:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
         if isinstance(self.target, int) and self.target < 0:
             raise ValueError(f"target must be predicted, label or a class number from 0 on, got {self.target}")
+        for key in ("layer", "read"):
+            _site(key, getattr(self, key))
+        self._check_neuron()
         for key in ("store", "reports"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key} must name a folder, got {getattr(self, key)!r}")
         file_name(self.name)
+
+    def _check_neuron(self) -> None:
+        if self.neuron is None:
+            return
+        layer, *index = self.neuron
+        places = index[0] if len(index) == 1 and isinstance(index[0], list) else index
+        if not isinstance(layer, str) or len(index) != 1 or not places or not all(type(i) is int for i in places):
+            raise ValueError(f"neuron must be [LAYER, INDEX] or [LAYER, [INDEX, ...]], got {self.neuron}")
+        _site("neuron", layer)
+
+
+def _site(key: str, text: str | None) -> None:
+    # As `xbench.sites.Site.parse` has it, which would import torch here.
+    if text is not None and not re.fullmatch(r"[^:@]+(@[1-9]\d*)?(:(input|output))?", text):
+        raise ValueError(f"{key} must be LAYER, LAYER:input, LAYER@CALL or LAYER@CALL:input, got {text!r}")
 
 
 SETTINGS = tuple(field.name for field in fields(Settings))

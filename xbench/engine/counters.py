@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 
 @dataclass
@@ -12,6 +15,7 @@ class Counters:
     Attributes:
         forward_rows, backward_rows: rows (one example through the model once) as the plan asks for them.
         repeated_rows: rows evaluated again after an out-of-memory error, on top of those.
+        notes: what adaptive algorithms report per sample, (n,) each: steps used, an error reached.
         peak_bytes: the most tensor memory alive during one evaluation, beyond the model and the data.
     """
 
@@ -19,7 +23,14 @@ class Counters:
     backward_rows: int = 0
     repeated_rows: int = 0
     peak_bytes: int = 0
+    notes: dict[str, Tensor] = field(default_factory=dict)
 
     def count(self, rows: int, *, backward: bool) -> None:
         self.forward_rows += rows
         self.backward_rows += rows if backward else 0
+
+    def note(self, notes: dict[str, Tensor]) -> None:
+        """Append what was reported for the next slice of samples."""
+        for name, values in notes.items():
+            before = [self.notes[name]] if name in self.notes else []
+            self.notes[name] = torch.cat([*before, values])

@@ -23,9 +23,9 @@ from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
 from xbench.engine.rows import CACHES, RowLimit
 from xbench.engine.subject import Subject
-from xbench.plan import Answer, Plan, Rule, Want
+from xbench.plan import Answer, Made, Noted, Plan, Rule, Several, Want
 
-MakePlan = Callable[[Case, Tensor], Plan]
+MakePlan = Callable[[Case, Tensor], Made]
 
 _POINTS_ALIVE = 8  # copies of a sample's elements: the point, the chunk, its clone, gradients, running sums
 
@@ -79,21 +79,45 @@ class Engine:
         while done < n:
             rows = slice(done, min(n, done + most))
             plan = make_plan(case.part(rows), x[rows])
-            limits = self._limits(plan)
-            self._of = self._of or n * plan.n_points
-            most = max(1, min(most, limits.slice_limit // plan.group))
-            if done + most < rows.stop:
-                rows = slice(done, done + most)
-                plan = make_plan(case.part(rows), x[rows])
-            parts.append(plan.reduce(self._answers(plan, limits, rows)))
+            if isinstance(plan, Plan):
+                self._of = self._of or n * plan.n_points
+                most = max(1, min(most, self._limits(plan).slice_limit // plan.group))
+                if done + most < rows.stop:
+                    rows = slice(done, done + most)
+                    plan = make_plan(case.part(rows), x[rows])
+            result = self._solve(plan, rows)
+            if isinstance(result, Noted):
+                self.counters.note(result.notes)
+                result = result.map
+            parts.append(result)
             done = rows.stop
         return _stack(parts)
+
+    def _solve(self, plan: Made, rows: slice) -> Tensor | Noted:
+        """The result of whatever an algorithm made, on a slice of samples."""
+        if isinstance(plan, Plan):
+            return plan.reduce(self._answers(plan, self._limits(plan), rows))
+        if isinstance(plan, Several):
+            return plan.reduce(self._map(each, rows) for each in plan.plans)
+        result: Tensor | None = None
+        while True:
+            try:
+                step = next(plan) if result is None else plan.send(result)
+            except StopIteration as finished:
+                return finished.value
+            if isinstance(step, Plan):  # how many there will be is not known: each adds its own
+                self._of += step.n_points * (rows.stop - rows.start if step.samples is None else len(step.samples))
+            result = self._map(step, rows)
+
+    def _map(self, plan: Made, rows: slice) -> Tensor:
+        result = self._solve(plan, rows)
+        return result.map if isinstance(result, Noted) else result
 
     def _limits(self, plan: Plan) -> RowLimit:
         s = self.subject
         kind = (
-            s.device, plan.want, repr(plan.rule), plan.group, str(s.inject), str(s.read), s.layout,
-            str(s.readout.neuron), self._rows,
+            s.device, plan.want, repr(plan.rule), plan.group, str(s.inject), str(plan.second),
+            str(plan.read or s.read), s.layout, str(s.readout.neuron), self._rows,
         )  # fmt: skip
         known = _LEARNT.setdefault(s.model, {})
         limits = known.setdefault(kind, RowLimit(self._budget, self._rows, CACHES if s.device.type == "cpu" else None))
@@ -105,6 +129,8 @@ class Engine:
     def _answers(self, plan: Plan, limits: RowLimit, rows: slice) -> Iterator[Answer]:
         """One answer per point, in order, evaluated in chunks of whole groups of points."""
         samples = torch.arange(rows.start, rows.stop, device=self.subject.device)
+        samples = samples if plan.samples is None else samples[plan.samples.to(samples.device)]
+        subject = self.subject.at(plan.read, plan.second)
         m, g = len(samples), plan.group
         points = iter(plan.points)
         while True:
@@ -115,14 +141,16 @@ class Engine:
             units = len(chunk) // g
             # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
             flat = torch.stack(chunk).unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
-            answer = self._chunk(flat, samples.repeat(units), plan.want, plan.rule, limits)
+            answer = self._chunk(subject, flat, samples.repeat(units), plan.want, plan.rule, limits)
             del chunk, flat
             for unit in range(units):
                 for member in range(g):
                     at = (member * units + unit) * m
                     yield answer.part(slice(at, at + m))
 
-    def _chunk(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer:
+    def _chunk(
+        self, subject: Subject, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit
+    ) -> Answer:
         """Evaluate (g, u, d) points in pieces of at most `limits.limit` rows; the answer has g x u rows."""
         g, units, _ = flat.shape
         pieces: list[Answer] = []
@@ -130,7 +158,7 @@ class Engine:
         while done < units:
             pieces_left = math.ceil((units - done) / max(1, limits.limit // g))
             size = math.ceil((units - done) / pieces_left)  # equal pieces: no stray last row
-            piece = self._piece(flat[:, done : done + size], samples[done : done + size], want, rule, limits)
+            piece = self._piece(subject, flat[:, done : done + size], samples[done : done + size], want, rule, limits)
             if piece is None:
                 continue  # smaller rows now
             pieces.append(piece)
@@ -139,12 +167,14 @@ class Engine:
             return pieces[0]
         return _join(pieces, g)
 
-    def _piece(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer | None:
+    def _piece(
+        self, subject: Subject, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit
+    ) -> Answer | None:
         g, size, d = flat.shape
         rows = g * size
         failure: str | None = None
         try:
-            answer = self._evaluate(flat.reshape(rows, d), samples.repeat(g), want, rule, limits)
+            answer = self._evaluate(subject, flat.reshape(rows, d), samples.repeat(g), want, rule, limits)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -169,9 +199,11 @@ class Engine:
             self._progress(self._done, self._of)
         return answer
 
-    def _evaluate(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit) -> Answer:
-        rows, device = len(flat), self.subject.device
-        subject = replace(self.subject, channels_last=True) if limits.channels_last else self.subject
+    def _evaluate(
+        self, subject: Subject, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit
+    ) -> Answer:
+        rows, device = len(flat), subject.device
+        subject = replace(subject, channels_last=True) if limits.channels_last else subject
         if limits.needs_measuring(rows):
             with PeakMemory(device) as peak:
                 answer = subject.evaluate(flat, samples, want, rule)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from xbench.layout import Layout
+from xbench.places import Places
 from xbench.plan import Answer, Rule, Want
 from xbench.readouts import Readout
-from xbench.sites import Site, Visit, check_visited, visit
+from xbench.sites import Place, Site, Visit, check_visited, visit
 
 
 class NoGradientError(RuntimeError):
@@ -25,12 +27,17 @@ class Subject:
 
     Attributes:
         inputs: what the model takes, each (n, ...).
+        names: keywords of the inputs; none: they are the first positional arguments.
         extra: further positional arguments; tensors whose first dimension is n follow the samples.
+        kwargs: keyword arguments, in the same way.
         target: (n, k) indices into the output, see `readouts.target_rows`.
         inject: where points enter; None is the input itself.
         read: where gradients and activations are read; None is where points enter.
         layout: the tensors at `inject`; `read_layout` those at `read`.
+        places: the shapes at any other place.
+        second: a place where a second part of the points enters, with the tensors there.
         channels_last: lay images out that way in memory, see `engine.channels_last`.
+        create_graph: answers can be differentiated further, by the points and by the parameters.
     """
 
     model: nn.Module
@@ -39,10 +46,15 @@ class Subject:
     target: Tensor | None
     readout: Readout
     inject: Site | None
-    read: Site | None
+    read: Place | None
     layout: Layout
     read_layout: Layout
+    places: Places
+    names: tuple[str, ...] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    second: tuple[Site, Layout] | None = None
     channels_last: bool = False
+    create_graph: bool = False
 
     @property
     def n(self) -> int:
@@ -52,34 +64,52 @@ class Subject:
     def device(self) -> torch.device:
         return self.inputs[0].device
 
+    def at(self, read: Place | None, second: Site | None) -> Subject:
+        """The same subject, read at another place, with a second part of the points; None leaves it as it is."""
+        changed = self
+        if read is not None:
+            changed = replace(changed, read=read, read_layout=self.places.layout(read))
+        if second is not None:
+            changed = replace(changed, second=(second, self.places.layout(second)))
+        return changed
+
     def evaluate(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None = None) -> Answer:
         """Send rows through the model.
 
         Args:
-            flat: (r, d) points, one per row.
+            flat: (r, d) points, one per row; their second part, if there is one, behind the first.
             samples: (r,) int64, the sample each row belongs to.
         """
         grad = Want.GRADIENT in want
-        with torch.inference_mode(False), torch.set_grad_enabled(grad), ExitStack() as stack:
-            points = self.layout.unflatten(flat.detach())
+        with torch.inference_mode(False), torch.set_grad_enabled(grad or self.create_graph):
+            flat = flat if self.create_graph else flat.detach()
+            points = self.layout.unflatten(flat[:, : self.layout.width])
             if grad and self.read is None:
                 self.require_numbers()
-                points = tuple(p.requires_grad_(p.is_floating_point()) for p in points)
-            entered = stack.enter_context(visit(self.model, self.inject, replace=points)) if self.inject else None
-            reading = self._watch(stack, self.read, detach=grad)
-            neuron = self._watch(stack, self.readout.neuron)
-            if rule is not None:
-                stack.enter_context(rule.apply())
-            value = self._scalar(points, samples, neuron)
-            if entered is not None and self.inject is not None:
-                check_visited(entered, self.inject)
+                points = tuple(p if p.requires_grad else p.requires_grad_(p.is_floating_point()) for p in points)
+            with ExitStack() as stack:
+                entered = {self.inject: self._enter(stack, self.inject, points)}
+                if self.second is not None:
+                    site, layout = self.second
+                    entered[site] = self._enter(stack, site, layout.unflatten(flat[:, self.layout.width :]))
+                reading = self._watch(stack, self.read, detach=grad and not self.create_graph)
+                neuron = self._watch(stack, self.readout.neuron)
+                if rule is not None:
+                    stack.enter_context(rule.apply())
+                value = self._scalar(points, samples, neuron, through=Want.THROUGH in want)
+            for place, visited in entered.items():
+                if place is not None and visited is not None:
+                    check_visited(visited, place)
             where = points
             if reading is not None and self.read is not None:
                 check_visited(reading, self.read, rows=len(samples))
                 where = reading.tensors
-        gradient = self._gradient(value, where) if grad else None
-        activation = self.read_layout.flatten([t.detach() for t in where]) if Want.ACTIVATION in want else None
-        return Answer(value.detach(), gradient, activation)
+            gradient = None
+            if grad:
+                gradient = self._through(value, where, neuron) if Want.THROUGH in want else self._gradient(value, where)
+            activation = self.read_layout.flatten(where) if Want.ACTIVATION in want else None
+        answer = Answer(value, gradient, activation)
+        return answer if self.create_graph else answer.detached()
 
     def require_numbers(self) -> None:
         """NoGradientError when points are integers and gradients are read where they enter."""
@@ -89,27 +119,42 @@ class Subject:
                 "as site"
             )
 
-    def _watch(self, stack: ExitStack, site: Site | None, *, detach: bool = False) -> Visit | None:
-        return None if site is None else stack.enter_context(visit(self.model, site, detach=detach))
+    def _enter(self, stack: ExitStack, site: Site | None, points: Sequence[Tensor]) -> Visit | None:
+        return None if site is None else stack.enter_context(visit(self.model, site, replace=points))
 
-    def _scalar(self, points: Sequence[Tensor], samples: Tensor, neuron: Visit | None) -> Tensor:
+    def _watch(self, stack: ExitStack, place: Place | None, *, detach: bool = False) -> Visit | None:
+        return None if place is None else stack.enter_context(place.watch(self.model, detach=detach))
+
+    def _scalar(self, points: Sequence[Tensor], samples: Tensor, neuron: Visit | None, *, through: bool) -> Tensor:
         rows = len(samples)
         # Clones: the model may write into its input, which must neither be a leaf nor be spoilt for a repeat.
         inputs = [self._copy(p) for p in points] if self.inject is None else [t[samples] for t in self.inputs]
-        extra = (t[samples] if isinstance(t, Tensor) and t.dim() and len(t) == self.n else t for t in self.extra)
-        result = self.model(*inputs, *extra)
+        result = self.forward(inputs, samples)
         if neuron is not None and self.readout.neuron is not None:
             check_visited(neuron, self.readout.neuron, rows=rows)
-            return self.readout.of_layer(neuron.tensors)
+            if not through:
+                return self.readout.of_layer(neuron.tensors)
         target = None if self.target is None else self.target[samples.cpu()]
         return self.readout.of_output(result, target, rows)
+
+    def forward(self, inputs: Sequence[Tensor], samples: Tensor) -> object:
+        """The model's result for these inputs, with the further arguments of these samples."""
+        extra = (self._rows(value, samples) for value in self.extra)
+        kwargs = {name: self._rows(value, samples) for name, value in self.kwargs.items()}
+        if self.names:
+            return self.model(*extra, **dict(zip(self.names, inputs, strict=True)), **kwargs)
+        return self.model(*inputs, *extra, **kwargs)
+
+    def _rows(self, value: object, samples: Tensor) -> object:
+        """A further argument of the model for these rows."""
+        return value[samples.to(value.device)] if follows(value, self.n) else value
 
     def _copy(self, points: Tensor) -> Tensor:
         if self.channels_last and points.dim() == 4:
             return points.clone(memory_format=torch.channels_last)
         return points.clone()
 
-    def _gradient(self, value: Tensor, where: Sequence[Tensor]) -> Tensor:
+    def _gradient(self, value: Tensor, where: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
         if not value.requires_grad:
             raise NoGradientError(
                 "no gradient: the model's output does not depend on the explained tensors through differentiable "
@@ -117,8 +162,27 @@ class Subject:
             )
         leaves = [t for t in where if t.requires_grad]
         # Rows do not mix, so the gradient of the sum is each row's own. (A sum would need gradients switched on here.)
-        grads = iter(torch.autograd.grad(value, leaves, torch.ones_like(value), allow_unused=True))
+        weights = torch.ones_like(value) if weights is None else weights
+        grads = iter(torch.autograd.grad(value, leaves, weights, allow_unused=True, create_graph=self.create_graph))
         found = [next(grads) if t.requires_grad else None for t in where]
         # An input the output does not use has no influence: zero is its gradient.
         filled = [g if g is not None else torch.zeros_like(t) for g, t in zip(found, where, strict=True)]
         return self.read_layout.flatten(filled)
+
+    def _through(self, value: Tensor, where: Sequence[Tensor], neuron: Visit | None) -> Tensor:
+        """The gradient's share that passes through the neuron: df/dy_k * dy_k/dx, summed over the chosen units."""
+        assert neuron is not None, "a gradient through a neuron needs a chosen one"
+        units = self.readout.of_layer(neuron.tensors)
+        (layer,) = neuron.tensors
+        (slope,) = torch.autograd.grad(
+            value, layer, torch.ones_like(value), retain_graph=True, create_graph=self.create_graph, allow_unused=True
+        )
+        if slope is None:
+            return self.read_layout.flatten([torch.zeros_like(t) for t in where])
+        chosen = torch.autograd.grad(units.sum(), layer, retain_graph=True)[0]  # 1 at the chosen units
+        return self._gradient(layer, where, slope * chosen)
+
+
+def follows(argument: object, n: int) -> TypeGuard[Tensor]:
+    """Whether a further argument of the model has a row per sample."""
+    return isinstance(argument, Tensor) and argument.dim() > 0 and len(argument) == n

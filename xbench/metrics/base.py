@@ -25,11 +25,16 @@ class Column:
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """What tables and the store must know. `version` is raised when the numbers change."""
+    """What tables, the planner and the store must know.
+
+    anywhere: scores also maps that were read at another place than where points enter.
+    version: raised when the numbers change.
+    """
 
     label: str
     citation: str
     columns: Mapping[str, Column]
+    anywhere: bool = False
     version: int = 1
 
 

@@ -28,6 +28,7 @@ class Completeness(Metric):
             "Completeness error",
             "Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, arXiv 1703.01365",
             {"completeness": Column("lower")},
+            anywhere=True,
         )
 
     def probe(self, case: Case, x: Tensor) -> Plan:
@@ -62,6 +63,8 @@ class ConvergenceDelta(Completeness):
 
 def _delta(case: Case, x: Tensor, maps: Maps, change: Tensor) -> Tensor:
     density = maps.density.double()
+    if maps.local and case.read != case.layout:  # no difference from the baseline to multiply by is known there
+        return torch.full_like(change, torch.nan)
     if maps.local:
         density = density * (x - case.baseline(x)).double()
     return density.sum(1) - change

@@ -63,6 +63,7 @@ class SensitivityMax(ReexplainingMetric):
             "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, "
             "arXiv 1901.09392",
             {"sensitivity_max": Column("lower"), "sensitivity_max_floor": Column("none")},
+            anywhere=True,
         )
 
     def describe(self, case: Case) -> str:

@@ -12,6 +12,8 @@ from operator import mul
 import torch
 from torch import Tensor
 
+from xbench.rules.recurrent import RECURRENT
+
 Dims = int | tuple[int, ...]
 
 
@@ -214,9 +216,16 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2, eps: float = 1e-6, k
 
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * (mat1 @ mat2); also addmv and baddbmm."""
     product = (mat1 @ mat2) * alpha
     return product if beta == 0 else input * beta + product
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return addmm(input, mat, vec, beta=beta, alpha=alpha)
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return addmm(input, batch1, batch2, beta=beta, alpha=alpha)
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
@@ -253,6 +262,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 
 # NotImplemented as a result: the arguments ask for a form of the operation that is not written here.
 COMPOSITES: dict[str, Callable[..., object]] = {
+    **RECURRENT,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "logaddexp": logaddexp,
@@ -271,8 +281,8 @@ COMPOSITES: dict[str, Callable[..., object]] = {
     "cosine_similarity": cosine_similarity,
     "pairwise_distance": pairwise_distance,
     "addmm": addmm,
-    "addmv": addmm,
-    "baddbmm": addmm,
+    "addmv": addmv,
+    "baddbmm": baddbmm,
     "addcmul": addcmul,
     "addcdiv": addcdiv,
     "lerp": lerp,

@@ -13,6 +13,7 @@ _ELLIPSIS = "0123456789"  # names for the dimensions that "..." stands for
 
 def follow(call: Call, explained: Sequence[Tensor], pairs: Pairs, results: Sequence[Tensor]) -> list[int | None]:
     """Blocks of each result of a call, from those of the explained tensors in it; None: not known."""
+    explained = [tensor for tensor in explained if tensor.numel()] or explained  # empty ones have no halves
     name, first = call.name, explained[0]
     places = [pairs.place(tensor) for tensor in explained]
     if name in operations.SAME_ORDER:
@@ -42,6 +43,9 @@ def _one(call: Call, explained: Sequence[Tensor], places: list[Place | None], re
     if name in operations.CUMULATIVE:
         dim = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else 0)
         return place.outer(first.shape) if dim % first.ndim != first.ndim + place.dim else None
+    if name in operations.FOURIER:
+        dims = fourier_dims(call, first.ndim)
+        return place.outer(result.shape) if first.ndim + place.dim not in dims else None
     if name in operations.BROADCAST:
         return broadcast(places, result.shape)
     # Not known (argmax, or an operation let through with a warning): examples in front most likely stay
@@ -59,6 +63,14 @@ def _moved(
         if dim % explained[0].ndim != explained[0].ndim + place.dim:
             return [place.outer(results[0].shape)]
     return moved(call, list(zip(explained, places, strict=True))) or [None] * len(results)
+
+
+def fourier_dims(call: Call, ndim: int) -> set[int]:
+    """The dimensions that torch.fft.fft, fft2, fftn, ... run over."""
+    default = {"2": (-2, -1), "n": range(ndim)}.get(call.name[-1], (-1,))
+    given = call.kwargs.get("dim", call.args[2] if len(call.args) > 2 else None)
+    dims = default if given is None else [given] if isinstance(given, int) else given
+    return {dim % ndim for dim in dims}
 
 
 def matrix_product(

@@ -22,7 +22,8 @@ DROPOUTS = _names("dropout feature_dropout alpha_dropout feature_alpha_dropout n
 # Linear; the values stay in row-major order.
 SAME_ORDER = DROPOUTS | _names(
     """reshape view view_as reshape_as unsafe_view flatten unflatten ravel squeeze unsqueeze contiguous clone
-    alias to type type_as float double half bfloat16 cuda cpu positive neg detach data requires_grad"""
+    alias to type type_as float double half bfloat16 cuda cpu positive neg detach data requires_grad
+    view_as_real view_as_complex real imag conj conj_physical resolve_conj resolve_neg"""
 )
 
 # Linear in all tensors that they take, elementwise with broadcasting.
@@ -46,7 +47,12 @@ PER_EXAMPLE = CONVOLUTIONS | _names(
     pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle batch_norm grid_sampler im2col col2im
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
     upsample_trilinear3d upsample_bicubic2d upsample_nearest_exact1d upsample_nearest_exact2d
-    upsample_nearest_exact3d upsample_bilinear2d_aa upsample_bicubic2d_aa"""
+    upsample_nearest_exact3d upsample_bilinear2d_aa upsample_bicubic2d_aa stft istft"""
+)
+
+# Linear; each mixes the values along the dimensions named by `dim`.
+FOURIER = frozenset(
+    f"fft_{inverse}{kind}fft{dims}" for inverse in ("", "i") for kind in ("", "r", "h") for dims in ("", "2", "n")
 )
 
 # Linear sums over the dimensions named by `dim`, and along one dimension.
@@ -85,7 +91,7 @@ MAX_POOLS = frozenset(
 )
 
 # Linear in all tensors that carry gradients, if all others are constants (for products: one factor).
-LINEAR = SAME_ORDER | SUMS | MOVES | PER_EXAMPLE | REDUCTIONS | CUMULATIVE | PRODUCTS | {"linear", "div"}
+LINEAR = SAME_ORDER | SUMS | MOVES | PER_EXAMPLE | REDUCTIONS | CUMULATIVE | PRODUCTS | FOURIER | {"linear", "div"}
 
 # Result and operands are broadcast against each other.
 BROADCAST = SUMS | ELEMENTWISE | COMPARISONS | {"mul", "div"}

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from xbench.rules import operations
+from xbench.rules.hooked import is_passed_on
 from xbench.rules.layouts import follow
 from xbench.rules.override import Call, Override, Unknown, tensors_in
 from xbench.rules.pairs import Pairs, Place
@@ -30,10 +31,16 @@ class Paired(Override):
     def derives(self, tensor: Tensor) -> bool:
         return tensor in self._pairs
 
+    def explains(self, tensor: Tensor, name: str) -> bool:
+        if is_passed_on(tensor) and (tensor in self._pairs or self._pairs.passed_on(tensor)):
+            return True
+        return super().explains(tensor, name)
+
     def handle(self, call: Call) -> object:
         explained = [t for t in tensors_in((call.args, call.kwargs)) if t.requires_grad or t in self._pairs]
-        active = [tensor for tensor in explained if tensor.requires_grad]
-        if not active or call.name in operations.COMPARISONS:
+        active = [tensor for tensor in explained if tensor.requires_grad and tensor.numel()]
+        # Without gradients, as in the forward of an autograd.Function, there is nothing to change yet.
+        if not active or not torch.is_grad_enabled() or call.name in operations.COMPARISONS:
             return self.plain(call, explained)
         for tensor in explained:
             if not tensor.requires_grad:

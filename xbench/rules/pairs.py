@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from xbench.rules.hooked import Origin, before, origin
 from xbench.rules.override import Call, tensors_in
 
 # Added to row numbers, to tell them from constants that an operation may fill in, such as padding; exact in
@@ -78,6 +79,7 @@ class Pairs:
 
     def __init__(self) -> None:
         self._outer = WeakTensorKeyDictionary()
+        self._made: dict[Origin, int | str] = {}  # the same by where it was made, also when the tensor is gone
 
     def __contains__(self, tensor: object) -> bool:
         return tensor in self._outer
@@ -97,9 +99,20 @@ class Pairs:
 
     def remember(self, tensor: Tensor, outer: int | str) -> None:
         self._outer[tensor] = outer
+        made = origin(tensor)
+        if made is not None:
+            self._made[made] = outer
 
     def copy(self, source: Tensor, target: Tensor) -> None:
-        self._outer[target] = self._outer[source]
+        self.remember(target, self._outer[source])
+
+    def passed_on(self, tensor: Tensor) -> bool:
+        """Whether a tensor is a known one, passed on by a module with backward hooks; it is remembered then."""
+        made = before(tensor)
+        outer = 1 if made is None else self._made.get(made)
+        if outer is not None:
+            self.remember(tensor, outer)
+        return outer is not None
 
 
 def broadcast(places: Sequence[Place | None], shape: Sequence[int]) -> int | None:

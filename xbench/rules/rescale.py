@@ -18,7 +18,9 @@ def elementwise(mode: Paired, call: Call, active: list[Tensor]) -> object:
         mode.complain(call.name, "two of its operands depend on the input")
         return mode.plain(call, active)
     place = mode.place(call, x)
-    if place is None:
+    if x.is_complex():
+        mode.complain(call.name, "it has no rule for complex numbers")
+    if place is None or x.is_complex():
         return mode.plain(call, active)
 
     def function(leaf: Tensor) -> Tensor:
@@ -70,6 +72,14 @@ def _ratio(mode: Paired, call: Call, numerator: Tensor, divisor: Tensor) -> obje
     if place is None or mode.place(call, divisor) != place:
         return mode.plain(call, [numerator, divisor])
     return mode.finish(call, Ratio.apply(numerator, divisor, place), [numerator, divisor])
+
+
+def modulus(mode: Paired, call: Call, active: list[Tensor]) -> object:
+    if not active[0].is_complex():
+        return elementwise(mode, call, active)
+    with mode:
+        parts = torch.view_as_real(active[0])
+        return (parts * parts).sum(-1).sqrt()
 
 
 def reciprocal(mode: Paired, call: Call, active: list[Tensor]) -> object:
@@ -135,3 +145,9 @@ def dropout(mode: Paired, call: Call, active: list[Tensor]) -> object:
     if call.kwargs.get("train", call.args[2] if len(call.args) > 2 else True):
         mode.complain(call.name, "it is random in training mode; call model.eval()")
     return mode.linear(call, active)
+
+
+def packed(mode: Paired, call: Call, active: list[Tensor]) -> object:
+    reason = "it merges steps and examples in one dimension; give the recurrent layer the padded sequences instead"
+    mode.complain(call.name, reason)
+    return mode.plain(call, active)

@@ -1,0 +1,90 @@
+"""The command at other places: points at a layer, gradients read at one, a neuron explained, and what is skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.jobs import Run, blobs, cells, same, table
+
+TWO_LAYERS = ("algorithm=[saliency,ig,deeplift,occlusion]", "metric=[completeness,infidelity]", "controls=false")
+
+
+def status(algorithm: str, metric: str | None = None) -> str:
+    frame = cells()
+    kept = frame[frame["algorithm"].eq(algorithm)]
+    kept = kept[kept["metric"].isna() if metric is None else kept["metric"].eq(metric)]
+    return str(kept["status"].item())
+
+
+def test_points_at_a_layer(run: Run) -> None:
+    assert blobs(run, *TWO_LAYERS, "layer=first") == 0
+    complete = table().query("metric == 'completeness'").set_index("algorithm")["mean"]
+    assert complete["deeplift"] < 1e-3
+    assert status("occlusion", "infidelity") == "ok"
+
+
+def test_a_neuron_is_explained(run: Run) -> None:
+    assert blobs(run, *TWO_LAYERS, "neuron=[first,3]", "name=neuron") == 0
+    complete = table("neuron").query("metric == 'completeness'").set_index("algorithm")["mean"]
+    assert complete[["ig", "deeplift"]].max() < 1e-3  # a linear unit
+    assert blobs(run, *TWO_LAYERS, "neuron=[first,[4]]", "name=other") == 0
+    assert not table("neuron")["mean"].equals(table("other")["mean"])
+
+
+def test_gradients_read_at_a_layer_and_what_cannot_be(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--config-dir", "conf", "dataset=blobs", *TWO_LAYERS, "read=first", "display=plain")
+    assert run(*arguments) == 0
+    captured = capsys.readouterr()
+    said = captured.err + captured.out
+    first = said.index("skipped: occlusion on blobs/net: takes no `read`: it reads outputs only")
+    assert first < said.index("ok       saliency on blobs/net")
+    assert status("saliency") == "ok"
+    assert status("saliency", "infidelity") == "skipped"
+    assert {status("ig"), status("deeplift"), status("occlusion")} == {"skipped"}
+    assert run(*arguments, "plan=true") == 0
+    assert "skipped: ig on blobs/net: takes no `read`: IntegratedGradients multiplies" in capsys.readouterr().out
+
+
+def test_places_are_part_of_what_a_result_is(run: Run) -> None:
+    """A result at one place never stands for another, and asking again computes nothing."""
+    for where in ("layer=first", "layer=second", "neuron=[first,3]", "layer=null"):
+        assert blobs(run, "algorithm=ig", where) == 0
+    stored = set(Path("results/cells").rglob("*.json"))
+    assert blobs(run, "algorithm=ig", "layer=first") == 0
+    assert set(Path("results/cells").rglob("*.json")) == stored
+
+
+def test_a_layer_that_is_not_there(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--config-dir", "conf", "dataset=blobs", "algorithm=ig", "layer=frist", "display=plain") == 1
+    assert "has no layer 'frist'; did you mean first?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("layer=conv2@0", "layer must be LAYER, LAYER:input, LAYER@CALL or LAYER@CALL:input, got 'conv2@0'"),
+        ("read='a:b'", "read must be LAYER, LAYER:input"),
+        ("neuron=[first]", r"neuron must be [LAYER, INDEX] or [LAYER, [INDEX, ...]], got ['first']"),
+        ("neuron=[first,x]", "neuron must be [LAYER, INDEX]"),
+    ],
+)
+def test_a_place_in_another_form(run: Run, capsys: pytest.CaptureFixture[str], setting: str, message: str) -> None:
+    assert run("--config-dir", "conf", "dataset=blobs", "algorithm=ig", setting) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(7, [3, 4]), (8, [3, 3, 2]), (1, [1])])
+def test_no_block_is_left_with_a_single_sample(run: Run, n: int, sizes: list[int]) -> None:
+    assert blobs(run, "algorithm=saliency", "metric=[]", "controls=false", f"n={n}", "run.block=3") == 0
+    samples = cells().query("algorithm == 'saliency'")["samples"]
+    assert sorted(samples) == sorted(sizes)
+
+
+def test_blocks_change_nothing_at_a_layer(run: Run) -> None:
+    assert blobs(run, *TWO_LAYERS, "layer=first", "n=7", "name=whole") == 0
+    assert blobs(run, *TWO_LAYERS, "layer=first", "n=7", "name=parts", "run.block=3", "store=b") == 0
+    pd.testing.assert_index_equal(table("whole").index, table("parts").index)
+    same(table("whole"), table("parts"))

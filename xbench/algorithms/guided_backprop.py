@@ -1,0 +1,49 @@
+"""Guided backpropagation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.case import Case
+from xbench.plan import Answer, Plan, Want
+from xbench.rules.guided import PositiveGradients
+
+
+@dataclass(frozen=True)
+class GuidedBackprop(Algorithm):
+    """The gradient, where each ReLU y = max(x, 0) passes back max(g, 0) * [x > 0] of the gradient g it receives.
+
+    Every ReLU counts: nn.ReLU, F.relu, in place, used twice. Other activations (ReLU6, leaky, smooth ones) keep their
+    plain gradients, as in the paper and in Captum; a model without any ReLU gets its plain gradient.
+    Source: Springenberg, Dosovitskiy, Brox, Riedmiller 2014, "Striving for Simplicity: The All Convolutional Net"
+    (arXiv 1412.6806). Rows per sample: 1 forward, 1 backward.
+
+    Args:
+        unknown: `raise` where ReLUs may hide (TorchScript, an autograd.Function), or `warn` and pass plain gradients.
+    """
+
+    unknown: Literal["raise", "warn"] = "raise"
+
+    def __post_init__(self) -> None:
+        PositiveGradients("guided", self.unknown)  # its own checks name the parameter
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            "Guided Backprop",
+            "Springenberg, Dosovitskiy, Brox, Riedmiller 2014, Striving for Simplicity: The All Convolutional Net, "
+            "arXiv 1412.6806",
+            local=True,
+            needs=(Need.GRADIENT, Need.MODULE),
+        )
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        def read(answers: Iterator[Answer]) -> Tensor:
+            return next(answers).slope
+
+        return Plan([x], 1, Want.GRADIENT, read, rule=PositiveGradients("guided", self.unknown))

@@ -1,0 +1,56 @@
+"""Layer-wise relevance propagation: the output, shared backward layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.case import Case
+from xbench.plan import Answer, Plan, Want
+from xbench.rules.lrp import Composite, LayerwiseRelevance, epsilon_plus
+
+
+@dataclass(frozen=True)
+class LRP(Algorithm):
+    """R_i = sum_j R_j z_ij / sum_k z_kj, from the explained scalar down to where points enter.
+
+    What z_ij is, the rule of each layer decides, and the composite says which layer has which rule. Functions of one
+    variable pass relevance on; a batch norm right after a layer belongs to it; sums share in proportion, products of
+    two activations in halves. The map sums to the explained scalar as far as no bias, epsilon or softmax takes a share;
+    it does not know a baseline. Rows per sample: 1 forward, 1 backward.
+    Source: Bach et al. 2015, "On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance
+    Propagation" (PLOS ONE 10(7)); the papers of the rules are in `xbench.rules.lrp`.
+
+    Args:
+        composite: which rule goes where, such as `epsilon_plus()`, `attn_lrp()` or your own `Composite(...)`.
+        unknown: `raise` on an operation without a rule, or `warn` and share in proportion to x times gradient.
+    """
+
+    composite: Composite = field(default_factory=epsilon_plus)
+    unknown: Literal["raise", "warn"] = "raise"
+
+    def __post_init__(self) -> None:
+        LayerwiseRelevance(self.composite, self.unknown)  # its own checks name the parameter
+
+    @property
+    def facts(self) -> Facts:
+        origin = (
+            "Bach et al. 2015, On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance "
+            "Propagation, PLOS ONE 10(7)"
+        )
+        return Facts(
+            self.composite.title,
+            f"{origin}; {self.composite.source}" if self.composite.source else origin,
+            needs=(Need.GRADIENT, Need.MODULE),
+        )
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        def relevance(answers: Iterator[Answer]) -> Tensor:
+            answer = next(answers)
+            return answer.slope * answer.value.unsqueeze(1)  # the rule starts at 1, relevance starts at f(x)
+
+        return Plan([x], 1, Want.GRADIENT, relevance, rule=LayerwiseRelevance(self.composite, self.unknown))

@@ -1,0 +1,92 @@
+"""One block of samples ready to be explained: encoded for the model, with the explained outputs and the sites."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from omegaconf import DictConfig, ListConfig
+
+from xbench.cells import Unit
+from xbench.datasets.record import Dataset, Split
+from xbench.explain import Explainer
+from xbench.layout import Layout
+from xbench.models.record import Encoded, Model
+from xbench.samples import Chosen, choose
+from xbench.setting import Neuron, Setting
+
+
+@dataclass
+class Prepared:
+    """Everything here is made when it is first asked for: a block whose cells are all stored costs nothing."""
+
+    cfg: DictConfig
+    dataset: Dataset
+    model: Model
+    device: torch.device
+    split: Split
+    progress: Callable[[int, int], None] | None = None
+
+    @functools.cached_property
+    def encoded(self) -> Encoded:
+        return self.model.encode(self.dataset, self.split)
+
+    @functools.cached_property
+    def chosen(self) -> Chosen:
+        """What the model predicts for the samples, and which output is explained."""
+        return choose(self.model, self.encoded, self.split, self.cfg.target, self.dataset.classes)
+
+    @property
+    def layer(self) -> str | None:
+        """Where points enter: the layer of the command, else the model's own site."""
+        return self.cfg.layer or self.model.site
+
+    @functools.cached_property
+    def explainer(self) -> Explainer:
+        cfg, encoded = self.cfg, self.encoded
+        setting = Setting(
+            model=self.model.module,
+            inputs=tuple(t.to(self.device) for t in encoded.inputs),
+            target=self.chosen.target,
+            baselines=encoded.baseline,
+            extra=encoded.extra,
+            features=encoded.features,
+            layer=self.layer,
+            read=cfg.read,
+            neuron=_neuron(cfg.neuron),
+            output=cfg.output,
+            select=self.model.output,
+            seed=cfg.seed,
+            ids=self.split.ids,
+            memory=cfg.run.memory,
+            rows=None if cfg.run.rows == "auto" else cfg.run.rows,
+            own_baselines=True,
+            features_where_they_fit=cfg.layer is not None,
+            progress=self.progress,
+        )
+        return Explainer(setting)
+
+    def not_applicable(self, unit: Unit) -> str | None:
+        """Why a cell cannot be computed whatever happens, `needs ...`; None when it can."""
+        if unit.algorithm is None:
+            return None
+        reason = self.explainer.missing(unit.algorithm.component)
+        if reason is None and unit.metric is not None and self.cfg.read and not unit.metric.component.facts.anywhere:
+            reason = f"needs a map where points enter: this one is read at {self.cfg.read}"
+        return reason
+
+    def fits_tokens(self, layout: Layout) -> bool:
+        """Whether the first tensor of a map has a value per token of the texts."""
+        tokens = self.encoded.tokens
+        return tokens is None or layout.shapes[0][:1] == (len(tokens[0]),)
+
+
+def _neuron(given: ListConfig | None) -> Neuron | None:
+    """`[layer, index]` or `[layer, [index, ...]]` as `xbench.attribute` takes it."""
+    if given is None:
+        return None
+    layer, index = given
+    return layer, tuple(index) if isinstance(index, ListConfig) else cast(int, index)

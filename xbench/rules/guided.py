@@ -1,0 +1,88 @@
+"""Guided backpropagation and deconvolution: ReLUs that pass only positive gradients; all else is plain.
+
+Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional Net", 2014,
+https://arxiv.org/abs/1412.6806 (guided); Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks",
+2013, https://arxiv.org/abs/1311.2901 (deconvolution).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from xbench.rules.hooked import is_passed_on
+from xbench.rules.override import Call, Override, RuleFunction, Unknown, tensors_in
+
+Pass = Literal["guided", "deconvolution"]
+_TITLES = {"guided": "guided backpropagation", "deconvolution": "deconvolution"}
+
+
+@dataclass(frozen=True)
+class PositiveGradients:
+    """Backward rule: at each ReLU y = max(x, 0) the gradient g becomes max(g, 0), where x > 0 ("guided") or everywhere.
+
+    Both papers know ReLU alone, and so do others' implementations: ReLU6, leaky and smooth activations keep their
+    plain gradients. A model without any ReLU thus has its plain gradient.
+
+    Attributes:
+        kind: "guided" or "deconvolution", the latter also where x <= 0.
+        unknown: at steps whose ReLUs cannot be seen (TorchScript, an autograd.Function), "raise" UnknownOperation, or
+            "warn" and use their plain gradient.
+    """
+
+    kind: Pass
+    unknown: Unknown = "raise"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Pass):
+            raise ValueError(f"kind must be 'guided' or 'deconvolution', got {self.kind!r}")
+        if self.unknown not in get_args(Unknown):
+            raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
+
+    def apply(self) -> Override:
+        """The rule in force: a context manager for one forward pass and its readout."""
+        return _Rectifiers(_TITLES[self.kind], guided=self.kind == "guided", unknown=self.unknown)
+
+
+class _Rectifiers(Override):
+    """Replaces every call of relu, in any form, and remembers all results, to notice what was computed unseen."""
+
+    def __init__(self, title: str, *, guided: bool, unknown: Unknown) -> None:
+        super().__init__(unknown)
+        self.title = title
+        self._guided = guided
+        self._seen = WeakTensorKeyDictionary()
+
+    def explains(self, tensor: Tensor, name: str) -> bool:
+        return is_passed_on(tensor) or super().explains(tensor, name)
+
+    def derives(self, tensor: Tensor) -> bool:
+        return tensor in self._seen
+
+    def handle(self, call: Call) -> object:
+        result = self._rectified(call) if call.name == "relu" else call.run()
+        for tensor in tensors_in((result, call.args[0]) if call.in_place else result):
+            self._seen[tensor] = True
+        return result
+
+    def _rectified(self, call: Call) -> Tensor:
+        x: Tensor = call.args[0] if call.args else call.kwargs["input"]
+        y = _Rectified.apply(x, self._guided)
+        return x.copy_(y) if call.in_place else y
+
+
+class _Rectified(RuleFunction):
+    """max(x, 0); backward: max(gradient, 0), with `guided` only where x > 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, guided: bool) -> Tensor:  # noqa: ANN401 - autograd's contexts take any attribute
+        ctx.save_for_backward(*([x > 0] if guided else []))
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        positive = grad.clamp(min=0)
+        for active in ctx.saved_tensors:
+            positive = positive * active
+        return positive, None

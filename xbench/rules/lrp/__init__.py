@@ -1,0 +1,51 @@
+"""Layer-wise relevance propagation for any model made of known torch operations, unmodified.
+
+`rules` has the rules of linear layers, `presets` says which goes where, `operations` and `attention` do all other
+operations, and `rule` puts them together.
+"""
+
+from xbench.rules.lrp.presets import (
+    Composite,
+    attn_lrp,
+    cp_lrp,
+    epsilon_alpha2_beta1,
+    epsilon_alpha2_beta1_flat,
+    epsilon_gamma_box,
+    epsilon_only,
+    epsilon_plus,
+    epsilon_plus_flat,
+)
+from xbench.rules.lrp.rule import LayerwiseRelevance
+from xbench.rules.lrp.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    Identity,
+    LayerRule,
+    WSquare,
+    ZBox,
+    ZPlus,
+)
+
+__all__ = [
+    "AlphaBeta",
+    "Composite",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Identity",
+    "LayerRule",
+    "LayerwiseRelevance",
+    "WSquare",
+    "ZBox",
+    "ZPlus",
+    "attn_lrp",
+    "cp_lrp",
+    "epsilon_alpha2_beta1",
+    "epsilon_alpha2_beta1_flat",
+    "epsilon_gamma_box",
+    "epsilon_only",
+    "epsilon_plus",
+    "epsilon_plus_flat",
+]

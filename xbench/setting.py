@@ -1,0 +1,123 @@
+"""What is explained, in the user's own terms: `Setting`, and the forms that models, inputs and baselines may have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from xbench.readouts import Output, Target
+from xbench.sites import device_of
+
+Tensors = Tensor | tuple[Tensor, ...]
+Inputs = Tensors | Mapping[str, Tensor]
+Model = nn.Module | Callable[..., object]
+Baselines = Tensor | float | int | Sequence[Tensor | float | int] | None
+Neuron = tuple[str | nn.Module, int | slice | tuple[int | slice, ...]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that says what is explained, in the user's own terms; see `xbench.attribute` for the meanings."""
+
+    model: nn.Module
+    inputs: Inputs
+    target: Target = None
+    baselines: Baselines = None
+    extra: tuple[object, ...] = ()
+    features: Tensors | None = None
+    layer: str | nn.Module | None = None
+    read: str | nn.Module | None = None
+    neuron: Neuron | None = None
+    output: Output = "logit"
+    select: str | int | None = None
+    seed: int = 0
+    ids: tuple[str, ...] | None = None
+    memory: int | str | None = None
+    rows: int | None = None
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    create_graph: bool = False
+    features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
+    own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
+    progress: Callable[[int, int], None] | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The inputs as a tuple, checked."""
+        if isinstance(self.inputs, Mapping):
+            tensors = tuple(self.inputs.values())
+        else:
+            tensors = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"inputs: expected a tensor, a tuple or a dict of tensors, got {type(tensor).__name__}")
+            if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
+                raise ValueError(
+                    "inputs: every tensor needs the samples in its first dimension, got shapes "
+                    f"{[tuple(t.shape) for t in tensors]}"
+                )
+        if not tensors or len(tensors[0]) == 0:
+            raise ValueError("inputs: there is no sample to explain")
+        return tensors
+
+
+class Function(nn.Module):
+    """A plain function as a model: it can be evaluated and differentiated, but not looked into."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: object, **kwargs: object) -> object:
+        return self.function(*args, **kwargs)
+
+
+def as_module(model: Model) -> nn.Module:
+    """The model itself, or a function wrapped."""
+    if isinstance(model, nn.Module):
+        return model
+    if not callable(model):
+        raise TypeError(f"model: expected a module or a function of tensors, got {type(model).__name__}")
+    return Function(model)
+
+
+def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
+    """The model itself, or a copy on `device` when it lives elsewhere."""
+    if device is None:
+        return model
+    device = torch.device(device)
+    here = device_of(model, device)
+    return (
+        model
+        if here == device or (here.type == device.type and device.index is None)
+        else (copy.deepcopy(model).to(device))
+    )
+
+
+def baseline_tensors(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Baselines in any accepted form as one tensor (rows, ...) per input."""
+    given: list[Tensor | float | int]
+    if isinstance(baselines, Tensor):
+        given = [baselines]
+    elif baselines is None or isinstance(baselines, (int, float)):
+        given = [0 if baselines is None else baselines] * len(inputs)
+    else:
+        given = list(baselines)
+    if len(given) != len(inputs):
+        raise ValueError(f"baselines: expected one for each of {len(inputs)} input tensors, got {len(given)}")
+    tensors = []
+    for b, x in zip(given, inputs, strict=True):
+        if not isinstance(b, Tensor):
+            tensors.append(torch.full_like(x[:1], b))
+            continue
+        b = b.unsqueeze(0) if b.dim() == x.dim() - 1 else b
+        if b.shape[1:] != x.shape[1:]:
+            raise ValueError(
+                f"baselines: shape {tuple(b.shape)} does not fit inputs of shape {tuple(x.shape)}; expected "
+                f"(rows, {', '.join(map(str, x.shape[1:]))})"
+            )
+        tensors.append(b.detach().to(x.device, x.dtype))
+    return tuple(tensors)

@@ -44,8 +44,15 @@ def test_gradients_read_at_a_layer_and_what_cannot_be(run: Run, capsys: pytest.C
     assert status("saliency") == "ok"
     assert status("saliency", "infidelity") == "skipped"
     assert {status("ig"), status("deeplift"), status("occlusion")} == {"skipped"}
-    assert run(*arguments, "plan=true") == 0
-    assert "skipped: ig on blobs/net: takes no `read`: IntegratedGradients multiplies" in capsys.readouterr().out
+
+
+def test_the_plan_says_what_will_be_skipped(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """As soon as the weights are at hand; before, `run?` says that nobody knows."""
+    assert run("n=2", "algorithm=saliency", "metric=[]", "controls=false", "display=none") == 0  # trains the model
+    assert run("n=2", "algorithm=[saliency,ig]", "read=features.3", "plan=true", "display=plain") == 0
+    said = capsys.readouterr().out
+    assert "skipped: ig on digits/cnn: takes no `read`: IntegratedGradients multiplies" in said
+    assert "skipped: saliency on" not in said
 
 
 def test_places_are_part_of_what_a_result_is(run: Run) -> None:

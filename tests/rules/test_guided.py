@@ -220,7 +220,7 @@ def test_steps_that_cannot_be_seen_are_refused_or_plain(kind):
     with pytest.raises(UnknownOperation, match="^_Doubled: .* cannot pass through it"):
         attribute(model, x, kind(), target=TARGET)
     assert _get_current_function_mode_stack() == []
-    with pytest.warns(UnknownOperationWarning, match="^_Doubled: .* uses the plain gradient"):
+    with pytest.warns(UnknownOperationWarning, match="^_Doubled: .* uses its plain gradient"):
         maps = attribute(model, x, kind(unknown="warn"), target=TARGET)
     torch.testing.assert_close(maps, attribute(model, x, a.Saliency(abs=False), target=TARGET))
 

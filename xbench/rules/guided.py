@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from xbench.rules.hooked import is_passed_on
 from xbench.rules.override import Call, Override, RuleFunction, Unknown, tensors_in
 
 Pass = Literal["guided", "deconvolution"]
@@ -53,9 +52,6 @@ class _Rectifiers(Override):
         self.title = title
         self._guided = guided
         self._seen = WeakTensorKeyDictionary()
-
-    def explains(self, tensor: Tensor, name: str) -> bool:
-        return is_passed_on(tensor) or super().explains(tensor, name)
 
     def derives(self, tensor: Tensor) -> bool:
         return tensor in self._seen

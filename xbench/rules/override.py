@@ -19,6 +19,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
+from xbench.rules.hooked import is_passed_on
 from xbench.rules.operations import CONSTANT
 
 Unknown = Literal["raise", "warn"]
@@ -136,6 +137,7 @@ class Override(TorchFunctionMode, abc.ABC):
     """
 
     title: str  # how messages call the rule
+    fallback = "its plain gradient"  # what an operation without a rule passes when the user wants to go on
 
     def __init__(self, unknown: Unknown) -> None:
         super().__init__()
@@ -187,7 +189,7 @@ class Override(TorchFunctionMode, abc.ABC):
                 "freeze the parameters (requires_grad_(False)) so that only the explained input does"
             )
         node: Any = tensor.grad_fn
-        if node is None:
+        if node is None or is_passed_on(tensor):
             return True
         if isinstance(node, BackwardCFunction):
             function: type = getattr(node, "_forward_cls")  # noqa: B009 - not in torch's type stubs
@@ -201,7 +203,7 @@ class Override(TorchFunctionMode, abc.ABC):
     def complain(self, operation: str, reason: str) -> None:
         """Raise UnknownOperation; or warn, when the rule was told to go on with the plain gradient."""
         if self._unknown == "raise":
-            advice = "Write that step with known operations, or pass unknown='warn' to use its plain gradient."
+            advice = f"Write that step with known operations, or pass unknown='warn' to use {self.fallback}."
             raise UnknownOperation(operation, f"{self.title} cannot pass through it: {reason}. {advice}")
-        message = f"{operation}: {self.title} uses the plain gradient: {reason}"
+        message = f"{operation}: {self.title} uses {self.fallback}: {reason}"
         warnings.warn(message, UnknownOperationWarning, stacklevel=4)

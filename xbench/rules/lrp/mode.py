@@ -61,6 +61,7 @@ class Relevance(Override):
     """Runs a table of handlers by operation name; operations without one are refused."""
 
     title = "LRP"
+    fallback = "sharing in proportion to input times gradient"
 
     def __init__(self, composite: Composite, table: Mapping[str, Handler], unknown: Unknown) -> None:
         super().__init__(unknown)

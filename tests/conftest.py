@@ -15,9 +15,9 @@ from xbench.__main__ import main
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained models, shared by the tests of a file."""
+    """Trained models, shared by all tests of a process, as is what the command keeps open between jobs."""
     return tmp_path_factory.mktemp("cache")
 
 

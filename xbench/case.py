@@ -121,6 +121,18 @@ class Case:
             mates=replace(self.mates, positions=self.mates.positions[rows]),
         )
 
+    def subset(self, rows: Tensor) -> Case:
+        """Some of the samples, by their positions (m,), for points of these alone."""
+        here = rows.to(self.features.device)
+        per_sample = self.paired and len(self.baselines) == len(self)
+        return replace(
+            self,
+            baselines=self.baselines[here] if per_sample else self.baselines,
+            features=self.features[here] if len(self.features) == len(self) else self.features,
+            draws=replace(self.draws, ids=tuple(self.draws.ids[row] for row in rows.tolist())),
+            mates=replace(self.mates, positions=self.mates.positions[rows.cpu()]),
+        )
+
     def redrawn(self, scope: str) -> Case:
         """The same samples whose algorithm draws fresh random numbers, named by `scope`."""
         return replace(self, draws=self.draws.within(scope))

@@ -13,8 +13,10 @@ from xbench.case import Case, Mates, expand_features
 from xbench.draws import Draws
 from xbench.engine import Counters, Engine, MakePlan, Subject, follows
 from xbench.layout import Layout
-from xbench.places import CONVOLUTIONS, Places
+from xbench.outside import Outside
+from xbench.places import CONVOLUTIONS
 from xbench.plan import Plan, Want
+from xbench.question import Asking, Explain
 from xbench.readouts import Readout, target_rows
 from xbench.rules.attention import AttentionWeights
 from xbench.setting import Function, Setting, baseline_tensors
@@ -45,7 +47,7 @@ class Explainer:
         self._inject = _site(setting.model, setting.layer)
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
-        self.places = Places(setting.model, self._first)
+        self.places = Asking(setting.model, self._first, ask=self._ask)
         self.subject: Subject = Subject(
             model=setting.model,
             inputs=inputs,
@@ -70,6 +72,7 @@ class Explainer:
             self.subject, inject=self._inject, read=self._read, layout=layout, read_layout=read_layout
         )
         self.engine = Engine(self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress)
+        self._outside = Outside(setting, self.subject)
 
     def restart(self) -> Counters:
         """Fresh counters, which the evaluations from now on fill."""
@@ -210,6 +213,10 @@ class Explainer:
         """Send the first sample through the model."""
         # Clones: the model may write into its input.
         return self.subject.forward([t[:1].clone() for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
+
+    def _ask(self, case: Case, x: Tensor, explain: Explain) -> object:
+        """The answer of an explainer from elsewhere."""
+        return self._outside.ask(case, x, explain, self.engine.counters)
 
 
 def _site(model: nn.Module, layer: str | nn.Module | None) -> Site | None:

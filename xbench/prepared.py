@@ -47,9 +47,10 @@ class Prepared:
     @functools.cached_property
     def explainer(self) -> Explainer:
         cfg, encoded = self.cfg, self.encoded
+        inputs = tuple(t.to(self.device) for t in encoded.inputs)
         setting = Setting(
             model=self.model.module,
-            inputs=tuple(t.to(self.device) for t in encoded.inputs),
+            inputs=inputs if len(inputs) > 1 else inputs[0],
             target=self.chosen.target,
             baselines=encoded.baseline,
             extra=encoded.extra,

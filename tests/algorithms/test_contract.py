@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tests.models_for_tests import ConvNet, Fuse, TextNet, numbers, weights
 from xbench import algorithms as a
+from xbench.algorithms.parts.masking import OnFeatures
 from xbench.config import instantiate
 from xbench.engine import Counters, OutOfMemory
 from xbench.explain import Explainer
@@ -26,7 +27,8 @@ from xbench.plan import Plan
 from xbench.setting import Setting
 
 N = 5
-QUICK = {"n_steps": 4, "n_samples": 9, "nt_samples": 3}  # fewer evaluations than the configs ask for
+# Fewer evaluations than the configs ask for, and a tolerance that no sample meets before max_steps.
+QUICK = {"n_steps": 4, "n_samples": 9, "nt_samples": 3, "max_evals": 8, "alpha": 1e-3, "tol": 1e-30, "max_steps": 8}
 TARGET = [0, 2, 1, 1, 0]
 NEURON = ("hidden", 2)
 IDS = tuple(f"sample-{i}" for i in range(N))
@@ -40,7 +42,11 @@ def _nodes() -> dict[str, dict[str, Any]]:
     """The config of every algorithm: each file of the group that names a class."""
     folder = Path(__file__).parents[2] / "conf" / "algorithm"
     files = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(folder.glob("*.yaml"))}
-    return {name: node for name, node in files.items() if isinstance(node, dict) and "_target_" in node}
+    return {
+        name: node
+        for name, node in files.items()
+        if isinstance(node, dict) and "_target_" in node and "???" not in node.values()  # ???: the user's to fill
+    }
 
 
 NODES = _nodes()
@@ -63,7 +69,8 @@ def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> 
     made = _text() if site == "embedding" else _image(None if site == "input" else "conv2")
     if algorithm.facts.distribution:
         made = replace(made, baselines=_distribution(made))
-    made = replace(made, ids=IDS, **({"target": TARGET} if readout == "target" else {"neuron": NEURON}))
+    # With a neuron the target matters to Conductance alone: the output whose gradient flows through it.
+    made = replace(made, ids=IDS, target=TARGET, neuron=NEURON if readout == "neuron" else None)
     return replace(made, **changes)
 
 
@@ -142,9 +149,21 @@ def close(one: Tensor, other: Tensor) -> None:
 
 
 # What does not suit a toy model, and why. Everything else must work everywhere.
-UNFIT: dict[tuple[str, str], str] = {}
+UNFIT: dict[tuple[str, str], str] = {
+    ("blur_ig", "embedding"): "needs images",
+}
 everywhere = pytest.mark.parametrize(
     ("name", "site"), [(name, site) for name in NODES for site in SHAPES if (name, site) not in UNFIT]
+)
+# Code from elsewhere sends rows as it likes.
+planned = pytest.mark.parametrize(
+    ("name", "site"),
+    [
+        (name, site)
+        for name in NODES
+        for site in SHAPES
+        if (name, site) not in UNFIT and not isinstance(algorithm(name), a.ExternalAlgorithm)
+    ],
 )
 every_readout = pytest.mark.parametrize("readout", ["target", "neuron"])
 
@@ -208,7 +227,7 @@ def rows_per_sample(method: a.Algorithm, site: str) -> tuple[int, int] | None:
         a.Saliency: lambda m: (1, 1),
         a.LRP: lambda m: (1, 1),
         a.InputXGradient: lambda m: (1, 1),
-        a.IntegratedGradients: lambda m: (m.n_steps, m.n_steps),
+        a.IntegratedGradients: lambda m: (m.n_steps, m.n_steps) if m.tol is None else (2 + 12, 12),  # 4 + 8 nodes
         a.Deconvolution: lambda m: (1, 1),
         a.DeepLift: lambda m: (2, 2),
         a.DeepLiftShap: lambda m: (6, 6),
@@ -217,6 +236,19 @@ def rows_per_sample(method: a.Algorithm, site: str) -> tuple[int, int] | None:
         a.Occlusion: lambda m: (1 + WINDOWS[site], 0),
         a.FeatureAblation: lambda m: (1 + FEATURES[site], 0),
         a.KernelShap: lambda m: (min(2 ** FEATURES[site], m.n_samples), 0),
+        a.Activation: lambda m: (1, 0),
+        a.GradientXActivation: lambda m: (1, 1),
+        a.InternalInfluence: lambda m: (m.n_steps, m.n_steps),
+        a.Conductance: lambda m: (m.n_steps + 1, m.n_steps + 1),
+        a.GuidedIG: lambda m: (m.n_steps, m.n_steps),
+        a.BlurIG: lambda m: (m.n_steps + 1, m.n_steps + 1),
+        a.IDGI: lambda m: (m.n_steps + 1, m.n_steps + 1),
+        a.FeaturePermutation: lambda m: (1 + m.n_samples * FEATURES[site], 0),
+        a.ShapleyValueSampling: lambda m: (2 + m.n_samples * (FEATURES[site] - 1), 0),
+        a.ShapleyValues: lambda m: (2 ** FEATURES[site], 0),
+        a.Lime: lambda m: (m.n_samples, 0),
+        a.Rise: lambda m: (m.n_samples, 0),
+        a.PartitionShap: lambda m: (m.max_evals, 0),
         a.Random: lambda m: (0, 0),
         a.Constant: lambda m: (0, 0),
     }
@@ -224,7 +256,7 @@ def rows_per_sample(method: a.Algorithm, site: str) -> tuple[int, int] | None:
 
 
 @every_readout
-@everywhere
+@planned
 def test_rows_are_counted_as_documented(name, site, readout):
     method, counters = algorithm(name), expected(name, site, readout).counters
     explainer = Explainer(setting(site, readout, method))
@@ -240,7 +272,7 @@ def test_rows_are_counted_as_documented(name, site, readout):
         assert (counters.forward_rows, counters.backward_rows) == (N * documented[0], N * documented[1])
 
 
-@everywhere
+@planned
 def test_the_rows_counted_are_the_rows_sent(name, site):
     method = algorithm(name)
     made = setting(site, "target", method, rows=4)
@@ -299,11 +331,14 @@ def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
     _mixed(made.model)
     before, fuse = state(made.model), _fuse(made)
     _, run = prepared(made, method)
-    fuse.calls, fuse.fail_at = 0, 2
-    if expected(name, site, readout).counters.forward_rows:
+    run()
+    fuse.calls = 0
+    run()
+    if fuse.calls:
+        fuse.calls, fuse.fail_at = 0, min(2, fuse.calls)
         with pytest.raises(RuntimeError, match="fuse has blown"):
             run()
-        assert fuse.calls == 2
+        assert fuse.calls == fuse.fail_at
     assert state(made.model) == before
 
 
@@ -343,11 +378,17 @@ def test_complete_maps_sum_to_the_difference_from_the_baseline(name, site, reado
     x, x0 = made.inputs, made.baselines
     assert isinstance(x, Tensor)
     assert isinstance(x0, Tensor)
+    if isinstance(method, OnFeatures) and site == "input":  # what belongs to no feature stays as it is
+        assert isinstance(made.features, Tensor)
+        x0 = torch.where(made.features < 0, x, x0)
     rows = x0.split(1) if method.facts.distribution else [x0]
     difference = _explained(made, x) - sum(_explained(made, row.expand_as(x)) for row in rows) / len(rows)
     assert difference.abs().min() > 1e-3
-    total = explain(made, method).maps.flatten(1).sum(1)
-    torch.testing.assert_close(total, difference, rtol=1e-6, atol=1e-9)
+    explainer = Explainer(made)
+    case = explainer.case(distribution=method.facts.distribution)
+    total = method.density(case, explainer.attribute(method)).sum(1)
+    tolerance = getattr(method, "tol", None) or 1e-9
+    torch.testing.assert_close(total, difference, rtol=1e-6, atol=tolerance)
 
 
 def _explained(made: Setting, x: Tensor) -> Tensor:
@@ -363,7 +404,7 @@ def _explained(made: Setting, x: Tensor) -> Tensor:
 
 
 @every_readout
-@everywhere
+@planned
 def test_running_out_of_memory_costs_repeats_and_nothing_else(name, site, readout):
     method = algorithm(name)
     made = setting(site, readout, method)
@@ -376,7 +417,7 @@ def test_running_out_of_memory_costs_repeats_and_nothing_else(name, site, readou
     assert (result.counters.repeated_rows > 0) == (wanted.counters.forward_rows > 0)
 
 
-@everywhere
+@planned
 def test_one_row_that_does_not_fit_is_an_error(name, site):
     method = algorithm(name)
     made = setting(site, "target", method)

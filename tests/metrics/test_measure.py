@@ -122,7 +122,7 @@ def test_a_layer_as_site(model: nn.Module, images: Tensor):
     assert not torch.isclose(found, xbench.measure(model, images, IG, Infidelity(5), target=0)).any()
     maps = xbench.attribute(model, images, IG, target=0, layer="conv1")
     torch.testing.assert_close(xbench.measure(model, images, maps, Infidelity(5), target=0, layer="conv1"), found)
-    with pytest.raises(ValueError, match="a callable explains the model's inputs; leave out `layer`"):
+    with pytest.raises(ValueError, match="takes `extra` and gives the model as many rows"):
         xbench.measure(model, images, captum_ig, Infidelity(5), target=0, layer="conv1")
 
 

@@ -1,39 +1,70 @@
 """Attribution algorithms, one file each; names and parameters are Captum's where the meaning is."""
 
-from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable
+from xbench.algorithms.activation import Activation
+from xbench.algorithms.base import Algorithm, ExternalAlgorithm, Facts, Need, NotApplicable
+from xbench.algorithms.blur_ig import BlurIG
+from xbench.algorithms.captum import Captum
+from xbench.algorithms.conductance import Conductance
 from xbench.algorithms.controls import Constant, Random
 from xbench.algorithms.deconvolution import Deconvolution
 from xbench.algorithms.deeplift import DeepLift
 from xbench.algorithms.deeplift_shap import DeepLiftShap
+from xbench.algorithms.external import External
 from xbench.algorithms.feature_ablation import FeatureAblation
+from xbench.algorithms.feature_permutation import FeaturePermutation
 from xbench.algorithms.gradient_shap import GradientShap
+from xbench.algorithms.gradient_x_activation import GradientXActivation
 from xbench.algorithms.guided_backprop import GuidedBackprop
+from xbench.algorithms.guided_ig import GuidedIG
+from xbench.algorithms.idgi import IDGI
 from xbench.algorithms.input_x_gradient import InputXGradient
 from xbench.algorithms.integrated_gradients import IntegratedGradients
+from xbench.algorithms.internal_influence import InternalInfluence
 from xbench.algorithms.kernel_shap import KernelShap
+from xbench.algorithms.lime import Lime
 from xbench.algorithms.lrp import LRP
 from xbench.algorithms.noise_tunnel import NoiseTunnel
 from xbench.algorithms.occlusion import Occlusion
+from xbench.algorithms.partition_shap import PartitionShap
+from xbench.algorithms.rise import Rise
 from xbench.algorithms.saliency import Saliency
+from xbench.algorithms.shapley_exact import ShapleyValues
+from xbench.algorithms.shapley_sampling import ShapleyValueSampling
 
 __all__ = [
+    "IDGI",
     "LRP",
+    "Activation",
     "Algorithm",
+    "BlurIG",
+    "Captum",
+    "Conductance",
     "Constant",
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "External",
+    "ExternalAlgorithm",
     "Facts",
     "FeatureAblation",
+    "FeaturePermutation",
     "GradientShap",
+    "GradientXActivation",
     "GuidedBackprop",
+    "GuidedIG",
     "InputXGradient",
     "IntegratedGradients",
+    "InternalInfluence",
     "KernelShap",
+    "Lime",
     "Need",
     "NoiseTunnel",
     "NotApplicable",
     "Occlusion",
+    "PartitionShap",
     "Random",
+    "Rise",
     "Saliency",
+    "ShapleyValueSampling",
+    "ShapleyValues",
 ]

@@ -1,4 +1,4 @@
-"""What every attribution algorithm is: hyperparameters, facts about its maps, and a plan."""
+"""What every attribution algorithm is: hyperparameters, facts about its maps, and a plan (or code from elsewhere)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from xbench.case import Case
 from xbench.places import NotApplicable
-from xbench.plan import Made
+from xbench.plan import Made, Steps
+from xbench.question import Asking, Question, flat_maps
 
-__all__ = ["Algorithm", "Facts", "Need", "NotApplicable", "at_least"]
+__all__ = ["Algorithm", "ExternalAlgorithm", "Facts", "Need", "NotApplicable", "at_least"]
 
 
 class Need(enum.Enum):
@@ -36,7 +37,7 @@ class Facts:
         local: True when the map is a gradient-like slope, False when it is a share of f(x) - f(baseline)
             (multiplied by the difference from the baseline). Metrics need to know.
         needs: what the model and the samples must offer.
-        stochastic: depends on the seed.
+        stochastic: depends on the seed; None: not known.
         complete: the map sums to f(x) - f(baseline) (a distribution: to f(x) - its mean), up to numerical error.
         distribution: reads `baselines` as a distribution to average over, not as one per sample.
         activation: the map is made of the activations at the read site, without any gradient.
@@ -44,14 +45,14 @@ class Facts:
             is given where points enter all the same (GradCAM).
         per_feature: the result is one value per feature, (n, K), not a map.
         control: a reference for the eye, not an explanation.
-        version: raised when the numbers change, so that stored results are recomputed.
+        version: changed when the numbers change, so that stored results are recomputed.
     """
 
     label: str
     citation: str
     local: bool = False
     needs: tuple[Need, ...] = ()
-    stochastic: bool = False
+    stochastic: bool | None = False
     complete: bool = False
     distribution: bool = False
     activation: bool = False
@@ -98,6 +99,25 @@ class Algorithm(ABC):
         Methods that give every element of a feature the feature's full value divide by its size here.
         """
         return maps
+
+
+class ExternalAlgorithm(Algorithm):
+    """Base of algorithms that are no plan of evaluations: code from elsewhere, which calls the model itself.
+
+    It is handed the model in evaluation mode, with gradients switched on, seeded global generators and counted
+    rows: forward rows are those that pass the model, backward rows those whose gradient comes back through its
+    output. Chunking and recovery from out-of-memory errors are its own business.
+    """
+
+    @abstractmethod
+    def explain(self, question: Question) -> object:
+        """The maps, a tensor (or numpy array) in the shape of each of the question's inputs."""
+
+    def plan(self, case: Case, x: Tensor) -> Steps:
+        yield from ()  # it evaluates the model itself
+        if not isinstance(case.places, Asking):
+            raise TypeError(f"{self.facts.label} is no plan: it is explained by an Explainer")
+        return flat_maps(case.places.ask(case, x, self.explain), case.layout, x, self.facts.label)
 
 
 def at_least(name: str, value: float, least: float) -> None:

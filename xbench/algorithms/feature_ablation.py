@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts
-from xbench.algorithms.parts.masking import coalition, require_features, to_elements, value_dtype
+from xbench.algorithms.base import Facts
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)
-class FeatureAblation(Algorithm):
+class FeatureAblation(OnFeatures):
     """phi_k = f(x) - f(x with feature k replaced by its baseline); every element of the feature carries phi_k.
 
     Source: Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901), with
@@ -28,12 +28,6 @@ class FeatureAblation(Algorithm):
             "Feature Ablation",
             "Zeiler, Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv 1311.2901",
         )
-
-    def check(self, case: Case) -> None:
-        require_features(case)
-
-    def density(self, case: Case, maps: Tensor) -> Tensor:
-        return maps / case.feature_sizes(maps)
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         k_max = int(case.counts.max())

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, at_least
-from xbench.algorithms.parts.masking import coalition, require_features, to_elements, value_dtype
+from xbench.algorithms.base import Facts, at_least
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)
-class KernelShap(Algorithm):
+class KernelShap(OnFeatures):
     """Minimises sum_z w(z) (f(h(z)) - f(x0) - z.phi)^2 subject to sum(phi) = f(x) - f(x0).
 
     z are coalitions of features, h(z) the sample with the absent features at their baseline, w the Shapley kernel
@@ -49,14 +49,6 @@ class KernelShap(Algorithm):
             stochastic=True,
             per_feature=not self.return_input_shape,
         )
-
-    def check(self, case: Case) -> None:
-        require_features(case)
-
-    def density(self, case: Case, maps: Tensor) -> Tensor:
-        if not self.return_input_shape:
-            raise ValueError("return_input_shape=False gives values of features; a metric needs a map of the input")
-        return maps / case.feature_sizes(maps)
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         counts = case.counts.tolist()

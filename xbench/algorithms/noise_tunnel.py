@@ -104,20 +104,18 @@ class NoiseTunnel(Algorithm):
 
     def _combine(self, maps: Iterator[Tensor]) -> Tensor:
         if self.nt_type == "vargrad":
-            return _variance(maps)
+            return _variance(maps, self.nt_samples)
         square = self.nt_type == "smoothgrad_sq"
         total = sum(m.square() if square else m for m in maps)
         assert isinstance(total, Tensor)
         return total / self.nt_samples
 
 
-def _variance(maps: Iterator[Tensor]) -> Tensor:
-    first = next(maps)
-    mean, squares = first.clone(), torch.zeros_like(first)
-    count = 1
-    for m in maps:
-        count += 1
+def _variance(maps: Iterator[Tensor], n: int) -> Tensor:
+    mean = next(maps).clone()
+    squares = torch.zeros_like(mean)
+    for count, m in enumerate(maps, 2):
         step = m - mean
         mean += step / count
         squares += step * (m - mean)
-    return squares / count
+    return squares / n

@@ -1,10 +1,11 @@
-"""Features switched between the sample and its baseline."""
+"""Features switched between the sample and its baseline, and the base of the algorithms that do so."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from xbench.algorithms.base import Algorithm
 from xbench.case import Case
 
 
@@ -35,6 +36,18 @@ def require_features(case: Case) -> None:
     if empty:
         names = ", ".join(case.draws.ids[i] for i in empty[:5])
         raise ValueError(f"{len(empty)} sample(s) have no features ({names}): every group id is negative")
+
+
+class OnFeatures(Algorithm):
+    """Base of the algorithms whose every element carries the value of its feature."""
+
+    def check(self, case: Case) -> None:
+        require_features(case)
+
+    def density(self, case: Case, maps: Tensor) -> Tensor:
+        if self.facts.per_feature:
+            raise ValueError("return_input_shape=False gives values of features; a metric needs a map of the input")
+        return maps / case.feature_sizes(maps)
 
 
 def random_baselines(case: Case, draw: int, x: Tensor) -> Tensor:

@@ -1,0 +1,30 @@
+"""Activation: what a layer computes, as the plainest map of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, Facts
+from xbench.case import Case
+from xbench.plan import Plan, Want
+
+
+@dataclass(frozen=True)
+class Activation(Algorithm):
+    """The values at the layer that is read: phi = y(x); where nothing else is named, the sample itself.
+
+    It depends on neither target nor neuron. Rows per sample: 1.
+    """
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            "Activation",
+            "Kokhlikyan et al. 2020, Captum: A unified and generic model interpretability library, arXiv 2009.07896",
+            activation=True,
+        )
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        return Plan([x], 1, Want.ACTIVATION, lambda answers: next(answers).level)

@@ -1,0 +1,34 @@
+"""Gradient x activation: the first-order share of each unit of a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from xbench.algorithms.base import Facts
+from xbench.algorithms.input_x_gradient import InputXGradient
+from xbench.algorithms.saliency import Saliency
+from xbench.case import Case
+from xbench.plan import Plan
+
+
+@dataclass(frozen=True)
+class GradientXActivation(InputXGradient):
+    """phi = y * df/dy at the layer that is read, for the values y that it has when the sample is at its place.
+
+    At the input it is Input x Gradient. Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box"
+    (arXiv 1605.01713). Rows per sample: 1 forward and backward.
+
+    Args:
+        multiply_by_inputs: False gives the gradient df/dy alone, a local map.
+    """
+
+    multiply_by_inputs: bool = True
+
+    @property
+    def facts(self) -> Facts:
+        return replace(super().facts, label="Gradient x Activation", local=not self.multiply_by_inputs)
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        return super().plan(case, x) if self.multiply_by_inputs else Saliency(abs=False).plan(case, x)

@@ -1,0 +1,74 @@
+"""Functions of others: finding them, calling them with what they take, and knowing when they have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+OFFERED = ("target", "baselines", "extra", "features", "seed")
+
+
+def as_tuples(value: Any) -> Any:  # noqa: ANN401  (any YAML value)
+    """YAML has lists where libraries expect tuples."""
+    if isinstance(value, Mapping):
+        return {key: as_tuples(inner) for key, inner in value.items()}
+    return tuple(as_tuples(inner) for inner in value) if isinstance(value, (list, tuple)) else value
+
+
+def passed(function: Callable[..., object], kwargs: Mapping[str, Any]) -> tuple[int, list[str]]:
+    """How many of (model, inputs, target) go by position, and which offered arguments by name."""
+    try:
+        known = list(inspect.signature(function).parameters.values())
+    except ValueError:  # a builtin that does not tell
+        return 3, []
+    named = [p.name for p in known if p.name in OFFERED and p.name not in kwargs and p.kind is not p.POSITIONAL_ONLY]
+    positional = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    third = positional[2] if len(positional) > 2 else next((p for p in known if p.kind is p.VAR_POSITIONAL), None)
+    if third is None or third.name in (*named, *kwargs) or third.default is not third.empty or "target" in named:
+        return 2, named
+    return 3, named
+
+
+def find(path: str) -> Any:  # noqa: ANN401  (whatever is there)
+    """What "package.module:name" names."""
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise ValueError(f"function: expected 'package.module:name', got {path!r}")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # as `python -m xbench` has it
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # something that the module itself needs
+        where = "neither installed nor in the working directory"
+        raise ImportError(f"function: there is no module {error.name!r} (in {path!r}): it is {where}") from None
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"function: {module} has no {name!r}")
+        found = getattr(found, part)
+    return found
+
+
+def fingerprint(function: Callable[..., object]) -> int:
+    """A number for the file that defines the function and the version of the package it is in."""
+    inner = inspect.unwrap(function.func if isinstance(function, partial) else function)
+    inner = inner if inspect.isroutine(inner) else type(inner)
+    package = sys.modules.get((getattr(inner, "__module__", None) or "").partition(".")[0])
+    try:
+        source = Path(inspect.getsourcefile(inner) or "").read_bytes()
+    except (OSError, TypeError):  # compiled, or typed into a notebook
+        source = b""
+    return digest(str(getattr(package, "__version__", "")).encode() + b"\0" + source)
+
+
+def digest(contents: bytes) -> int:
+    """48 bits of a hash, as `Facts.version`."""
+    return int.from_bytes(hashlib.sha256(contents).digest()[:6], "big")

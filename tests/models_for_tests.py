@@ -108,6 +108,25 @@ class TextNet(nn.Module):
         return self.out(self.fuse(torch.tanh(self.hidden(x))))
 
 
+class AttentionNet(nn.Module):
+    """Token ids (n, 7) and a mask (n, 7) -> 3 classes: two layers of self-attention, read at the first position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 4)
+        self.attention1 = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.attention2 = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.hidden = nn.Linear(4, 5)
+        self.fuse = Fuse()
+        self.out = nn.Linear(5, 3)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x = self.embedding(ids)
+        x = x + torch.tanh(self.attention1(x, x, x, mask == 0, need_weights=False)[0])
+        x = x + torch.tanh(self.attention2(x, x, x, mask == 0)[0])
+        return self.out(self.fuse(torch.tanh(self.hidden(x[:, 0]))))
+
+
 class TwoInputs(nn.Module):
     """(n, 3) and (n, 2, 2) -> 3 classes, with a product between the two."""
 

@@ -48,6 +48,7 @@ class Case:
         mates: all samples of the call.
         paired: False when the baselines are a distribution, whatever their number.
         neuron: a neuron is explained, not the output.
+        channels_last: the samples are hidden states, (positions, channels), as an embedding gives them.
     """
 
     layout: Layout
@@ -60,6 +61,7 @@ class Case:
     mates: Mates
     paired: bool = True
     neuron: bool = False
+    channels_last: bool = False
 
     def __len__(self) -> int:
         return len(self.draws.ids)

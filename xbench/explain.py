@@ -28,7 +28,7 @@ _ADVICE = {
     Need.MODULE: "the model is a plain function",
     Need.SAMPLES: "there is only one",
     Need.CONVOLUTION: "the model has none",
-    Need.ATTENTION: "the model has none",
+    Need.ATTENTION: "no attention weights (samples, heads, positions, positions) were seen in the model",
 }
 
 
@@ -104,6 +104,7 @@ class Explainer:
             mates=Mates.of(self.x, ids),
             paired=not distribution,
             neuron=s.neuron is not None,
+            channels_last=self._inject is not None and self.places.channels_last(self._inject),
         )
 
     def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:

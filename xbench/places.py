@@ -12,6 +12,7 @@ from xbench.layout import Layout
 from xbench.sites import Place, Site, check_visited, frozen
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CHANNELS_LAST = (nn.Embedding, nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
 
 class NotApplicable(ValueError):
@@ -30,6 +31,7 @@ class Places:
     model: nn.Module
     forward: Callable[[], object]
     _layouts: dict[Place, Layout] = field(default_factory=dict)
+    _sites: dict[tuple[type[nn.Module], ...], list[Site]] = field(default_factory=dict)
 
     def layout(self, place: Place) -> Layout:
         """The tensors there. ValueError when the forward pass never comes there."""
@@ -50,6 +52,11 @@ class Places:
 
     def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
         """The outputs of the modules of these types, in the order in which the forward pass calls them."""
+        if kinds not in self._sites:
+            self._sites[kinds] = self._calls(kinds)
+        return self._sites[kinds]
+
+    def _calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
         called: list[str] = []
         handles = [
             module.register_forward_hook(lambda _module, _args, _output, name=name: called.append(name))
@@ -75,3 +82,13 @@ class Places:
         if not sites:
             raise NotApplicable(f"needs {what}: the model has none")
         return sites[-1]
+
+    def channels_last(self, site: Site) -> bool:
+        """Whether the tensors there have their channels in the last dimension, as hidden states (positions, channels).
+
+        By the kind of module where that tells; else two dimensions are taken for hidden states, more for an image.
+        """
+        module = site.module(self.model)
+        if isinstance(module, _CHANNELS_LAST):
+            return True
+        return not isinstance(module, CONVOLUTIONS) and len(self.layout(site).shapes[0]) == 2

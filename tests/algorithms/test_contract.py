@@ -1,7 +1,7 @@
 """What every algorithm owes, whatever it computes. A new file in conf/algorithm joins by existing.
 
 Each algorithm meets three sites (the input, an embedding of integer ids, a convolution) and two readouts (a target
-per sample, a neuron), in float64.
+per sample, a neuron), in float64; those that need attention meet an embedding with attention behind it.
 """
 
 import random
@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from tests.models_for_tests import ConvNet, Fuse, TextNet, numbers, weights
+from tests.models_for_tests import AttentionNet, ConvNet, Fuse, TextNet, numbers, weights
 from xbench import algorithms as a
 from xbench.algorithms.parts.masking import OnFeatures
 from xbench.config import instantiate
@@ -27,15 +27,17 @@ from xbench.plan import Plan
 from xbench.setting import Setting
 
 N = 5
-# Fewer evaluations than the configs ask for, and a tolerance that no sample meets before max_steps.
+# Fewer evaluations than the configs ask for, a tolerance that no sample meets before max_steps, and maps with signs.
 QUICK = {"n_steps": 4, "n_samples": 9, "nt_samples": 3, "max_evals": 8, "alpha": 1e-3, "tol": 1e-30, "max_steps": 8}
+QUICK |= {"relu_attributions": False}
 TARGET = [0, 2, 1, 1, 0]
 NEURON = ("hidden", 2)
 IDS = tuple(f"sample-{i}" for i in range(N))
 LENGTHS = (7, 5, 3, 6, 4)  # real tokens of each text: padding, and a different number of features per sample
 FEATURES = {"input": 7, "embedding": 7, "conv": 8}  # the most features of a sample
 WINDOWS = {"input": 36, "embedding": 7, "conv": 16}  # positions of the window that Occlusion chooses
-SHAPES = {"input": (1, 6, 6), "embedding": (7, 4), "conv": (2, 4, 4)}
+SHAPES = {"input": (1, 6, 6), "embedding": (7, 4), "conv": (2, 4, 4), "attention": (7, 4)}
+CHANNELS = {"input": 2, "embedding": 6, "conv": 2}  # of the last convolution
 
 
 def _nodes() -> dict[str, dict[str, Any]]:
@@ -66,7 +68,8 @@ def algorithm(name: str, *, quick: bool = True) -> a.Algorithm:
 
 def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> Setting:
     """What is explained, on a model of its own."""
-    made = _text() if site == "embedding" else _image(None if site == "input" else "conv2")
+    texts = {"embedding": TextNet, "attention": AttentionNet}
+    made = _text(texts[site]()) if site in texts else _image(None if site == "input" else "conv2")
     if algorithm.facts.distribution:
         made = replace(made, baselines=_distribution(made))
     # With a neuron the target matters to Conductance alone: the output whose gradient flows through it.
@@ -87,12 +90,12 @@ def _image(layer: str | None) -> Setting:
     )  # fmt: skip
 
 
-def _text() -> Setting:
+def _text(model: nn.Module) -> Setting:
     ids = torch.randint(1, 20, (N, 7), generator=torch.Generator().manual_seed(4))
     mask = torch.arange(7) < torch.tensor(LENGTHS)[:, None]
     features = torch.where(mask, torch.arange(7), -1)
     return Setting(
-        weights(TextNet(), scale=2), ids * mask, baselines=torch.zeros(N, 7, dtype=torch.int64), features=features,
+        weights(model, scale=2), ids * mask, baselines=torch.zeros(N, 7, dtype=torch.int64), features=features,
         extra=(mask.double(),), layer="embedding",
     )  # fmt: skip
 
@@ -132,8 +135,9 @@ def explain(made: Setting, method: a.Algorithm) -> Result:
 
 
 def prepared(made: Setting, method: a.Algorithm) -> tuple[Explainer, Callable[[], Tensor]]:
-    """The explainer, and the algorithm's own evaluations: samples and baselines are at their site already."""
+    """The explainer, and the algorithm's own evaluations: baselines are at their site, shapes of layers are known."""
     explainer = Explainer(made)
+    assert explainer.missing(method) is None
     case = explainer.case(distribution=method.facts.distribution)
     return explainer, lambda: explainer.run(method.plan, case, explainer.x)
 
@@ -151,19 +155,24 @@ def close(one: Tensor, other: Tensor) -> None:
 # What does not suit a toy model, and why. Everything else must work everywhere.
 UNFIT: dict[tuple[str, str], str] = {
     ("blur_ig", "embedding"): "needs images",
+    **{
+        (name, site): "needs an attention layer"
+        for name in NODES
+        for site in ("input", "embedding", "conv")
+        if a.Need.ATTENTION in algorithm(name).facts.needs
+    },
 }
-everywhere = pytest.mark.parametrize(
-    ("name", "site"), [(name, site) for name in NODES for site in SHAPES if (name, site) not in UNFIT]
-)
+PAIRS = [
+    (name, site)
+    for name in NODES
+    for site in SHAPES
+    if (name, site) not in UNFIT and (site == "attention") == (a.Need.ATTENTION in algorithm(name).facts.needs)
+]
+everywhere = pytest.mark.parametrize(("name", "site"), PAIRS)
 # Code from elsewhere sends rows as it likes.
 planned = pytest.mark.parametrize(
     ("name", "site"),
-    [
-        (name, site)
-        for name in NODES
-        for site in SHAPES
-        if (name, site) not in UNFIT and not isinstance(algorithm(name), a.ExternalAlgorithm)
-    ],
+    [(name, site) for name, site in PAIRS if not isinstance(algorithm(name), a.ExternalAlgorithm)],
 )
 every_readout = pytest.mark.parametrize("readout", ["target", "neuron"])
 
@@ -249,6 +258,11 @@ def rows_per_sample(method: a.Algorithm, site: str) -> tuple[int, int] | None:
         a.Lime: lambda m: (m.n_samples, 0),
         a.Rise: lambda m: (m.n_samples, 0),
         a.PartitionShap: lambda m: (m.max_evals, 0),
+        **dict.fromkeys((a.GradCam, a.GradCamPlusPlus, a.HiResCam, a.LayerCam), lambda m: (1, 1)),
+        **dict.fromkeys((a.ScoreCam, a.AblationCam), lambda m: (1 + CHANNELS[site], 0)),
+        a.GuidedGradCam: lambda m: (2, 2),
+        a.AttentionRollout: lambda m: (1, 0),
+        a.AttentionGradientRollout: lambda m: (1, 1),
         a.Random: lambda m: (0, 0),
         a.Constant: lambda m: (0, 0),
     }
@@ -368,10 +382,7 @@ def test_global_random_states_are_neither_read_nor_changed(name, site):
 
 
 @every_readout
-@pytest.mark.parametrize(
-    ("name", "site"),
-    [(name, site) for name in NODES for site in SHAPES if algorithm(name).facts.complete and (name, site) not in UNFIT],
-)
+@pytest.mark.parametrize(("name", "site"), [(name, site) for name, site in PAIRS if algorithm(name).facts.complete])
 def test_complete_maps_sum_to_the_difference_from_the_baseline(name, site, readout):
     method = algorithm(name, quick=False)
     made = setting(site, readout, method)

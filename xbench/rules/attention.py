@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from xbench.rules.composites import scaled_dot_product_attention
+from xbench.rules.composites import attention_weights
 from xbench.rules.override import canonical_name, opened
 from xbench.sites import Visit
 
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """All attention weights, (rows, heads, queries, keys) each, in the order of the forward pass. See `sites.Place`."""
+    """All attention weights, (rows, heads, queries, keys) each, in the order of the forward pass. See `sites.Place`.
+
+    Seen are scaled dot-product attention (fused or in `nn.MultiheadAttention`), and any softmax over the last
+    dimension of a tensor with four. Not seen is attention in compiled code of its own.
+    """
 
     def __str__(self) -> str:
         return "attention weights"
@@ -30,13 +34,14 @@ class AttentionWeights:
 
 
 class _Recorder(TorchFunctionMode):
-    """Writes down the result of every softmax over the last dimension of a (rows, heads, queries, keys) tensor."""
+    """Writes down attention weights; fused attention is written out, so that there are some."""
 
     def __init__(self, visited: Visit, detach: bool) -> None:
         super().__init__()
         self._visited = visited
         self._detach = detach
         self._open: list[Callable[..., object]] = []
+        self._heads: int | None = None  # inside multi-head attention, which has them in the first dimension
 
     def __torch_function__(
         self,
@@ -48,19 +53,47 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         name, _ = canonical_name(func)
         if name == "scaled_dot_product_attention":
-            with self:  # written out, so that its softmax comes by here
-                return scaled_dot_product_attention(*args, **kwargs)  # type: ignore[arg-type]
+            return self._attention(*args, **kwargs)  # type: ignore[arg-type]
         body = opened(func)
         if body is not None and func not in self._open:
             self._open.append(func)
+            heads = self._heads
+            if name == "multi_head_attention_forward":
+                _query, _key, _value, _embed_dim, self._heads, *_ = args  # type: ignore[assignment]
             try:
                 with self:
                     return body(*args, **kwargs)
             finally:
                 self._open.pop()
+                self._heads = heads
         result = func(*args, **kwargs)
-        if name == "softmax" and isinstance(result, Tensor) and result.dim() == 4:
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        if name == "softmax" and isinstance(result, Tensor) and dim in (-1, result.dim() - 1):
+            return self._softmax(result)
+        return result
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        weights = attention_weights(query, key, attn_mask, is_causal, scale, enable_gqa)
+        if weights.dim() in (3, 4):  # with three there is one head
+            weights = self._record(weights.reshape(len(weights), -1, *weights.shape[-2:])).reshape(weights.shape)
+        weights = torch.dropout(weights, dropout_p, dropout_p > 0)
+        return weights @ (value.repeat_interleave(query.size(-3) // value.size(-3), -3) if enable_gqa else value)
+
+    def _softmax(self, result: Tensor) -> Tensor:
+        if result.dim() == 4:
             return self._record(result)
+        if result.dim() == 3 and self._heads is not None:
+            return self._record(result.unflatten(0, (-1, self._heads))).flatten(0, 1)
         return result
 
     def _record(self, weights: Tensor) -> Tensor:

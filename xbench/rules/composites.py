@@ -43,9 +43,21 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     if dropout_p > 0:
         query = torch.dropout(query, dropout_p, True)  # the rule refuses it, by name
+    weights = attention_weights(query, key, attn_mask, is_causal, scale, enable_gqa)
+    return weights @ (value.repeat_interleave(query.size(-3) // value.size(-3), -3) if enable_gqa else value)
+
+
+def attention_weights(
+    query: Tensor,
+    key: Tensor,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """What scaled dot-product attention multiplies the values by, (..., queries, keys)."""
     if enable_gqa:
-        groups = query.size(-3) // key.size(-3)
-        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+        key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
     scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
     scores = (query * scale) @ key.transpose(-2, -1)
     if is_causal:
@@ -57,7 +69,7 @@ def scaled_dot_product_attention(
         scores = scores + attn_mask
     total = scores.logsumexp(-1, keepdim=True)
     # torch gives zeros, not NaN, to a query that may look at nothing.
-    return (scores - total.masked_fill(total == -math.inf, 0.0)).exp() @ value
+    return (scores - total.masked_fill(total == -math.inf, 0.0)).exp()
 
 
 def _centred(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:

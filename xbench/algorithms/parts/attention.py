@@ -1,0 +1,69 @@
+"""What the two attention rollouts share: the weights of all layers, and one position's row put onto the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm, NotApplicable
+from xbench.algorithms.parts.positions import channels, onto_samples, require_positions
+from xbench.case import Case
+from xbench.rules.attention import AttentionWeights
+
+WEIGHTS = AttentionWeights()
+
+
+@dataclass(frozen=True)
+class Rollout(Algorithm):
+    """Base of the algorithms that multiply attention weights through the layers.
+
+    Args:
+        query: the position whose row is the map: 0, a class token; -1, the last one, of a decoder; `mean` over all
+            positions, for models that average them.
+    """
+
+    query: int | Literal["mean"] = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.query, str) and self.query != "mean":
+            raise ValueError(f"query: expected a position or 'mean', got {self.query!r}")
+
+    def check(self, case: Case) -> None:
+        length = _length(case)
+        if isinstance(self.query, int) and not -length <= self.query < length:
+            raise ValueError(f"query: expected one of {length} positions, got {self.query}")
+        require_positions(case, [length], "the attention")
+
+    def density(self, case: Case, maps: Tensor) -> Tensor:
+        return maps / channels(case, [_length(case)], maps)
+
+    def rolled(self, case: Case, layers: list[Tensor], step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """(n, T, T) from the identity by `step` for each layer, first to last."""
+        length = _length(case)
+        rolled = torch.eye(length, dtype=layers[0].dtype, device=layers[0].device).expand(len(layers[0]), -1, -1)
+        for layer in layers:
+            rolled = step(layer, rolled)
+        return rolled
+
+    def finished(self, case: Case, rolled: Tensor) -> Tensor:
+        """The row of the query, as a map (n, d)."""
+        row = rolled.mean(1) if self.query == "mean" else rolled[:, self.query]
+        return onto_samples(case, row)
+
+
+def weights(case: Case, flat: Tensor) -> list[Tensor]:
+    """What was read, layer by layer, (n, heads, T, T) each."""
+    return list(case.places.layout(WEIGHTS).unflatten(flat, cast=False))
+
+
+def _length(case: Case) -> int:
+    """Positions T, the same in all layers."""
+    shapes = case.places.layout(WEIGHTS).shapes
+    if len({shape[1:] for shape in shapes}) != 1 or shapes[0][1] != shapes[0][2]:
+        found = ", ".join(str(tuple(shape)) for shape in shapes)
+        raise NotApplicable(f"needs self-attention among the same positions in all layers: weights are {found}")
+    return shapes[0][1]

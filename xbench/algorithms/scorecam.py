@@ -1,0 +1,55 @@
+"""Score-CAM: the channels of a layer as masks of the sample, weighted by what the model says of what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.parts.cam import ActivationMap, weighted
+from xbench.algorithms.parts.masking import blend
+from xbench.algorithms.parts.positions import onto_samples
+from xbench.case import Case
+from xbench.plan import Answer, Plan, Steps, Want
+
+
+@dataclass(frozen=True)
+class ScoreCam(ActivationMap):
+    """phi = relu(sum_k w_k A_k), w = softmax over k of f(m_k x + (1 - m_k) x0), m_k = A_k enlarged, scaled to [0, 1].
+
+    A channel that is the same everywhere shows nothing: its mask is 0. (The paper's x0 is black, and the score of x0
+    that it subtracts cancels in the softmax.)
+    Rows per sample: 1 + the channels of the layer. The arguments are those of `ActivationMap`.
+    Source: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu 2020, "Score-CAM: Score-Weighted Visual Explanations for
+    Convolutional Neural Networks" (arXiv 1910.01279), algorithm 1.
+    """
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            "Score-CAM",
+            "Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu 2020, Score-CAM: Score-Weighted Visual Explanations for "
+            "Convolutional Neural Networks, arXiv 1910.01279",
+            needs=self.needs(Need.NUMBERS),
+            reads_elsewhere=True,
+        )
+
+    def plan(self, case: Case, x: Tensor) -> Steps:
+        read = yield Plan([x], 1, Want.ACTIVATION, lambda answers: next(answers).level, read=self.site(case))
+        levels = self.unflat(case, read)
+        shown = (blend(case, x, self._mask(case, levels[:, k])) for k in range(levels.shape[1]))
+        scores = yield Plan(shown, levels.shape[1], Want.VALUE, _values)
+        return self.finished(case, weighted(levels, scores.softmax(1).to(levels.dtype)))
+
+    def _mask(self, case: Case, channel: Tensor) -> Tensor:
+        """One channel (n, positions...) as a mask of the samples, (n, d)."""
+        large = onto_samples(case, channel, self.interpolate_mode)
+        low, high = large.amin(1, keepdim=True), large.amax(1, keepdim=True)
+        return (large - low) / torch.where(high > low, high - low, 1)
+
+
+def _values(answers: Iterator[Answer]) -> Tensor:
+    return torch.stack([answer.value for answer in answers], 1)

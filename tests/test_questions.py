@@ -12,6 +12,7 @@ from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
 from xbench.metrics import Completeness
+from xbench.readouts import TargetError
 
 N = 4
 TARGET = [0, 2, 1, 1]
@@ -184,3 +185,14 @@ def test_recurrent_layers_run_without_cudnn_which_is_switched_on_again(kind):
     with pytest.raises(ValueError, match="target"):
         attribute(model, x, a.IntegratedGradients(50), target=7)
     assert torch.backends.cudnn.enabled == before
+
+
+@pytest.mark.parametrize("place", [{"read": "conv2"}, {"layer": "conv2"}])
+def test_activations_need_no_target(place):
+    """They depend on none, so a model with several outputs is no reason to name one."""
+    model, x = weights(ConvNet()), numbers(3, 1, 6, 6)
+    with torch.no_grad():
+        wanted = model.conv2(model.smooth1(model.norm(model.conv1(x))))
+    torch.testing.assert_close(attribute(model, x, a.Activation(), **place), wanted)
+    with pytest.raises(TargetError, match="name a target"):
+        attribute(model, x, a.Saliency(), **place)

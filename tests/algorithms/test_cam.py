@@ -143,6 +143,10 @@ def test_guided_grad_cam_equals_captums(layer):
 def test_guided_grad_cam_where_captum_gives_nothing():
     """Where the layer's positions cannot be put onto an input, Captum gives an empty tensor; ours says why."""
     model, x = mlp(4, 6, 3), numbers(N, 4)
+    unhooked = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Linear(1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+    with pytest.warns(UserWarning, match="Couldn't appropriately interpolate|did not already require|ReLU"):
+        theirs = c.GuidedGradCam(weights(unhooked), unhooked[1]).attribute(x, 1)
+    assert theirs.numel() == 0
     with pytest.raises(a.NotApplicable, match=r"needs a layer with channels and positions: 0 gives \(6,\)"):
         attribute(model, x, a.GuidedGradCam("0"), target=1)
 

@@ -1,19 +1,7 @@
-"""Values against Captum 0.9.0, in float64, on models whose classes have different weights.
+"""Values against Captum 0.9.0, in float64, on models whose classes have different weights: its primary classes.
 
-Where Captum is right, ours equal its. Known divergences, each shown in test_captum_divergences.py, with who is right:
-
-- Integrated Gradients, riemann_trapezoid: Captum's weights sum to (n - 1) / n.
-- DeepLIFT: Captum's softmax mixes the batch; two neighbouring nonlinearities share one hook; overlapping max-pool
-  windows lose contributions; functions and products pass plain gradients; a module used twice is refused.
-- VarGrad: Captum's E[a^2] - E[a]^2 cancels when the mean is large.
-- Feature ablation: an infinite baseline of one feature poisons Captum's maps of all.
-- Kernel SHAP: Captum weighs the two ends by 1e6 and fits in float32; ours constrains them. With fewer coalitions than
-  features ours is the solution that treats alike what the coalitions do not tell apart.
-- Gradient SHAP at a layer: Captum's random points lie between the inputs and its noise is on the input; ours, like
-  Integrated Gradients at a layer, are between the layer's values. They agree where the part before is affine.
-- Gradient SHAP of several inputs: Captum draws their baselines independently, ours are rows of one distribution.
-- Gradients of an unused input: Captum raises, ours are 0. Extra arguments that are no batch: Captum repeats them.
-- Occlusion and Kernel SHAP answer in float32 there, in the model's type here.
+Layers and neurons are in test_captum_parity_layers.py. Where the two differ on purpose, docs/captum.md says why and
+names the test that shows who is right. A table there names the test of every attribution class of Captum.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +11,10 @@ import captum.attr as c
 import numpy as np
 import pytest
 import torch
+from captum._utils.models.linear_model import SkLearnLasso, SkLearnLinearRegression, SkLearnRidge
+from captum._utils.models.model import Model as CaptumModel
+from captum.attr._core.lime import get_exp_kernel_similarity_function
+from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 
 from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, numbers, weights
@@ -30,6 +22,7 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.draws import Draws
 from xbench.explain import Explainer
+from xbench.rules.lrp import Composite, Epsilon
 from xbench.setting import Setting
 
 pytestmark = [
@@ -81,7 +74,7 @@ class Queue:
     def __init__(self, *draws: Any) -> None:
         self.draws = list(draws)
 
-    def __call__(self, *_: object) -> Any:
+    def __call__(self, *_: object, **__: object) -> Any:
         return self.draws.pop(0)
 
     def scaled(self, _mean: float, stdev: Tensor) -> Tensor:
@@ -111,6 +104,17 @@ def noise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 def draws(n: int = N) -> Draws:
     return Draws(SEED, tuple(map(str, range(n))))
+
+
+def gradient_shap_draws(count: int, rows: int, *widths: int) -> dict[str, Any]:
+    """What `GradientShap(count)` draws for inputs of these widths and as many baselines, as `noise` takes it."""
+    one, flat = torch.empty(N, 1, dtype=torch.float64), torch.empty(N, sum(widths), dtype=torch.float64)
+    which = ours_drawn(lambda k: draws().uniform("baseline", k, one), count).squeeze(1)
+    return {
+        "normal": list(ours_drawn(lambda k: draws().normal("noise", k, flat), count).split(widths, 1)),
+        "choice": [(which * rows).long().numpy()] * len(widths),
+        "uniform": ours_drawn(lambda k: draws().uniform("path", k, one), count).squeeze(1).numpy(),
+    }
 
 
 # Gradients
@@ -220,13 +224,7 @@ def test_deeplift_through_max_pooling_without_overlap():
 def test_gradient_shap(noise, stdevs, multiply):
     model, x, _ = images()
     baselines, count = numbers(3, 1, 6, 6, seed=8), 6
-    one = torch.empty(N, 1, dtype=torch.float64)
-    which = ours_drawn(lambda k: draws().uniform("baseline", k, one), count)
-    noise(
-        normal=[ours_drawn(lambda k: draws().normal("noise", k, x), count)],
-        choice=[(which.squeeze(1) * 3).long().numpy()],
-        uniform=ours_drawn(lambda k: draws().uniform("path", k, one), count).squeeze(1).numpy(),
-    )
+    noise(**gradient_shap_draws(count, 3, 36))
     theirs = c.GradientShap(model, multiply).attribute(x, baselines, count, stdevs, TARGET)
     method = a.GradientShap(count, stdevs, multiply)
     same(attribute(model, x, method, target=TARGET, baselines=baselines, seed=SEED), theirs)
@@ -235,14 +233,7 @@ def test_gradient_shap(noise, stdevs, multiply):
 def test_gradient_shap_of_several_inputs(noise):
     model, x, _ = pairs()
     baselines, count, stdevs = (numbers(5, 3, seed=8), numbers(5, 2, 2, seed=9)), 4, (0.25, 0.5)
-    one, flat = torch.empty(N, 1, dtype=torch.float64), torch.empty(N, 7, dtype=torch.float64)
-    which = (ours_drawn(lambda k: draws().uniform("baseline", k, one), count).squeeze(1) * 5).long().numpy()
-    normal = ours_drawn(lambda k: draws().normal("noise", k, flat), count)
-    noise(
-        normal=[normal[:, :3], normal[:, 3:]],
-        choice=[which, which],
-        uniform=ours_drawn(lambda k: draws().uniform("path", k, one), count).squeeze(1).numpy(),
-    )
+    noise(**gradient_shap_draws(count, 5, 3, 4))
     theirs = c.GradientShap(model).attribute(x, baselines, count, stdevs, TARGET)
     ours = attribute(model, x, a.GradientShap(count, stdevs), target=TARGET, baselines=baselines, seed=SEED)
     same(ours, theirs)
@@ -356,166 +347,187 @@ def test_feature_ablation_of_groups_that_span_two_inputs():
     same(attribute(model, x, a.FeatureAblation(), target=TARGET, baselines=x0, features=groups), theirs, 1e-12)
 
 
-def coalitions(model: nn.Module, x: Tensor, x0: Tensor, method: a.KernelShap, target: int) -> Tensor:
-    """The coalitions (S, K) that ours evaluates for one sample whose elements are its features."""
-    explainer = Explainer(Setting(model, x, target, x0, seed=SEED))
+def test_feature_permutation_of_two_samples():
+    """Each can only get the other's feature, whatever is drawn."""
+    model, x, _ = images()
+    groups = torch.arange(36).reshape(1, 1, 6, 6) // 5
+    theirs = c.FeaturePermutation(model).attribute(x[:2], torch.tensor([0, 2]), feature_mask=groups)
+    same(attribute(model, x[:2], a.FeaturePermutation(3), target=[0, 2], features=groups), theirs, 1e-12)
+
+
+def test_feature_permutation_with_the_same_donors():
+    model, x, _ = pairs()
+    groups = torch.tensor([[0, 1, 2]]), torch.tensor([[[2, 3], [0, 0]]])
+    method = a.FeaturePermutation(1)
+    explainer = Explainer(Setting(model, x, TARGET, features=groups, seed=SEED))
+    points = list(method.plan(explainer.case(distribution=False), explainer.x).points)[1:]
+    left, right = [p[:, :3] for p in points], [p[:, 3:].reshape(N, 2, 2) for p in points]
+    # Captum asks for each feature in each input that has it: features 0 and 2 are in both.
+    donors = Queue(left[0], right[0], left[1], left[2], right[2], right[3])
+    theirs = c.FeaturePermutation(model, donors).attribute(x, torch.tensor(TARGET), feature_mask=groups)
+    assert not donors.draws
+    same(attribute(model, x, method, target=TARGET, features=groups, seed=SEED), theirs, 1e-12)
+
+
+# Coalitions
+
+
+def coalitions(setting: Setting, method: a.Algorithm) -> Tensor:
+    """Which features are present in the points that ours evaluates, (n, S, K)."""
+    explainer = Explainer(setting)
     case = explainer.case(distribution=False)
-    points = torch.cat(list(method.plan(case, explainer.x).points))
-    return (points == explainer.x).long()
+    first = [int((case.features[0] == k).nonzero()[0]) for k in range(int(case.counts[0]))]
+    points = torch.stack(list(method.plan(case, explainer.x).points), 1)
+    return (points == explainer.x.unsqueeze(1))[:, :, first].long()
+
+
+def grouped() -> Setting:
+    """Images of nine features, all samples with a baseline of their own."""
+    model, x, x0 = images()
+    return Setting(model, x, TARGET, x0, features=torch.arange(36).reshape(1, 1, 6, 6) // 4, seed=SEED)
+
+
+def maps_of(setting: Setting, method: a.Algorithm) -> Tensor:
+    """Ours."""
+    explainer = Explainer(setting)
+    return explainer.shaped(explainer.attribute(method))[0]
+
+
+def one_by_one(setting: Setting, explain: Callable[..., Tensor]) -> Tensor:
+    """Captum's maps of the samples, each by itself; `explain` takes its number and the arguments of `attribute`."""
+    each = zip(setting.inputs.split(1), setting.baselines.split(1), TARGET, strict=True)
+    return torch.cat(
+        [explain(i, x, x0, target, feature_mask=setting.features) for i, (x, x0, target) in enumerate(each)]
+    )
+
+
+class InDouble(CaptumModel):
+    """Captum's least squares, in double precision and with the two ends weighed by 1e12 instead of 1e6."""
+
+    def fit(self, train_data: Any) -> None:
+        z, y, w = (torch.cat(parts).double() for parts in zip(*train_data, strict=True))
+        w = torch.where(w > 1, 1e12, w).sqrt()[:, None]
+        rows = torch.cat([z, torch.ones(len(z), 1)], 1) * w
+        self.found = torch.linalg.lstsq(rows, y[:, None] * w, driver="gelsd").solution[:-1, 0]
+
+    def representation(self) -> Tensor:
+        return self.found
+
+    def __call__(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_kernel_shap_on_the_same_coalitions(paired):
-    model, x, x0 = mlp(12, 8, 3), numbers(1, 12), numbers(1, 12, seed=2)
-    method = a.KernelShap(60, paired)
-    chosen = coalitions(model, x, x0, method, 1)
-    assert chosen[0].all()  # Captum's two ends
-    assert not chosen[1].any()
-    assert len(chosen) == 60
+    setting, method = grouped(), a.KernelShap(60, paired)
+    chosen = coalitions(setting, method)
+    assert chosen[:, 0].all()  # Captum's two ends
+    assert not chosen[:, 1].any()
+    assert chosen.shape == (N, 60, 9)
 
-    def replay(*_: object, **__: object) -> Iterator[Tensor]:
-        yield from chosen.split(1)
+    def theirs(i: int, *args: Any, **options: Any) -> Tensor:
+        kernel = c.KernelShap(setting.model)
+        kernel.perturb_func, kernel.interpretable_model = Queue(*chosen[i].split(1)), InDouble()
+        return kernel.attribute(*args, n_samples=60, **options)
 
-    kernel = c.KernelShap(model)
-    kernel.perturb_func = replay
-    theirs = kernel.attribute(x, x0, 1, n_samples=60)
-    assert theirs.dtype == torch.float32
-    same(attribute(model, x, method, target=1, baselines=x0, seed=SEED), theirs, 2e-4)
+    maps = one_by_one(setting, theirs)
+    assert maps.dtype == torch.float32
+    same(maps_of(setting, method), maps)
 
 
-def test_kernel_shap_of_groups_on_the_same_coalitions():
+# Captum's own Lasso stops earlier, see test_captum_divergences.py.
+LINEAR = {
+    "lasso": SkLearnLasso(alpha=0.02, tol=1e-6),
+    "ridge": SkLearnRidge(alpha=0.02),
+    "linear": SkLearnLinearRegression(),
+}
+
+
+@pytest.mark.parametrize("fit", LINEAR)
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+def test_lime_on_the_same_subsets(fit, similarity):
+    setting, method = grouped(), a.Lime(60, fit, 0.02, similarity, 2.0)
+    chosen = coalitions(setting, method)
+    kernel = get_exp_kernel_similarity_function(similarity, 2.0)
+
+    def theirs(i: int, *args: Any, **options: Any) -> Tensor:
+        lime = c.Lime(setting.model, LINEAR[fit], kernel, Queue(*chosen[i].split(1)))
+        return lime.attribute(*args, n_samples=60, **options)
+
+    same(maps_of(setting, method), one_by_one(setting, theirs))
+
+
+class Means(CaptumModel):
+    """The mean output with a feature minus the one without it, for Captum and for ours."""
+
+    def fit(self, train_data: Any) -> None:
+        z, y, w = (torch.cat(parts).double().numpy() for parts in zip(*train_data, strict=True))
+        self.found = torch.from_numpy(self.of(z, y, w))
+
+    def representation(self) -> Tensor:
+        return self.found
+
+    def __call__(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @staticmethod
+    def of(z: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return (w * y) @ z / (w @ z) - (w * y) @ (1 - z) / (w @ (1 - z))
+
+
+def test_lime_base_with_ones_own_functions():
+    """Fit, similarity and draws; LimeBase explains one sample and gives one value for each feature."""
+    model, x, x0 = mlp(6, 8, 3), numbers(1, 6), numbers(1, 6, seed=2)
+    method = a.Lime(
+        80, Means.of, similarity=lambda _x, _point, present: present.double().mean(1) + 0.25,
+        perturb_func=lambda generator, k: generator.random(k) < 0.3, return_input_shape=False,
+    )  # fmt: skip
+    chosen = coalitions(Setting(model, x, 1, x0, seed=SEED), method)
+    theirs = c.LimeBase(
+        model, Means(), lambda _x, _point, present, **_: present.double().mean(1) + 0.25, Queue(*chosen[0].split(1)),
+        True, lambda present, sample, **_: torch.where(present.bool(), sample, x0), None,
+    )  # fmt: skip
+    values = attribute(model, x, method, target=1, baselines=x0, seed=SEED)
+    same(values[0], theirs.attribute(x, 1, n_samples=80))
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_shapley_value_sampling_of_the_same_permutations(antithetic):
+    setting, method = grouped(), a.ShapleyValueSampling(6, antithetic)
+    sizes = coalitions(setting, method)[:, 2:].unflatten(1, (6, 8)).sum(2)  # of how many coalitions each is a member
+    orders = sizes.argsort(2, descending=True)
+
+    def theirs(i: int, *args: Any, **options: Any) -> Tensor:
+        sampling = c.ShapleyValueSampling(setting.model)
+        sampling.permutation_generator = lambda _features, _samples: iter(orders[i].tolist())
+        return sampling.attribute(*args, n_samples=6, **options)
+
+    same(maps_of(setting, method), one_by_one(setting, theirs))
+
+
+def test_shapley_values():
     model, x, x0 = images()
-    x, x0 = x[:1], x0[:1]
-    groups = torch.arange(36).reshape(1, 1, 6, 6) // 4
-    method = a.KernelShap(40)
-    explainer = Explainer(Setting(model, x, 1, x0, features=groups, seed=SEED))
-    points = torch.cat(list(method.plan(explainer.case(distribution=False), explainer.x).points))
-    chosen = (points == explainer.x)[:, ::4].long()  # the first element of every group
-
-    def replay(*_: object, **__: object) -> Iterator[Tensor]:
-        yield from chosen.split(1)
-
-    kernel = c.KernelShap(model)
-    kernel.perturb_func = replay
-    theirs = kernel.attribute(x, x0, 1, n_samples=40, feature_mask=groups)
-    same(attribute(model, x, method, target=1, baselines=x0, features=groups, seed=SEED), theirs, 2e-4)
+    groups = torch.arange(36).reshape(1, 1, 6, 6) // 8
+    theirs = c.ShapleyValues(model).attribute(x, x0, torch.tensor(TARGET), feature_mask=groups)
+    same(attribute(model, x, a.ShapleyValues(), target=TARGET, baselines=x0, features=groups), theirs)
 
 
-# Layers
+def test_shapley_values_of_features_that_span_two_inputs():
+    model, x, x0 = pairs()
+    groups = torch.tensor([[0, 1, 2]]), torch.tensor([[[2, 3], [0, 0]]])
+    theirs = c.ShapleyValues(model).attribute(x, x0, torch.tensor(TARGET), feature_mask=groups)
+    same(attribute(model, x, a.ShapleyValues(), target=TARGET, baselines=x0, features=groups), theirs)
 
 
-@pytest.mark.parametrize("method", ["gausslegendre", "riemann_middle"])
-def test_layer_integrated_gradients(method):
-    model, x, x0 = images()
-    ours = attribute(model, x, a.IntegratedGradients(6, method), target=TARGET, baselines=x0, layer="conv2")
-    theirs = c.LayerIntegratedGradients(model, model.conv2)
-    same(ours, theirs.attribute(x, x0, torch.tensor(TARGET), n_steps=6, method=method))
+# Relevance
 
 
-def test_layer_integrated_gradients_at_a_layers_input():
-    model, x, x0 = images()
-    ours = attribute(model, x, a.IntegratedGradients(6), target=TARGET, baselines=x0, layer="conv2:input")
-    theirs = c.LayerIntegratedGradients(model, model.conv2)
-    same(ours, theirs.attribute(x, x0, torch.tensor(TARGET), n_steps=6, attribute_to_layer_input=True))
-
-
-def test_layer_integrated_gradients_at_an_embedding():
-    model, ids, pad, extra = texts()
-    ours = attribute(
-        model, ids, a.IntegratedGradients(6), target=TARGET, baselines=pad, extra=extra, layer=model.embedding
-    )
-    theirs = c.LayerIntegratedGradients(model, model.embedding)
-    same(ours, theirs.attribute(ids, pad, torch.tensor(TARGET), extra, n_steps=6))
-
-
-@pytest.mark.parametrize("layer", ["embedding", "hidden"])
-def test_layer_gradient_x_activation_of_texts(layer):
-    model, ids, _, extra = texts()
-    ours = attribute(model, ids, a.InputXGradient(), target=TARGET, extra=extra, layer=layer)
-    theirs = c.LayerGradientXActivation(model, model.get_submodule(layer))
-    same(ours, theirs.attribute(ids, torch.tensor(TARGET), extra), 1e-12)
-
-
-@pytest.mark.parametrize("layer", ["conv1", "norm", "conv2", "hidden"])  # norm: an in-place function follows
-@pytest.mark.parametrize("how", ["layer", "read"])
-def test_layer_gradient_x_activation(layer, how):
-    model, x, _ = images()
-    ours = attribute(model, x, a.InputXGradient(), target=TARGET, **{how: layer})
-    theirs = c.LayerGradientXActivation(model, model.get_submodule(layer))
-    if layer == "norm":  # Captum sees the values that the in-place function has left there
-        model.smooth1.inplace = False
-    same(ours, theirs.attribute(x, torch.tensor(TARGET)), 1e-12)
-
-
-@pytest.mark.parametrize("layer", ["conv1", "pool", "conv2", "hidden"])
-def test_layer_deeplift(layer):
-    model, x, x0 = weights(ReluNet(), scale=1.5), numbers(N, 2, 6, 6), numbers(N, 2, 6, 6, seed=2) / 2
-    ours = attribute(model, x, a.DeepLift(), target=TARGET, baselines=x0, layer=layer)
-    theirs = c.LayerDeepLift(model, model.get_submodule(layer))
-    same(ours, theirs.attribute(x, x0, torch.tensor(TARGET)), 1e-10)
-
-
-def test_layer_gradient_shap(noise):
-    """Behind an affine part, where a straight path at the input (Captum's) is a straight path at the layer (ours)."""
-    model, x, _ = images()
-    baselines, count = numbers(3, 1, 6, 6, seed=8), 4
-    one = torch.empty(N, 1, dtype=torch.float64)
-    which = ours_drawn(lambda k: draws().uniform("baseline", k, one), count)
-    noise(
-        normal=[torch.zeros(N * count, 36, dtype=torch.float64)],
-        choice=[(which.squeeze(1) * 3).long().numpy()],
-        uniform=ours_drawn(lambda k: draws().uniform("path", k, one), count).squeeze(1).numpy(),
-    )
-    model.smooth1.inplace = False  # Captum's layer values are what the in-place function has left there
-    theirs = c.LayerGradientShap(model, model.norm).attribute(x, baselines, count, 0.0, torch.tensor(TARGET))
-    method = a.GradientShap(count)
-    same(attribute(model, x, method, target=TARGET, baselines=baselines, seed=SEED, layer="norm"), theirs)
-
-
-def test_layer_feature_ablation():
-    model, x, x0 = images()
-    groups = torch.arange(8).reshape(1, 2, 4, 1).expand(1, 2, 4, 4)
-    with torch.no_grad():
-        at_layer = model.conv2(model.smooth1(model.norm(model.conv1(x0))))
-    theirs = c.LayerFeatureAblation(model, model.conv2)
-    wanted = theirs.attribute(x, at_layer, torch.tensor(TARGET), layer_mask=groups)
-    ours = attribute(model, x, a.FeatureAblation(), target=TARGET, baselines=x0, features=groups, layer="conv2")
-    same(ours, wanted, 1e-12)
-
-
-# Neurons
-
-
-@pytest.mark.parametrize(
-    ("layer", "index"), [("hidden", 2), ("hidden", (3,)), ("conv2", (1, 2, 0)), ("conv2", (0, slice(1, 3), 2))]
-)
-def test_neuron_gradient(layer, index):
-    model, x, _ = images()
-    theirs = c.NeuronGradient(model, model.get_submodule(layer)).attribute(x, index)
-    same(attribute(model, x, a.Saliency(abs=False), neuron=(layer, index)), theirs, 1e-12)
-
-
-def test_neuron_gradient_of_several_inputs():
-    model, x, _ = pairs()
-    theirs = c.NeuronGradient(model, model.out).attribute(x, 1)
-    same(attribute(model, x, a.Saliency(abs=False), neuron=(model.out, 1)), theirs, 1e-12)
-
-
-def test_neuron_integrated_gradients():
-    model, x, x0 = images()
-    theirs = c.NeuronIntegratedGradients(model, model.hidden).attribute(x, 2, x0, n_steps=6)
-    same(attribute(model, x, a.IntegratedGradients(6), baselines=x0, neuron=("hidden", 2)), theirs)
-
-
-def test_neuron_deeplift():
-    model, x, x0 = weights(ReluNet(), scale=1.5), numbers(N, 2, 6, 6), numbers(N, 2, 6, 6, seed=2) / 2
-    theirs = c.NeuronDeepLift(model, model.hidden).attribute(x, 2, x0)
-    same(attribute(model, x, a.DeepLift(), baselines=x0, neuron=("hidden", 2)), theirs, 1e-10)
-
-
-def test_neuron_feature_ablation():
-    model, x, x0 = images()
-    groups = torch.arange(36).reshape(1, 1, 6, 6) // 4
-    theirs = c.NeuronFeatureAblation(model, model.hidden).attribute(x, 2, x0, feature_mask=groups)
-    ours = attribute(model, x, a.FeatureAblation(), baselines=x0, features=groups, neuron=("hidden", 2))
-    same(ours, theirs, 1e-12)
+@pytest.mark.parametrize("epsilon", [1e-9, 0.25])
+def test_lrp_by_the_epsilon_rule(epsilon):
+    """On samples and weights of both signs, with biases. Other rules are in tests/rules/test_lrp.py."""
+    model, x = weights(ReluNet(), scale=1.5), numbers(N, 2, 6, 6)
+    for layer in (model.conv1, model.conv2, model.hidden, model.out):
+        layer.rule = EpsilonRule(epsilon)
+    composite = Composite(convolution=Epsilon(epsilon), dense=Epsilon(epsilon), stabilizer=1e-9)
+    theirs = c.LRP(model).attribute(x.clone(), torch.tensor(TARGET))
+    same(attribute(model, x, a.LRP(composite), target=TARGET), theirs, 1e-10)

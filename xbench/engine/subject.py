@@ -96,7 +96,7 @@ class Subject:
                 neuron = self._watch(stack, self.readout.neuron)
                 if rule is not None:
                     stack.enter_context(rule.apply())
-                value = self._scalar(points, samples, neuron, through=Want.THROUGH in want)
+                value = self._scalar(points, samples, neuron, want)
             for place, visited in entered.items():
                 if place is not None and visited is not None:
                     check_visited(visited, place)
@@ -125,15 +125,17 @@ class Subject:
     def _watch(self, stack: ExitStack, place: Place | None, *, detach: bool = False) -> Visit | None:
         return None if place is None else stack.enter_context(place.watch(self.model, detach=detach))
 
-    def _scalar(self, points: Sequence[Tensor], samples: Tensor, neuron: Visit | None, *, through: bool) -> Tensor:
+    def _scalar(self, points: Sequence[Tensor], samples: Tensor, neuron: Visit | None, want: Want) -> Tensor:
         rows = len(samples)
         # Clones: the model may write into its input, which must neither be a leaf nor be spoilt for a repeat.
         inputs = [self._copy(p) for p in points] if self.inject is None else [t[samples] for t in self.inputs]
         result = self.forward(inputs, samples)
         if neuron is not None and self.readout.neuron is not None:
             check_visited(neuron, self.readout.neuron, rows=rows)
-            if not through:
+            if Want.THROUGH not in want:
                 return self.readout.of_layer(neuron.tensors)
+        if want == Want.ACTIVATION and self.target is None:
+            return torch.zeros(rows, device=samples.device)  # nobody reads it, so nobody needs to name a target
         target = None if self.target is None else self.target[samples.cpu()]
         return self.readout.of_output(result, target, rows)
 

@@ -357,6 +357,17 @@ def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
 
 
 @everywhere
+def test_the_device_does_not_change_the_maps(name, site):
+    """On a machine without a GPU this explains a copy on the CPU once more."""
+    method, device = algorithm(name), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    made = setting(site, "target", method)
+    moved = replace(made, model=made.model.to(device), inputs=made.inputs.to(device))  # the rest follows
+    maps = explain(moved, method).maps
+    assert maps.device.type == device.type
+    torch.testing.assert_close(maps.cpu(), expected(name, site, "target").maps, rtol=1e-8, atol=1e-8)
+
+
+@everywhere
 def test_the_samples_are_left_as_they_were(name, site):
     method = algorithm(name)
     made = setting(site, "target", method)

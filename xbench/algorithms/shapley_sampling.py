@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -21,9 +22,12 @@ class ShapleyValueSampling(OnFeatures):
 
     Every element of a feature carries the feature's value; the values sum to f(x) - f(x0) exactly.
     Rows per sample: 2 + n_samples (K - 1), K the largest number of features of a sample in flight.
+    Permutations are the ranks of the coordinates of random directions, K - 1 of which are orthogonal to each other
+    before fresh ones are drawn: each is as likely as any other, and together they differ more than independent ones.
     Sources: Castro, Gomez, Tejada 2009, "Polynomial calculation of the Shapley value based on sampling"; Strumbelj,
-    Kononenko 2010, "An Efficient Explanation of Individual Classifications using Game Theory"; antithetic pairs:
-    Mitchell, Cooper, Frank, Holmes 2022, "Sampling Permutations for Shapley Value Estimation" (arXiv 2104.12199).
+    Kononenko 2010, "An Efficient Explanation of Individual Classifications using Game Theory"; antithetic pairs and
+    orthogonal directions: Mitchell, Cooper, Frank, Holmes 2022, "Sampling Permutations for Shapley Value Estimation"
+    (arXiv 2104.12199). Captum draws independent permutations, one for all samples of a batch.
 
     Args:
         n_samples: permutations per sample.
@@ -52,16 +56,15 @@ class ShapleyValueSampling(OnFeatures):
         def points() -> Iterator[Tensor]:
             yield x
             yield coalition(case, x, torch.zeros(len(x), k_max, dtype=torch.bool, device=x.device))
-            for draw in range(self.n_samples):
-                place = self._places(case, draw).to(x.device)
+            for place in self._places(case, x.device):
                 for size in range(1, k_max):
                     yield coalition(case, x, place < size)
 
         def gains(answers: Iterator[Answer]) -> Tensor:
             full, empty = next(answers).value, next(answers).value
             total = full.new_zeros(len(x), k_max)
-            for draw in range(self.n_samples):
-                place, before = self._places(case, draw).to(x.device), empty
+            for place in self._places(case, x.device):
+                before = empty
                 for size in range(1, k_max + 1):
                     value = next(answers).value if size < k_max else full
                     # Where all features are present already, rounding is no gain.
@@ -72,12 +75,25 @@ class ShapleyValueSampling(OnFeatures):
 
         return Plan(points(), 2 + self.n_samples * (k_max - 1), Want.VALUE, gains)
 
-    def _places(self, case: Case, draw: int) -> Tensor:
-        """When each feature joins, (n, K) from 0; features that a sample does not have never do."""
+    def _places(self, case: Case, device: torch.device) -> Iterator[Tensor]:
+        """When each feature joins, (n, K) from 0, one per permutation; features that a sample lacks never do."""
         counts = case.counts.tolist()
-        places = np.full((len(counts), max(counts)), max(counts))
-        for row, k in enumerate(counts):
-            index = draw // 2 if self.antithetic else draw
-            order = case.draws.generator(row, "permutation", index).permutation(k)
-            places[row, :k] = k - 1 - order if self.antithetic and draw % 2 else order
-        return torch.from_numpy(places)
+        samples = [self._permutations(case, row, k) for row, k in enumerate(counts)]
+        for _ in range(self.n_samples):
+            places = np.full((len(counts), max(counts)), max(counts))
+            for row, k in enumerate(counts):
+                places[row, :k] = next(samples[row])
+            yield torch.from_numpy(places).to(device)
+
+    def _permutations(self, case: Case, row: int, k: int) -> Iterator[np.ndarray]:
+        """When each of a sample's k features joins, (k,), permutation after permutation without end."""
+        for block in count():
+            width = max(1, min(k - 1, self.n_samples))
+            normal = case.draws.generator(row, "permutation", block).standard_normal((width, k))
+            # Orthogonal to (1, ..., 1), where no coordinate is favoured, and to each other.
+            directions, r = np.linalg.qr((normal - normal.mean(1, keepdims=True)).T)
+            directions *= np.sign(np.diag(r))  # QR chooses signs by the first coordinate; these are Gram-Schmidt's
+            for place in directions.T.argsort(1).argsort(1):
+                yield place
+                if self.antithetic:
+                    yield k - 1 - place

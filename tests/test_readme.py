@@ -51,8 +51,32 @@ def test_a_user_s_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert set(summary["dataset"]) == {"stripes"}
 
 
+def test_the_table_of_presets_is_true() -> None:
+    from xbench.cli.compose import Composer
+    from xbench.cli.preflight import preflight
+
+    composer = Composer(None, None)
+    table = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+
+    def named(preset: str) -> set[str]:
+        words, within = set(re.findall(r"\w+", table[preset])), re.findall(r"`(\w+)`", table[preset])
+        return {n for n in words if "_target_" in _option(n)}.union(*map(named, within))
+
+    def _option(name: str) -> str:
+        path = ROOT / "conf" / "algorithm" / f"{name}.yaml"
+        return path.read_text() if path.exists() else ""
+
+    presets = {path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml") if "_target_" not in path.read_text()}
+    assert presets == table.keys() - {"NAME"}
+    for preset in presets - {"all"}:
+        (job,) = preflight(composer, [f"algorithm={preset}", "controls=false"], False)
+        assert set(job.cfg.algorithm) == named(preset), preset
+    (job,) = preflight(composer, ["algorithm=all", "controls=false"], False)
+    assert set(job.cfg.algorithm) == set.union(*(named(preset) for preset in presets - {"all", "layer"}))
+
+
 def commands() -> list[str]:
-    tour = (ROOT / "README.md").read_text().split("## A tour in ten lines")[1].split("Presets:")[0]
+    tour = (ROOT / "README.md").read_text().split("## A tour")[1].split("| `algorithm=` |")[0]
     return [line.split("  #")[0].strip() for line in tour.splitlines() if line.startswith("    xbench")]
 
 

@@ -39,7 +39,7 @@ class Case:
 
     Attributes:
         layout: the tensors at the site where points enter (the input, an embedding, a layer).
-        read: the tensors at the site where gradients and activations are read; `layout` unless chosen otherwise.
+        read: the tensors at the site where gradients and activations are read; `layout` itself unless chosen otherwise.
         baselines: (1, d), (n, d) or, for methods that average over a distribution of baselines, (R, d).
         features: (1 or n, d) int64 group ids, 0..K-1; -1 marks elements that belong to no feature (padding).
         draws: keyed random numbers of these samples.
@@ -74,6 +74,11 @@ class Case:
                 "(a distribution of baselines is for methods such as GradientShap)"
             )
         return self.baselines.expand_as(x)
+
+    @property
+    def read_apart(self) -> bool:
+        """Whether gradients are read elsewhere than where points enter, be it in tensors of the same shapes."""
+        return self.read is not self.layout
 
     @property
     def counts(self) -> Tensor:

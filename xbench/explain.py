@@ -28,6 +28,7 @@ _ADVICE = {
     Need.MODULE: "the model is a plain function",
     Need.SAMPLES: "there is only one",
     Need.CONVOLUTION: "the model has none",
+    Need.IMAGES: "the samples are not (channels, ..., height, width)",
     Need.ATTENTION: "no attention weights (samples, heads, positions, positions) were seen in the model",
 }
 
@@ -124,8 +125,6 @@ class Explainer:
         missing = self.missing(algorithm)
         if missing is not None:
             raise NotApplicable(f"{algorithm.facts.label} {missing}")
-        if self.setting.create_graph and Need.MODULE in algorithm.facts.needs:
-            raise ValueError(f"create_graph: {algorithm.facts.label} has a backward rule, which has no gradient itself")
         case = self.case(distribution=algorithm.facts.distribution)
         algorithm.check(case)
         return self.run(algorithm.plan, case, self.x)
@@ -143,6 +142,7 @@ class Explainer:
             Need.MODULE: lambda: not isinstance(self.setting.model, Function),
             Need.SAMPLES: lambda: subject.n > 1,
             Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
+            Need.IMAGES: lambda: all(len(shape) >= 3 for shape in subject.layout.shapes),
             Need.ATTENTION: lambda: self.places.has(AttentionWeights()),
         }
         missing = next((need for need in algorithm.facts.needs if not has[need]()), None)

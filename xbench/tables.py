@@ -109,6 +109,8 @@ def _scores(cells: Iterable[Cell], columns: Mapping[str | None, tuple[Column, ..
         model, dataset, algorithm, metric = cell.group
         samples = cell.samples or (None,)  # a cell planned for unknown data still shows: one row without an id
         for column in columns[metric] if algorithm is not None else ():
+            if cell.result and column.source not in cell.result["values"]:
+                continue  # what another algorithm reports of itself is not undefined here
             found = cell.result["values"].get(column.source) if cell.result else None
             absent = "undefined" if cell.result else cell.status
             for sample, value in zip(samples, found or [None] * len(samples), strict=True):

@@ -25,6 +25,7 @@ class Need(enum.Enum):
     CONVOLUTION = "a convolutional layer"
     ATTENTION = "an attention layer"
     NUMBERS = "real-valued points"
+    IMAGES = "images"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable, at_least
+from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.integrated_gradients import same_site
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
@@ -43,14 +43,11 @@ class BlurIG(Algorithm):
         return Facts(
             "Blur IG",
             "Xu, Venugopalan, Sundararajan 2020, Attribution in Scale and Space, arXiv 2004.03383",
-            needs=(Need.GRADIENT,),
+            needs=(Need.GRADIENT, Need.IMAGES),
         )
 
     def check(self, case: Case) -> None:
         same_site(case, "BlurIG")
-        if any(len(shape) < 3 for shape in case.layout.shapes):
-            shapes = ", ".join(str(tuple(shape)) for shape in case.layout.shapes)
-            raise NotApplicable(f"needs images, (channels, ..., height, width), to blur: samples are {shapes}")
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         def points() -> Iterator[Tensor]:

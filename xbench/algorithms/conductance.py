@@ -53,7 +53,7 @@ class Conductance(Algorithm):
     def plan(self, case: Case, x: Tensor) -> Plan:
         x0 = case.baseline(x)
         left = {"riemann_trapezoid": 0.5, "riemann_left": 1.0, "riemann_right": 0.0}[self.method]
-        through = case.neuron and case.read == case.layout
+        through = case.neuron and not case.read_apart
 
         def flow(answers: Iterator[Answer]) -> Tensor:
             before = next(answers)

@@ -104,7 +104,7 @@ def same_site(case: Case, name: str) -> None:
             f"{name} goes from the baseline to the sample, which integers cannot: pass the integer inputs as "
             "`extra` arguments, or choose a `layer` such as the embedding"
         )
-    if case.read != case.layout:
+    if case.read_apart:
         raise NotApplicable(
             f"takes no `read`: {name} multiplies gradients by differences at the same place; `layer` names the place "
             "where points enter"

@@ -1,4 +1,4 @@
-"""`xbench list algorithms|datasets|models|metrics`: one line each."""
+"""`xbench list algorithms|datasets|models|metrics [NAME]`: what there is, what each needs and what it promises."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ from xbench.config import CONF
 SUBJECTS = {"algorithms": "algorithm", "datasets": "dataset", "models": "model", "metrics": "metric"}
 
 
-def options(group: str, folders: Sequence[Path]) -> dict[str, str]:
-    """The option files of a group in the given config folders, each with its first line of comment."""
-    files = [path for folder in folders for path in sorted((folder / group).glob("*.yaml"))]
-    return {path.stem: describe(path.read_text()) for path in files}
+def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """The option files of a group by name; those of a later folder replace those of an earlier one."""
+    return {path.stem: path for folder in folders for path in sorted((folder / group).glob("*.yaml"))}
 
 
 def describe(text: str) -> str:
@@ -26,13 +25,14 @@ def describe(text: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the options of one group; the exit code.
+    """Print the options of one group, or one of them in full; the exit code.
 
     Raises:
-        ConfigError: `arguments` name no group.
+        ConfigError: `arguments` name no group, or no option of it.
     """
     parser = argparse.ArgumentParser(prog="xbench list", description=__doc__)
     parser.add_argument("subject", help="algorithms, datasets, models or metrics")
+    parser.add_argument("name", nargs="?", help="one of them: an algorithm or metric with its parameters, a preset")
     parser.add_argument("--config-dir", "-cd", type=Path, help="a folder of your own option files")
     given = parser.parse_args(arguments)
     group = SUBJECTS.get(given.subject) or SUBJECTS.get(f"{given.subject}s")
@@ -41,7 +41,14 @@ def main(arguments: Sequence[str]) -> int:
     if given.config_dir is not None and not given.config_dir.is_dir():
         raise ConfigError(f"--config-dir {given.config_dir}: there is no such folder")
     found = options(group, [CONF] if given.config_dir is None else [CONF, given.config_dir])
+    if given.name is not None and given.name not in found:
+        raise ConfigError(f"no {group} '{given.name}'; {nearest(given.name, list(found))}")
+    if group in ("algorithm", "metric"):
+        from xbench.cli.declared import show  # what classes declare is known once they, and torch, are imported
+
+        show(group, found, given.name, given.config_dir)
+        return 0
     width = max((len(name) for name in found), default=0)
-    for name, description in found.items():
-        print(f"{name.ljust(width)}  {description}".rstrip())
+    for name in found if given.name is None else [given.name]:
+        print(f"{name.ljust(width)}  {describe(found[name].read_text())}".rstrip())
     return 0

@@ -81,6 +81,8 @@ class Subject:
             samples: (r,) int64, the sample each row belongs to.
         """
         grad = Want.GRADIENT in want
+        if rule is not None and self.create_graph:
+            raise ValueError("create_graph: a backward rule has no gradient itself, nor have the maps made with it")
         with torch.inference_mode(False), torch.set_grad_enabled(grad or self.create_graph):
             flat = flat if self.create_graph else flat.detach()
             points = self.layout.unflatten(flat[:, : self.layout.width])

@@ -63,7 +63,7 @@ class ConvergenceDelta(Completeness):
 
 def _delta(case: Case, x: Tensor, maps: Maps, change: Tensor) -> Tensor:
     density = maps.density.double()
-    if maps.local and case.read != case.layout:  # no difference from the baseline to multiply by is known there
+    if maps.local and case.read_apart:  # no difference from the baseline to multiply by is known there
         return torch.full_like(change, torch.nan)
     if maps.local:
         density = density * (x - case.baseline(x)).double()

@@ -107,4 +107,4 @@ class SensitivityMax(ReexplainingMetric):
 def _counted(case: Case, maps: Tensor) -> Tensor:
     """Maps in double precision, 0 outside any feature; maps read at another layer have no features there."""
     maps = maps.double()
-    return maps if case.read != case.layout else maps.masked_fill(case.features < 0, 0)
+    return maps if case.read_apart else maps.masked_fill(case.features < 0, 0)

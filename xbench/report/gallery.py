@@ -59,7 +59,7 @@ def build(store: Store, setting: Setting, scores: pd.DataFrame, budget: int) -> 
     if spent > budget:
         left_out += f" The others were left out to keep this gallery under {budget / 2**20:.1f} MiB."
     left_out += f" No map of {words.listed(absent)}." if absent else ""
-    heads = tuple({"label": m.label, "control": m.control, "note": m.info["kind"]} for m in methods)
+    heads = tuple({"label": m.label, "control": m.control, "note": m.info.get("kind", "")} for m in methods)
     rows = tuple(row.shown for row in shown)
     return Gallery(setting.title, setting.modality, left_out, heads, rows, inline(data))
 

@@ -326,7 +326,7 @@ class Rounded(nn.Module):
 @pytest.mark.parametrize("model", [Fixed(), Detached(), Rounded()], ids=["fixed", "detached", "argmax"])
 @pytest.mark.parametrize("method", GRADIENT, ids=name)
 def test_a_model_without_gradient_says_so(method, model):
-    with pytest.raises(NoGradientError, match="does not depend on the explained tensors"):
+    with pytest.raises(NoGradientError, match="does not depend on the place that is read"):
         attribute(model, numbers(N, 3), method, target=1)
 
 

@@ -32,6 +32,18 @@ def test_several_targets_at_once(method, layer):
     assert torch.equal(maps, torch.stack(each, dim=1))
 
 
+def test_what_is_reported_of_several_targets():
+    model, x, notes = weights(ConvNet()), numbers(N, 1, 6, 6), {}
+    method = a.IntegratedGradients(2, tol=1e-4)
+    attribute(model, x, method, targets=[0, TARGET], notes=notes)
+    for place, target in enumerate((0, TARGET)):
+        alone: dict[str, Tensor] = {}
+        attribute(model, x, method, target=target, notes=alone)
+        assert alone.keys() == notes.keys() == {"n_steps", "completeness_error"}
+        assert all(torch.equal(notes[name][:, place], alone[name]) for name in notes)
+    assert len(notes["n_steps"].unique()) > 1
+
+
 def test_several_targets_of_several_inputs_and_of_features():
     class Sum(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def attribute(
             (n, len(targets), ...). All are explained with the same random draws.
         create_graph: the maps can be differentiated further, by the inputs and by the model's parameters (to train
             on them). Memory then grows with the evaluations. Not with backward rules (DeepLIFT, LRP, ...).
-        notes: a dict that is filled with what an adaptive algorithm reports per sample, such as the steps it used.
+        notes: a dict that is filled with what an adaptive algorithm reports per sample, such as the steps it used: (n,)
+            each, or (n, len(targets)).
 
     Returns:
         A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors; a dict of tensors
@@ -91,13 +92,14 @@ def attribute(
         )  # fmt: skip
         return explainer, explainer.attribute(algorithm)
 
-    if targets is None:
-        explainer, flat = explain(target)
-    else:
-        results = [explain(each) for each in targets]
-        explainer, flat = results[-1][0], torch.stack([flat for _, flat in results], dim=1)
+    results = [explain(each) for each in ([target] if targets is None else targets)]
+    explainer, flat = results[-1]
+    if targets is not None:
+        flat = torch.stack([flat for _, flat in results], dim=1)
     if notes is not None:
-        notes.update(explainer.engine.counters.notes)
+        told = [each.engine.counters.notes for each, _ in results]
+        stacked = {name: torch.stack([each[name] for each in told], dim=1) for name in told[-1]}
+        notes.update(told[-1] if targets is None else stacked)
     device = explainer.setting.tensors[0].device
     if algorithm.facts.per_feature:
         return flat.to(device)

@@ -32,7 +32,7 @@ class Outside:
             raise ValueError("create_graph: code from elsewhere gives maps that cannot be differentiated further")
         with torch.inference_mode(False), torch.enable_grad():
             question = self.question(case, x)
-            with _seeded(question.seed, x.device), _counted(question.model, counters):
+            with _seeded(question.seed, x.device), _counted(question.model, counters), _tidied(question.model):
                 return explain(question)
 
     def question(self, case: Case, x: Tensor) -> Question:
@@ -158,6 +158,21 @@ def _counted(model: nn.Module, counters: Counters) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _tidied(model: nn.Module) -> Iterator[None]:
+    """Attributes and hooks that a library leaves on the modules, or takes away, are as they were afterwards."""
+    places = [vars(module) for module in model.modules()]
+    places += [held for place in places for name, held in place.items() if "_hooks" in name and isinstance(held, dict)]
+    before = [(place, dict(place)) for place in places]
+    try:
+        yield
+    finally:
+        for place, held in before:
+            for name in place.keys() - held.keys():
+                del place[name]
+            place.update({name: value for name, value in held.items() if name not in place or name == "training"})
 
 
 @contextmanager

@@ -91,7 +91,8 @@ def target_part(target: Target, rows: slice, n: int) -> Target:
 def flat_maps(made: Any, layout: Layout, like: Tensor, who: str) -> Tensor:  # noqa: ANN401  (whatever was made)
     """Maps in the shapes of the layout's tensors as one matrix (n, d); ValueError naming `who` and the shapes."""
     given = made if isinstance(made, (tuple, list)) else (made,)
-    tensors = [torch.from_numpy(m) if isinstance(m, np.ndarray) else m for m in given]
+    # Copies: an array may be read-only or run backwards.
+    tensors = [torch.from_numpy(np.array(m)) if isinstance(m, np.ndarray) else m for m in given]
     wanted = [(len(like), *shape) for shape in layout.shapes]
     found = [tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in tensors]
     if found != wanted:

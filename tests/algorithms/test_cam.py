@@ -171,6 +171,14 @@ def test_hires_cam_sums_to_the_output_behind_a_linear_layer():
     torch.testing.assert_close(maps, wanted)
 
 
+def test_a_channel_that_is_the_same_everywhere_is_no_mask():
+    """At a single position every channel is: all masks are the baseline, and rounding is no reason to show more."""
+    model, x = weights(nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(3, 2))), numbers(N, 1, 3, 3) / 3
+    levels = model[0](x).detach()
+    maps = attribute(model, x, a.ScoreCam(relu_attributions=False), target=1)
+    torch.testing.assert_close(maps, levels.mean(1, keepdim=True).expand_as(x))  # equal scores, equal weights
+
+
 def test_each_position_s_share_is_divided_among_its_channels():
     explainer = Explainer(Setting(net(), images(), TARGET))
     case, maps = explainer.case(distribution=False), explainer.attribute(a.GradCam())

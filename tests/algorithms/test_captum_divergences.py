@@ -19,7 +19,7 @@ from tests.algorithms.test_captum_parity_layers import ROOT, written_tests
 from tests.models_for_tests import ConvNet, Quadratic, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.algorithms.parts.masking import random_baselines
+from xbench.algorithms.parts.noise import random_baselines
 from xbench.explain import Explainer
 from xbench.rules import lrp
 from xbench.setting import Setting

@@ -131,6 +131,6 @@ def test_the_command_stores_what_the_report_says(run):
     for row in (
         "ig_tol global a gradient no yes n_steps = 1",
         "kernel_shap global nothing but the model yes no n_samples = 20",
-        "smoothgrad local real-valued points and a gradient yes no nt_type = smoothgrad",
+        "smoothgrad local real-valued points and a gradient yes no algorithm = {",
     ):
         assert row in text, row

@@ -4,7 +4,7 @@ from xbench.algorithms.ablation_cam import AblationCam
 from xbench.algorithms.activation import Activation
 from xbench.algorithms.attention_gradient_rollout import AttentionGradientRollout
 from xbench.algorithms.attention_rollout import AttentionRollout
-from xbench.algorithms.base import Algorithm, ExternalAlgorithm, Facts, Need, NotApplicable
+from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable
 from xbench.algorithms.blur_ig import BlurIG
 from xbench.algorithms.captum import Captum
 from xbench.algorithms.conductance import Conductance
@@ -34,6 +34,7 @@ from xbench.algorithms.lrp import LRP
 from xbench.algorithms.noise_tunnel import NoiseTunnel
 from xbench.algorithms.occlusion import Occlusion
 from xbench.algorithms.partition_shap import PartitionShap
+from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.rise import Rise
 from xbench.algorithms.saliency import Saliency
 from xbench.algorithms.scorecam import ScoreCam

@@ -1,4 +1,4 @@
-"""What every attribution algorithm is: hyperparameters, facts about its maps, and a plan (or code from elsewhere)."""
+"""What every attribution algorithm is: hyperparameters, facts about its maps, and a plan."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from torch import Tensor
 
 from xbench.case import Case
 from xbench.places import NotApplicable
-from xbench.plan import Made, Steps
-from xbench.question import Asking, Question, flat_maps
+from xbench.plan import Made
 
-__all__ = ["Algorithm", "ExternalAlgorithm", "Facts", "Need", "NotApplicable", "at_least"]
+__all__ = ["Algorithm", "Facts", "Need", "NotApplicable", "at_least"]
 
 
 class Need(enum.Enum):
@@ -100,25 +99,6 @@ class Algorithm(ABC):
         Methods that give every element of a feature the feature's full value divide by its size here.
         """
         return maps
-
-
-class ExternalAlgorithm(Algorithm):
-    """Base of algorithms that are no plan of evaluations: code from elsewhere, which calls the model itself.
-
-    It is handed the model in evaluation mode, with gradients switched on, seeded global generators and counted
-    rows: forward rows are those that pass the model, backward rows those whose gradient comes back through its
-    output. Chunking and recovery from out-of-memory errors are its own business.
-    """
-
-    @abstractmethod
-    def explain(self, question: Question) -> object:
-        """The maps, a tensor (or numpy array) in the shape of each of the question's inputs."""
-
-    def plan(self, case: Case, x: Tensor) -> Steps:
-        yield from ()  # it evaluates the model itself
-        if not isinstance(case.places, Asking):
-            raise TypeError(f"{self.facts.label} is no plan: it is explained by an Explainer")
-        return flat_maps(case.places.ask(case, x, self.explain), case.layout, x, self.facts.label)
 
 
 def at_least(name: str, value: float, least: float) -> None:

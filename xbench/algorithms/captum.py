@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import ExternalAlgorithm, Facts, Need
-from xbench.algorithms.parts.captum_methods import METHODS
+from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.occlusion import Occlusion
+from xbench.algorithms.parts.captum_methods import METHODS, check_names, imported, neutral, target_form, version
+from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.parts.functions import as_tuples, digest
 from xbench.case import Case
 from xbench.question import Question
@@ -47,32 +48,35 @@ class Captum(ExternalAlgorithm):
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
-        _version()
+        version()
         for name in METHODS[self.method].required:
             if name not in self.kwargs:
                 raise ValueError(f"kwargs: {self.method} needs {name}, see Captum's documentation")
         if self.init or self.kwargs:
-            made = _imported(self.method)
-            _check_names("init", made.__init__, self.init)
-            _check_names("kwargs", made.attribute, self.kwargs)
+            made = imported(self.method)
+            check_names("init", made.__init__, self.init)
+            check_names("kwargs", made.attribute, self.kwargs)
 
     @property
     def facts(self) -> Facts:
-        known, version = METHODS[self.method], _version()
+        known, release = METHODS[self.method], version()
         multiplied = bool(self.init.get("multiply_by_inputs", True))
         return Facts(
             f"{known.label} (Captum)",
-            f"{known.source}; {_LIBRARY}, arXiv 2009.07896, version {version}",
+            f"{known.source}; {_LIBRARY}, arXiv 2009.07896, version {release}",
             local=known.local or not multiplied,
             needs=known.needs,
             stochastic=known.stochastic,
             complete=known.complete and multiplied,
             distribution=known.distribution,
             reads_elsewhere=Need.GRADIENT in known.needs,
-            version=digest(version.encode()),
+            version=digest(release.encode()),
         )
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
+        if self.method == "Occlusion":  # the same windows as ours
+            shapes, strides = self.kwargs["sliding_window_shapes"], self.kwargs.get("strides")
+            return Occlusion(as_tuples(shapes), as_tuples(strides)).density(case, maps)
         return maps / case.feature_sizes(maps) if METHODS[self.method].grouped else maps
 
     def explain(self, question: Question) -> object:
@@ -84,16 +88,16 @@ class Captum(ExternalAlgorithm):
 
     def _attribute(self, question: Question) -> tuple[Tensor, ...]:
         known = METHODS[self.method]
-        method = _imported(self.method)(question.model, **as_tuples(self.init))
+        method = imported(self.method)(question.model, **as_tuples(self.init))
         inputs, baselines, features = question.inputs, question.baselines, question.features
         if Need.GRADIENT in known.needs:
             inputs = tuple(t.requires_grad_() for t in inputs)
         if known.grouped:
-            baselines, features = _neutral(question)
+            baselines, features = neutral(question)
         if self.method == "DeepLiftShap":  # which takes no single baseline; the mean over two copies is the same
             baselines = tuple(b.expand(2, *b.shape[1:]) if len(b) == 1 else b for b in baselines)
         offered: dict[str, object] = {
-            "target": _target(question.target),
+            "target": target_form(question.target),
             "baselines": baselines,
             "additional_forward_args": question.extra or None,
             "feature_mask": features,
@@ -107,39 +111,3 @@ class Captum(ExternalAlgorithm):
         if not known.grouped:
             return maps
         return tuple(m * (f >= 0) for m, f in zip(maps, question.features, strict=True))
-
-
-def _neutral(question: Question) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Baselines and ids for a library without "no feature": such elements form one more, replaced by itself."""
-    outside = max(int(f.max()) for f in question.features) + 1
-    inside = [f >= 0 for f in question.features]
-    if all(bool(i.all()) for i in inside):
-        return question.baselines, question.features
-    baselines = zip(inside, question.baselines, question.inputs, strict=True)
-    ids = zip(inside, question.features, strict=True)
-    return tuple(torch.where(i, b, x) for i, b, x in baselines), tuple(f.where(i, outside) for i, f in ids)
-
-
-def _target(target: Any) -> Any:  # noqa: ANN401  (Captum's forms are ours but for a matrix)
-    rows = target.tolist() if isinstance(target, Tensor) and target.dim() == 2 else target
-    return [tuple(row) if isinstance(row, list) else row for row in rows] if isinstance(rows, list) else rows
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("captum")
-    except importlib.metadata.PackageNotFoundError:
-        raise ImportError("Captum is not installed, and xbench needs it nowhere else: pip install captum") from None
-
-
-def _imported(method: str) -> Any:  # noqa: ANN401  (Captum ships no types)
-    import captum.attr  # only where somebody asks for it
-
-    return getattr(captum.attr, method)
-
-
-def _check_names(place: str, function: Callable[..., object], given: Mapping[str, Any]) -> None:
-    taken = [name for name in inspect.signature(function).parameters if name not in ("self", "kwargs")]
-    for name in given:
-        if name not in taken:
-            raise ValueError(f"{place}: Captum's has no {name!r}; it takes {', '.join(taken)}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from xbench.algorithms.base import ExternalAlgorithm, Facts
+from xbench.algorithms.base import Facts
+from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.parts.functions import as_tuples, find, fingerprint, passed
 from xbench.question import Question
 
@@ -18,10 +19,10 @@ class External(ExternalAlgorithm):
     """`function(model, inputs, target=..., baselines=..., extra=..., features=..., seed=..., **kwargs)` -> maps.
 
     Only the arguments that the function names are passed, so `f(model, inputs, target)` is enough; a third positional
-    parameter is the target whatever it is called. `inputs`, `baselines` and `features` are a tensor, or a tuple where
-    the inputs are one; see `Question` for what they mean. The maps have the shapes of the inputs: tensors or arrays.
-    At a layer `model` is a module that takes the points there; with `extra` it is called as
-    `model(inputs, *extra)`, which a function must do that changes the number of rows.
+    parameter without a default is the target whatever it is called. `inputs`, `baselines` and `features` are a
+    tensor, or a tuple where the inputs are one; see `Question` for what they mean. The maps have the shapes of the
+    inputs: tensors or arrays. At a layer `model` is a module that takes the points there; with `extra` it is called
+    as `model(inputs, *extra)`, which a function must do that changes the number of rows.
 
     A stored result is recomputed when the file that defines the function changes, or the version of its package;
     not when other files change that it imports. Rows are those seen at the model (`ExternalAlgorithm`).

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.integrated_gradients import same_site
-from xbench.algorithms.parts.masking import random_baselines
+from xbench.algorithms.parts.noise import check_stdevs, random_baselines
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -36,8 +36,7 @@ class GradientShap(Algorithm):
 
     def __post_init__(self) -> None:
         at_least("n_samples", self.n_samples, 1)
-        for stdev in self.stdevs if isinstance(self.stdevs, (tuple, list)) else (self.stdevs,):
-            at_least("stdevs", stdev, 0.0)
+        check_stdevs(self.stdevs)
 
     @property
     def facts(self) -> Facts:

@@ -71,10 +71,11 @@ class GuidedIG(Algorithm):
         least, most = max(share - self.max_dist, 0.0), min(share + self.max_dist, 1.0)
         gone = gone.clamp(min=least)
         due = way.sum(1) * (1 - share)  # of the way to be left
+        going = torch.ones_like(due, dtype=torch.bool)
         for _ in range(gone.shape[1]):  # every round that does not finish a sample brings features to their limit
             free = (gone < most) & (way > 0)
             excess = (way * (1 - gone)).sum(1) - due
-            going = (excess > 1e-12 * way.sum(1)) & free.any(1)
+            going = going & (excess > 1e-12 * way.sum(1)) & free.any(1)
             if not going.any():
                 break
             rank = slope.masked_fill(~free, torch.inf)
@@ -85,6 +86,7 @@ class GuidedIG(Algorithm):
             part = (excess / torch.where(room > 0, room, 1)).clamp(max=1)
             gone = torch.where(chosen, gone + (most - gone) * part[:, None], gone)
             gone = torch.where(chosen & (part >= 1)[:, None], most, gone)
+            going = going & (part >= 1)  # the others have arrived, but for rounding
         return gone
 
 

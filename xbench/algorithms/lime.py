@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import torch
-from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype
+from xbench.algorithms.parts.surrogates import Distance, Fit, Model, Similarity, fitted, similarity
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
@@ -34,7 +32,8 @@ class Lime(OnFeatures):
         n_samples: subsets per sample.
         interpretable_model: `lasso`, `ridge` or `linear`, or a function of (S, K) presences, (S,) outputs and (S,)
             weights that gives the K coefficients.
-        alpha: strength of the penalty of the first two (scikit-learn's, over the mean of the weighted errors).
+        alpha: strength of the penalty of the first two: `lasso` minimises half the weighted mean of the squared errors
+            plus alpha |c|_1, `ridge` their weighted sum plus alpha |c|_2^2, as in scikit-learn.
         similarity: `cosine` or `euclidean`, the distance d in w = exp(-d^2 / (2 kernel_width^2)) between the
             perturbed sample and the sample, both flattened; or a function of the sample (n, d), the perturbed one
             (n, d) and the presences (n, K) that gives (n,) weights.
@@ -45,9 +44,9 @@ class Lime(OnFeatures):
     """
 
     n_samples: int = 25
-    interpretable_model: Literal["lasso", "ridge", "linear"] | Fit = "lasso"
+    interpretable_model: Model | Fit = "lasso"
     alpha: float = 0.01
-    similarity: Literal["cosine", "euclidean"] | Similarity = "cosine"
+    similarity: Distance | Similarity = "cosine"
     kernel_width: float = 1.0
     perturb_func: Draw | None = None
     return_input_shape: bool = True
@@ -57,10 +56,11 @@ class Lime(OnFeatures):
         at_least("alpha", self.alpha, 0)
         if not self.kernel_width > 0:
             raise ValueError(f"kernel_width: expected a positive number, got {self.kernel_width}")
-        if not callable(self.interpretable_model) and self.interpretable_model not in _MODELS:
-            raise ValueError(f"interpretable_model: expected {', '.join(_MODELS)}, got {self.interpretable_model!r}")
-        if not callable(self.similarity) and self.similarity not in ("cosine", "euclidean"):
-            raise ValueError(f"similarity: expected cosine or euclidean, got {self.similarity!r}")
+        if not callable(self.interpretable_model) and self.interpretable_model not in get_args(Model):
+            known = ", ".join(get_args(Model))
+            raise ValueError(f"interpretable_model: expected {known}, got {self.interpretable_model!r}")
+        if not callable(self.similarity) and self.similarity not in get_args(Distance):
+            raise ValueError(f"similarity: expected {' or '.join(get_args(Distance))}, got {self.similarity!r}")
 
     @property
     def facts(self) -> Facts:
@@ -71,50 +71,41 @@ class Lime(OnFeatures):
         counts = case.counts.tolist()
         weights: deque[Tensor] = deque()
 
+        def presence(row: int, draw: int) -> np.ndarray:
+            return (self.perturb_func or _halves)(case.draws.generator(row, "lime", draw), counts[row])
+
         def presences(draw: int) -> Tensor:
             present = np.zeros((len(counts), max(counts)), dtype=bool)
             for row, k in enumerate(counts):
-                generator = case.draws.generator(row, "lime", draw)
-                half = generator.random(k) < 0.5
-                present[row, :k] = half if self.perturb_func is None else self.perturb_func(generator, k)
+                present[row, :k] = presence(row, draw)
             return torch.from_numpy(present).to(x.device)
 
         def points() -> Iterator[Tensor]:
             for draw in range(self.n_samples):
                 present = presences(draw)
                 point = coalition(case, x, present)
-                weights.append(self._similarity(x, point, present).double().cpu())
+                weights.append(
+                    similarity(self.similarity, self.kernel_width, x, point, present).detach().double().cpu()
+                )
                 yield point
 
         def fit(answers: Iterator[Answer]) -> Tensor:
-            values = torch.stack([a.value.double() for a in answers], 1).cpu().numpy()
-            z = torch.stack([presences(draw) for draw in range(self.n_samples)], 1).double().cpu().numpy()
+            values = numbers(torch.stack([a.value for a in answers], 1), self.facts.label).numpy()
             w = torch.stack(list(weights), 1).numpy()
             phi = np.zeros((len(counts), max(counts)))
             for row, k in enumerate(counts):
-                phi[row, :k] = self._fit(z[row, :, :k], values[row], w[row])
+                if not 0 < w[row].sum() < np.inf:
+                    raise ValueError(
+                        f"similarity: expected weights with a positive sum, got {w[row].sum()} for sample "
+                        f"{case.draws.ids[row]}; a larger `kernel_width` or finite baselines may help"
+                    )
+                z = np.array([presence(row, draw) for draw in range(self.n_samples)], dtype=bool).astype(float)
+                phi[row, :k] = fitted(self.interpretable_model, self.alpha, z, values[row], w[row])
             found = torch.from_numpy(phi).to(x.device, value_dtype(x))
             return to_elements(case, found, x) if self.return_input_shape else found
 
         return Plan(points(), self.n_samples, Want.VALUE, fit)
 
-    def _similarity(self, x: Tensor, point: Tensor, present: Tensor) -> Tensor:
-        if callable(self.similarity):
-            return self.similarity(x, point, present)
-        a, b = x.double(), point.double()
-        cosine = self.similarity == "cosine"
-        distance = 1 - torch.cosine_similarity(a, b, dim=1) if cosine else torch.linalg.vector_norm(a - b, dim=1)
-        return torch.exp(-distance.square() / (2 * self.kernel_width**2))
 
-    def _fit(self, z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        if callable(self.interpretable_model):
-            return np.asarray(self.interpretable_model(z, y, weights))
-        model = _MODELS[self.interpretable_model](self.alpha)
-        return np.asarray(model.fit(z, y, sample_weight=weights).coef_)
-
-
-_MODELS: dict[str, Callable[[float], Lasso | Ridge | LinearRegression]] = {
-    "lasso": lambda alpha: Lasso(alpha=alpha, max_iter=10_000, random_state=0),
-    "ridge": lambda alpha: Ridge(alpha=alpha),
-    "linear": lambda alpha: LinearRegression(),
-}
+def _halves(generator: np.random.Generator, k: int) -> np.ndarray:
+    return generator.random(k) < 0.5

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need, at_least
-from xbench.algorithms.parts.masking import random_baselines
+from xbench.algorithms.parts.noise import check_stdevs, random_baselines
+from xbench.algorithms.saliency import Saliency
 from xbench.case import Case
 from xbench.plan import Made, sequence
 
@@ -33,7 +34,7 @@ class NoiseTunnel(Algorithm):
     (arXiv 1810.03307). VarGrad is the population variance (divided by n, as in Captum), by Welford's recurrence.
 
     Args:
-        algorithm: the algorithm whose maps are smoothed.
+        algorithm: the algorithm whose maps are smoothed; the signed gradient unless given.
         nt_type: `smoothgrad`, `smoothgrad_sq` or `vargrad`.
         nt_samples: noisy copies.
         stdevs: standard deviation of the Gaussian noise, one number or one per input tensor.
@@ -41,7 +42,7 @@ class NoiseTunnel(Algorithm):
         draw_baseline_from_distrib: every copy gets a random row of the baselines instead of its own.
     """
 
-    algorithm: Algorithm
+    algorithm: Algorithm = field(default_factory=lambda: Saliency(abs=False))
     nt_type: NoiseType = "smoothgrad"
     nt_samples: int = 5
     stdevs: float | tuple[float, ...] = 1.0
@@ -54,8 +55,7 @@ class NoiseTunnel(Algorithm):
         if self.nt_type not in get_args(NoiseType):
             raise ValueError(f"nt_type: expected one of {', '.join(get_args(NoiseType))}, got {self.nt_type!r}")
         at_least("nt_samples", self.nt_samples, 1)
-        for stdev in self.stdevs if isinstance(self.stdevs, (tuple, list)) else (self.stdevs,):
-            at_least("stdevs", stdev, 0.0)
+        check_stdevs(self.stdevs)
 
     @property
     def facts(self) -> Facts:
@@ -90,8 +90,7 @@ class NoiseTunnel(Algorithm):
 
         def plans() -> Iterator[Made]:
             for draw in range(self.nt_samples):
-                noisy = x + stdevs * case.draws.normal("tunnel", draw, x)
-                yield self.algorithm.plan(self._case(case, draw, x), noisy)
+                yield self.algorithm.plan(self._case(case, draw, x), x + stdevs * case.draws.normal("tunnel", draw, x))
 
         return sequence(plans(), self.nt_samples, self._combine)
 

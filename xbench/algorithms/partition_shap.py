@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.hierarchy import Tree, places
-from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Steps, Want
 
@@ -23,9 +23,9 @@ class PartitionShap(OnFeatures):
     """Shapley values under the rule that neighbours act together: the Owen values of a balanced binary tree.
 
     A group is cut in two halves; each is paid the mean of what it adds without and with the other, and is cut again
-    in both of these contexts. The group with the largest share goes first; when `max_evals` is used up, what is left
-    of a group is divided equally among its features. Neighbours are those that lie together in the tensor. The map
-    sums to f(x) - f(x0) at any budget; every element of a feature carries the feature's value.
+    in both of these contexts. The groups with the largest shares go first, eight at a time; when `max_evals` is used
+    up, what is left of a group is divided equally among its features. Neighbours are those that lie together in the
+    tensor. The map sums to f(x) - f(x0) at any budget; every element of a feature carries the feature's value.
     Rows per sample: 2, and 2 for every cut, at most `max_evals`; all cuts of K = 2^m features take 2 (K^2 - 1) / 3.
     Sources: Owen 1977, "Values of Games with a Priori Unions"; Lundberg, Lee 2017 (arXiv 1705.07874).
 
@@ -49,7 +49,7 @@ class PartitionShap(OnFeatures):
     def plan(self, case: Case, x: Tensor) -> Steps:
         k_max = int(case.counts.max())
         nothing = torch.zeros(len(x), k_max, dtype=torch.bool, device=x.device)
-        ends = yield Plan([x, coalition(case, x, nothing)], 2, Want.VALUE, _values)
+        ends = numbers((yield Plan([x, coalition(case, x, nothing)], 2, Want.VALUE, _values)), self.facts.label)
         trees = [Tree(places(case, row), k_max, *reversed(ends[row].tolist())) for row in range(len(x))]
         left = [(self.max_evals - 2) // 2] * len(x)  # cuts that may still be made
         while any(cuts := [tree.next(min(_AT_ONCE, most)) for tree, most in zip(trees, left, strict=True)]):

@@ -22,7 +22,8 @@ class Rise(OnFeatures):
     """phi = E[f(x * m + x0 * (1 - m)) m] / p over random masks m with mean p.
 
     Images (C, H, W) are masked by a coarse random grid, enlarged bilinearly and shifted by a random part of a cell;
-    any other sample by switching its features. Rows per sample: n_samples.
+    any other sample by switching its features. The grid has one cell more along each side than fits the image, to
+    make up for the shift. (The paper stretches a grid of `cells` to that length.) Rows per sample: n_samples.
     Source: Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation" (arXiv 1806.07421).
 
     Args:

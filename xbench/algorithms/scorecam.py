@@ -48,7 +48,9 @@ class ScoreCam(ActivationMap):
         """One channel (n, positions...) as a mask of the samples, (n, d)."""
         large = onto_samples(case, channel, self.interpolate_mode)
         low, high = large.amin(1, keepdim=True), large.amax(1, keepdim=True)
-        return (large - low) / torch.where(high > low, high - low, 1)
+        span = high - low
+        shows = span > 16 * torch.finfo(span.dtype).eps * torch.maximum(high.abs(), low.abs())  # more than rounding
+        return torch.where(shows, (large - low) / torch.where(shows, span, 1), 0)
 
 
 def _values(answers: Iterator[Answer]) -> Tensor:

@@ -13,8 +13,13 @@ from torch import Tensor, nn
 from xbench.layout import Layout
 from xbench.places import Places
 from xbench.plan import Answer, Rule, Want
-from xbench.readouts import Readout
+from xbench.readouts import Readout, TargetError
 from xbench.sites import Place, Site, Visit, check_visited, visit
+
+_NO_GRADIENT = (
+    "no gradient: what is explained does not depend on the place that is read through differentiable operations (a "
+    "constant model, a detach, rounding or argmax; or it comes earlier in the model than that place)"
+)
 
 
 class NoGradientError(RuntimeError):
@@ -136,10 +141,13 @@ class Subject:
             check_visited(neuron, self.readout.neuron, rows=rows)
             if Want.THROUGH not in want:
                 return self.readout.of_layer(neuron.tensors)
-        if want == Want.ACTIVATION and self.target is None:
-            return torch.zeros(rows, device=samples.device)  # nobody reads it, so nobody needs to name a target
         target = None if self.target is None else self.target[samples.cpu()]
-        return self.readout.of_output(result, target, rows)
+        try:
+            return self.readout.of_output(result, target, rows)
+        except TargetError:
+            if want == Want.ACTIVATION and target is None:  # nobody reads it, so nobody needs to name a target
+                return torch.zeros(rows, device=samples.device)
+            raise
 
     def forward(self, inputs: Sequence[Tensor], samples: Tensor) -> object:
         """The model's result for these inputs, with the further arguments of these samples."""
@@ -160,10 +168,7 @@ class Subject:
 
     def _gradient(self, value: Tensor, where: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
         if not value.requires_grad:
-            raise NoGradientError(
-                "no gradient: the model's output does not depend on the explained tensors through differentiable "
-                "operations (a constant model, a detach, rounding or argmax)"
-            )
+            raise NoGradientError(_NO_GRADIENT)
         leaves = [t for t in where if t.requires_grad]
         # Rows do not mix, so the gradient of the sum is each row's own. (A sum would need gradients switched on here.)
         weights = torch.ones_like(value) if weights is None else weights
@@ -178,6 +183,8 @@ class Subject:
         assert neuron is not None, "a gradient through a neuron needs a chosen one"
         units = self.readout.of_layer(neuron.tensors)
         (layer,) = neuron.tensors
+        if not (value.requires_grad and layer.requires_grad):
+            raise NoGradientError(_NO_GRADIENT)
         (slope,) = torch.autograd.grad(
             value, layer, torch.ones_like(value), retain_graph=True, create_graph=self.create_graph, allow_unused=True
         )

@@ -1,1 +1,1 @@
-"""Pieces that several algorithms share: quadrature, masking."""
+"""Pieces that several algorithms share: quadrature, masks, noise, positions, surrogate fits."""

@@ -1,10 +1,18 @@
-"""What must be known of Captum's methods, which do not tell it themselves."""
+"""What must be known of Captum's methods, which do not tell it themselves, and the forms that they take."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from xbench.algorithms.base import Need
+from xbench.question import Question
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ METHODS = {
     "Deconvolution": Method("Deconvolution", "Zeiler, Fergus 2014", _MODULE, local=True),
     "LRP": Method("LRP", "Bach et al. 2015", _MODULE),
     "FeatureAblation": Method("Feature Ablation", "Zeiler, Fergus 2014", (), grouped=True),
+    "FeaturePermutation": Method("Feature Permutation", "Breiman 2001", (Need.SAMPLES,), stochastic=True, grouped=True),
     "Occlusion": Method("Occlusion", "Zeiler, Fergus 2014", (), required=("sliding_window_shapes",)),
     "ShapleyValueSampling": Method(
         "Shapley sampling", "Castro et al. 2009", (), stochastic=True, complete=True, grouped=True
@@ -43,3 +52,44 @@ METHODS = {
     "KernelShap": Method("Kernel SHAP", "Lundberg, Lee 2017", (), stochastic=True, grouped=True),
     "Lime": Method("LIME", "Ribeiro et al. 2016", (), stochastic=True, grouped=True),
 }
+
+
+def neutral(question: Question) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Baselines and ids for a library without "no feature": such elements form one more, replaced by itself."""
+    outside = max(int(f.max()) for f in question.features) + 1
+    inside = [f >= 0 for f in question.features]
+    if all(bool(i.all()) for i in inside):
+        return question.baselines, question.features
+    baselines = zip(inside, question.baselines, question.inputs, strict=True)
+    ids = zip(inside, question.features, strict=True)
+    return tuple(torch.where(i, b, x) for i, b, x in baselines), tuple(f.where(i, outside) for i, f in ids)
+
+
+def target_form(target: Any) -> Any:  # noqa: ANN401  (whatever the user gave)
+    """A target as Captum takes it: its forms are ours but for a matrix, and a list of one."""
+    rows = target.tolist() if isinstance(target, Tensor) and target.dim() == 2 else target
+    rows = rows[0] if isinstance(rows, list) and len(rows) == 1 else rows  # one for all samples
+    return [tuple(row) if isinstance(row, list) else row for row in rows] if isinstance(rows, list) else rows
+
+
+def version() -> str:
+    """Captum's version; ImportError with the way out when it is not installed."""
+    try:
+        return importlib.metadata.version("captum")
+    except importlib.metadata.PackageNotFoundError:
+        raise ImportError("Captum is not installed, and xbench needs it nowhere else: pip install captum") from None
+
+
+def imported(method: str) -> Any:  # noqa: ANN401  (Captum ships no types)
+    """The class of that name."""
+    import captum.attr  # only where somebody asks for it
+
+    return getattr(captum.attr, method)
+
+
+def check_names(place: str, function: Callable[..., object], given: Mapping[str, Any]) -> None:
+    """ValueError when `given` has a name that the function does not take."""
+    taken = [name for name in inspect.signature(function).parameters if name not in ("self", "kwargs")]
+    for name in given:
+        if name not in taken:
+            raise ValueError(f"{place}: Captum's has no {name!r}; it takes {', '.join(taken)}")

@@ -23,15 +23,19 @@ def as_tuples(value: Any) -> Any:  # noqa: ANN401  (any YAML value)
 
 
 def passed(function: Callable[..., object], kwargs: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """How many of (model, inputs, target) go by position, and which offered arguments by name."""
+    """How many of (model, inputs, target) go by position, and which offered arguments by name.
+
+    What `kwargs` or a partial fix already is not passed.
+    """
     try:
         known = list(inspect.signature(function).parameters.values())
     except ValueError:  # a builtin that does not tell
         return 3, []
-    named = [p.name for p in known if p.name in OFFERED and p.name not in kwargs and p.kind is not p.POSITIONAL_ONLY]
+    fixed = {*kwargs, *(function.keywords if isinstance(function, partial) else ())}
+    named = [p.name for p in known if p.name in OFFERED and p.name not in fixed and p.kind is not p.POSITIONAL_ONLY]
     positional = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     third = positional[2] if len(positional) > 2 else next((p for p in known if p.kind is p.VAR_POSITIONAL), None)
-    if third is None or third.name in (*named, *kwargs) or third.default is not third.empty or "target" in named:
+    if third is None or third.name in (*named, *fixed) or third.default is not third.empty or "target" in named:
         return 2, named
     return 3, named
 

@@ -21,7 +21,7 @@ def places(case: Case, row: int) -> np.ndarray:
     ids = case.features[row if len(case.features) > 1 else 0].cpu()
     coordinates = []
     for number, shape in enumerate(case.layout.shapes):
-        sides = shape[-2:] if len(shape) >= 3 else shape[:1]
+        sides = shape[-2:] if len(shape) >= 3 else shape[:1] or (1,)  # one number per sample: one place
         grid = torch.stack(torch.meshgrid(*(torch.arange(side) for side in sides), indexing="ij"), -1).double()
         if len(shape) >= 3:
             grid = grid.expand(*shape[:-2], *grid.shape)

@@ -65,9 +65,3 @@ class OnFeatures(Algorithm):
         if self.facts.per_feature:
             raise ValueError("return_input_shape=False gives values of features; a metric needs a map of the input")
         return maps / case.feature_sizes(maps)
-
-
-def random_baselines(case: Case, draw: int, x: Tensor) -> Tensor:
-    """A random row of the baseline distribution for every sample, (n, d)."""
-    which = case.draws.uniform("baseline", draw, torch.empty(len(x), 1, dtype=torch.float64))
-    return case.baselines[(which.squeeze(1) * len(case.baselines)).long().to(x.device)]

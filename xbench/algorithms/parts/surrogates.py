@@ -1,0 +1,44 @@
+"""Simple models fitted around a sample: which perturbed samples count how much, and the fit itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.linear_model import Lasso, LinearRegression, Ridge
+from torch import Tensor
+
+Model = Literal["lasso", "ridge", "linear"]
+Distance = Literal["cosine", "euclidean"]
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def similarity(how: Distance | Similarity, width: float, x: Tensor, point: Tensor, present: Tensor) -> Tensor:
+    """Weights (n,) of perturbed samples (n, d) whose `present` (n, K) features are the sample's; see `Lime`."""
+    if callable(how):
+        return how(x, point, present)
+    a, b = x.double(), point.double()
+    distance = 1 - torch.cosine_similarity(a, b, dim=1) if how == "cosine" else torch.linalg.vector_norm(a - b, dim=1)
+    return torch.exp(-distance.square() / (2 * width**2))
+
+
+def fitted(model: Model | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Coefficients (K,) of y (S,) on z (S, K)."""
+    if callable(model):
+        return np.asarray(model(z, y, weights))
+    return np.asarray(_MODELS[model](alpha).fit(z, y, sample_weight=weights).coef_)
+
+
+def _lasso(alpha: float) -> Lasso:
+    # The tolerance: the same map whatever the rounding of the outputs. The seed keeps off NumPy's global state.
+    return Lasso(alpha=alpha, max_iter=10_000, tol=1e-8, random_state=0)
+
+
+_MODELS: dict[Model, Callable[[float], Lasso | Ridge | LinearRegression]] = {
+    "lasso": lambda alpha: _lasso(alpha) if alpha else LinearRegression(),
+    "ridge": lambda alpha: Ridge(alpha=alpha),
+    "linear": lambda alpha: LinearRegression(),
+}

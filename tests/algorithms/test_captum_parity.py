@@ -17,6 +17,7 @@ from captum.attr._core.lime import get_exp_kernel_similarity_function
 from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
 
+from tests.algorithms.test_closed_forms import weights_of
 from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
@@ -428,6 +429,7 @@ def test_kernel_shap_on_the_same_coalitions(paired):
     def theirs(i: int, *args: Any, **options: Any) -> Tensor:
         kernel = c.KernelShap(setting.model)
         kernel.perturb_func, kernel.interpretable_model = Queue(*chosen[i].split(1)), InDouble()
+        kernel.similarity_func = Queue(1e6, 1e6, *weights_of(chosen[i, 2:].numpy(), 58).tolist())
         return kernel.attribute(*args, n_samples=60, **options)
 
     maps = one_by_one(setting, theirs)

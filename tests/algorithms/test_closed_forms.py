@@ -1,7 +1,7 @@
 """Every algorithm on models where its map can be written down, or against a slow loop straight from its definition."""
 
-from itertools import combinations
-from math import ceil, factorial
+from itertools import combinations, pairwise
+from math import ceil, comb, factorial
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tests.models_for_tests import Quadratic, mlp, numbers
 from xbench import algorithms as a
 from xbench import attribute
+from xbench.algorithms.parts.coalitions import draw_coalitions
 from xbench.algorithms.parts.quadrature import quadrature
 from xbench.draws import Draws
 from xbench.explain import Explainer
@@ -325,12 +326,30 @@ def test_kernel_shap_of_samples_with_different_numbers_of_features():
     exactly(maps[1].sum(), whole[0], 1e-10)
 
 
-def slow_fit(z: np.ndarray, values: np.ndarray, empty: float, full: float) -> np.ndarray:
-    """Least squares on the coalitions z (S, K) under sum(phi) = full - empty, by its Lagrange equations."""
+def drawn_with(k: int, count: int) -> np.ndarray:
+    """Probabilities with which the coalitions of the sizes 1..k-1 are drawn, (k-1,): min(1, c / C(k, size))."""
+    numbers = np.array([float(comb(k, size)) for size in range(1, k)])
+    low, high = 0.0, float(numbers.max())
+    for _ in range(200):
+        c = (low + high) / 2
+        low, high = (c, high) if np.minimum(numbers, c).sum() < count else (low, c)
+    return np.minimum(1, high / numbers)
+
+
+def weights_of(z: np.ndarray, count: int) -> np.ndarray:
+    """The Shapley kernel of the coalitions z (S, K) over their probabilities."""
+    k = z.shape[1]
+    weights = (k - 1) / np.array([comb(k, size) * size * (k - size) for size in range(1, k)]) / drawn_with(k, count)
+    return weights[z.sum(1).astype(int) - 1]
+
+
+def slow_fit(z: np.ndarray, weights: np.ndarray, values: np.ndarray, empty: float, full: float) -> np.ndarray:
+    """Weighted least squares on the coalitions z (S, K) under sum(phi) = full - empty, by its Lagrange equations."""
     k = z.shape[1]
     system = np.zeros((k + 1, k + 1))
-    system[:k, :k], system[:k, k], system[k, :k] = 2 * z.T @ z, 1, 1
-    right = np.append(2 * z.T @ (values - empty), full - empty)
+    weighted = 2 * z.T * weights
+    system[:k, :k], system[:k, k], system[k, :k] = weighted @ z, 1, 1
+    right = np.append(weighted @ (values - empty), full - empty)
     return np.linalg.solve(system, right)[:k]
 
 
@@ -347,28 +366,91 @@ def test_kernel_shap_is_the_constrained_least_squares_of_its_coalitions(paired):
     for row in range(2):
         z = np.stack([(p[row] == x[row]).double().numpy() for p in points[2:]])
         values = torch.stack([model(p)[row] for p in points]).detach().numpy()
-        phi = slow_fit(z, values[2:], values[1], values[0])
+        phi = slow_fit(z, weights_of(z, 58), values[2:], values[1], values[0])
         exactly(maps[row], torch.from_numpy(phi), 1e-9)
         if paired:
             assert np.array_equal(z[0::2] + z[1::2], np.ones((29, k)))
 
 
-def test_coalitions_have_the_sizes_of_the_shapley_kernel():
-    """Sizes m with probability proportional to (K - 1) / (m (K - m)), each coalition of a size as likely as another."""
-    k, n = 6, 300
-    method = a.KernelShap(42, paired=False)
-    explainer = Explainer(Setting(Game(k), numbers(1, k).expand(n, k), baselines=0.123))
-    points = torch.stack(list(method.plan(explainer.case(distribution=False), explainer.x).points)[2:])
-    z = (points == explainer.x).reshape(-1, k).double()
-    m = torch.arange(1, k)
-    p = (k - 1) / (m * (k - m))
-    p = p / p.sum()
-    found = torch.bincount(z.sum(1).long(), minlength=k + 1)[1:k]
-    assert int(found.sum()) == n * 40
-    chi = ((found - p * n * 40) ** 2 / (p * n * 40)).sum()
-    assert float(chi) < 22  # 4 degrees of freedom: one in five thousand
-    present = z[z.sum(1) == 2].mean(0)
-    assert (present - 2 / k).abs().max() < 5 * (2 / k * (1 - 2 / k) / int(found[1])) ** 0.5
+def numbered(z: np.ndarray) -> np.ndarray:
+    """Coalitions as numbers, one bit for each feature."""
+    return z @ (1 << np.arange(z.shape[1]))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(
+    ("k", "count"),
+    [(1, 0), (2, 1), (2, 2), (3, 5), (6, 1), (6, 23), (6, 61), (6, 62), (7, 100), (7, 126), (30, 23), (30, 2000)],
+)
+def test_no_coalition_is_drawn_twice(k, count, paired):
+    for seed in range(20):
+        z, weights = draw_coalitions(np.random.default_rng(seed), k, count, paired)
+        assert z.shape == (count, k)
+        assert weights.shape == (count,)
+        found = set(numbered(z).tolist())
+        assert len(found) == count
+        assert not found & {0, 2**k - 1}
+        if paired:
+            alone = [number for number in found if 2**k - 1 - number not in found]
+            assert len(alone) == count % 2
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("k", "count"), [(5, 3), (6, 20), (6, 21), (6, 50), (7, 60)])
+def test_coalitions_are_drawn_with_the_probabilities_that_their_weights_undo(k, count, paired):
+    """Frequencies over many draws; in pairs an odd number is that of one more, one of which is left out."""
+    n, rounded = 3000, count + count % 2 if paired else count
+    probability = drawn_with(k, rounded) * count / rounded
+    found = np.zeros(2**k)
+    for seed in range(n):
+        z, weights = draw_coalitions(np.random.default_rng(seed), k, count, paired)
+        found[numbered(z)] += 1
+        assert np.allclose(weights, weights_of(z, rounded) * rounded / count, rtol=1e-12, atol=0)
+    sizes = np.array([number.bit_count() for number in range(1, 2**k - 1)])
+    p, found = probability[sizes - 1], found[1:-1]
+    assert p.sum() == pytest.approx(count)
+    certain = p > 1 - 1e-12
+    assert (found[certain] == n).all()
+    p, found = p[~certain], found[~certain]
+    assert (abs(found - n * p) / np.sqrt(n * p * (1 - p))).max() < 4.5
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("k", "count"), [(6, 20), (6, 50), (9, 22), (30, 24)])
+def test_the_coalitions_of_a_size_are_as_many_as_expected(k, count, paired):
+    """Up to rounding, which is to whole pairs among those of half the features."""
+    sizes = np.arange(1, k)
+    expected = drawn_with(k, count) * [comb(k, size) for size in sizes.tolist()]
+    step = np.where(paired & (2 * sizes == k), 2, 1)
+    for seed in range(100):
+        z, _ = draw_coalitions(np.random.default_rng(seed), k, count, paired)
+        found = np.bincount(z.sum(1), minlength=k)[1:k]
+        assert (abs(found - expected) < step - 1e-9).all()
+
+
+@pytest.mark.parametrize(("k", "count", "paired"), [(3000, 98, True), (3001, 98, True), (2000, 41, False)])
+def test_coalitions_of_thousands_of_features(k, count, paired):
+    """C(3000, 1500) has 902 digits; every size has more coalitions than draws, so all have the same share of these."""
+    z, weights = draw_coalitions(np.random.default_rng(0), k, count, paired)
+    m = z.sum(1)
+    assert len(np.unique(m)) > count / 3
+    assert np.allclose(weights, (k - 1) / (m * (k - m)) * (k - 1) / count, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_error_of_kernel_shap_falls_until_it_is_exact(paired):
+    """Half of all coalitions leave less than half the error of a quarter: distinct draws gain more than others."""
+    k, n = 8, 60
+    model, x, x0 = Game(k), numbers(1, k).expand(n, k), numbers(1, k, seed=2)
+    exact = shapley(model, x[:1], x0, torch.arange(k))
+    errors = [
+        float((attribute(model, x, a.KernelShap(n_samples, paired), baselines=x0) - exact).square().mean())
+        for n_samples in (32, 64, 128, 192, 254, 256)
+    ]
+    assert all(later < earlier for earlier, later in pairwise(errors))
+    assert errors[2] < errors[1] / 2
+    assert errors[4] > 1e-12
+    assert errors[5] < 1e-24
 
 
 def test_kernel_shap_is_right_on_average():

@@ -130,7 +130,7 @@ def test_the_command_stores_what_the_report_says(run):
     assert f"Per sample: n_steps: median {used.median():g}, max {used.max():g}; completeness_error: median " in text
     for row in (
         "ig_tol global a gradient no yes n_steps = 1",
-        "kernel_shap global nothing but the model yes no n_samples = 20",
+        "kernel_shap global nothing but the model yes yes n_samples = 20",
         "smoothgrad local real-valued points and a gradient yes no algorithm = {",
     ):
         assert row in text, row

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
-from math import comb
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
+from xbench.algorithms.parts.coalitions import draw_coalitions
 from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
@@ -21,16 +20,24 @@ from xbench.plan import Answer, Plan, Want
 class KernelShap(OnFeatures):
     """Minimises sum_z w(z) (f(h(z)) - f(x0) - z.phi)^2 subject to sum(phi) = f(x) - f(x0).
 
-    z are coalitions of features, h(z) the sample with the absent features at their baseline, w the Shapley kernel
-    (K - 1) / (C(K, |z|) |z| (K - |z|)). Coalitions are drawn with probability proportional to w, or all used when
-    they fit into `n_samples`, which makes the result exact. Every element of a feature carries the feature's value.
-    Source: Lundberg, Lee 2017, "A Unified Approach to Interpreting Model Predictions" (arXiv 1705.07874); pairs of
-    complements: Covert, Lee 2021 (arXiv 2012.01536). Captum puts a weight of 1e6 on the two ends instead of the
-    constraint, and draws no pairs.
+    z are coalitions of features, h(z) the sample with the absent features at their baseline. No coalition is drawn
+    twice: each is drawn with probability p(z) = min(1, c / C(K, |z|)), where c makes the p add up to the number of
+    draws, and weighs w(z) = kernel(z) / p(z), where the Shapley kernel is (K - 1) / (C(K, |z|) |z| (K - |z|)). All are
+    used when they fit into `n_samples`, which makes the result exact. Every element of a feature carries its value.
+
+    Pairs of complements cancel all terms of even order (interactions of two features, for one). Where f is odd about
+    the middle of x and x0, as an output that saturates nearly is, the second of a pair tells nothing new: with few
+    evaluations (25 for 10 features) `paired=False` does better there, see experiments/estimators_vs_captum.md.
+
+    Sources: Lundberg, Lee 2017, "A Unified Approach to Interpreting Model Predictions" (arXiv 1705.07874); pairs:
+    Covert, Lee 2021, "Improving KernelSHAP: Practical Shapley Value Estimation via Linear Regression" (arXiv
+    2012.01536); p: Musco, Witter 2025, "Provably Accurate Shapley Value Estimation via Leverage Score Sampling" (arXiv
+    2410.01917). Captum draws independently, with probability proportional to the kernel and no pairs, and puts a weight
+    of 1e6 on the two ends instead of the constraint.
 
     Args:
-        n_samples: evaluations per sample, the empty and the full coalition included.
-        paired: draw each coalition together with its complement (lower variance).
+        n_samples: evaluations per sample, the empty and the full coalition included; 2^K where these are fewer.
+        paired: draw each coalition together with its complement (lower variance of most models).
         return_input_shape: False gives one value per feature, (n, K), instead of a map in the shape of the input.
     """
 
@@ -47,7 +54,9 @@ class KernelShap(OnFeatures):
             "Kernel SHAP",
             "Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions, arXiv 1705.07874",
             stochastic=True,
+            complete=self.return_input_shape,
             per_feature=not self.return_input_shape,
+            version=2,
         )
 
     def plan(self, case: Case, x: Tensor) -> Plan:
@@ -79,22 +88,8 @@ class KernelShap(OnFeatures):
 
     def _coalitions(self, case: Case, row: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Coalitions (S, k) of one sample and their weights, the two ends excluded."""
-        if k < 2:
-            return np.zeros((0, k), dtype=bool), np.zeros(0)
-        sizes = np.arange(1, k)
-        kernel = (k - 1) / (sizes * (k - sizes))  # of all coalitions of a size together
-        if k < 63 and 2**k <= self.n_samples:
-            every = np.array(list(product([False, True], repeat=k)))[1:-1]
-            return every, np.array([kernel[m - 1] / comb(k, m) for m in every.sum(1)])
-        rng = case.draws.generator(row, "coalitions")
-        n_draws = self.n_samples - 2
-        half = -(-n_draws // 2) if self.paired else n_draws
-        size = rng.choice(sizes, half, p=kernel / kernel.sum())
-        rank = rng.random((half, k)).argsort(1).argsort(1)
-        present = rank < size[:, None]
-        if self.paired:
-            present = np.stack([present, ~present], 1).reshape(2 * half, k)[:n_draws]
-        return present, np.ones(n_draws)
+        count = min(self.n_samples, 2**k) - 2
+        return draw_coalitions(case.draws.generator(row, "coalitions"), k, count, self.paired)
 
 
 def _solve(z: Tensor, weights: Tensor, y: Tensor, total: Tensor, counts: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """`xbench.attribute` as a user calls it: structures in and out, arguments that ride along, and clear refusals."""
 
+import copy
 import warnings
 
 import pytest
@@ -11,6 +12,7 @@ from tests.models_for_tests import ConvNet, TextNet, TwoInputs, mlp, numbers, we
 from xbench import algorithms as a
 from xbench import attribute
 from xbench.engine import NoGradientError, NonFiniteError
+from xbench.rules.errors import UnknownOperation
 
 N = 4
 GRADIENT = [a.Saliency(), a.InputXGradient(), a.IntegratedGradients(4), a.GradientShap(3), a.DeepLift()]
@@ -67,6 +69,31 @@ def test_samples_may_be_single_numbers(method):
 def test_maps_have_the_samples_type(method, dtype):
     model, x = mlp(5, 4, 2).to(dtype), numbers(N, 5, dtype=dtype)
     assert attribute(model, x, method, target=1).dtype == dtype
+
+
+LONG = [a.IntegratedGradients(2000), a.GradientShap(500), a.NoiseTunnel(nt_samples=500), a.ShapleyValueSampling(100)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", LONG, ids=name)
+def test_long_sums_in_half_precision(method, dtype):
+    """f(x) = w.x at x = 1: every map is w. A sum in half precision stands still far below it."""
+    model = nn.Linear(4, 1, bias=False).to(dtype)
+    w = torch.tensor([[0.5, 0.7, 1.1, 1.5]])
+    model.weight.data.copy_(w)
+    maps = attribute(model, torch.ones(2, 4, dtype=dtype), method)
+    assert maps.dtype == dtype
+    torch.testing.assert_close(maps.float(), w.expand(2, -1), rtol=2**-6, atol=0)
+
+
+@pytest.mark.parametrize("method", [a.Saliency(), a.FeatureAblation()], ids=name)
+def test_each_map_has_its_own_samples_type(method):
+    """Integers have that of the real numbers beside them."""
+    x, mask, ids = numbers(N, 3, dtype=torch.float32), numbers(N, 3), torch.arange(3).expand(N, 3)
+    maps = attribute(lambda x, mask, ids: (x * mask * ids).sum(1), (x, mask, ids), method)
+    assert [m.dtype for m in maps] == [torch.float32, torch.float64, torch.float32]
+    if isinstance(method, a.FeatureAblation):
+        torch.testing.assert_close(maps[1], x * mask * ids)
 
 
 def test_an_algorithm_may_be_named_like_its_config():
@@ -406,6 +433,59 @@ def test_inside_no_grad_the_maps_are_the_same():
         assert torch.equal(attribute(model, x, a.Saliency(), target=1), wanted)
         assert not torch.is_grad_enabled()
     assert not wanted.requires_grad
+
+
+@pytest.mark.parametrize("layer", [None, "0"])
+@pytest.mark.parametrize("method", [a.IntegratedGradients(3), a.DeepLift(), a.GuidedIG(3)], ids=name)
+def test_inside_inference_mode_the_maps_are_the_same(method, layer):
+    model, x = mlp(5, 4, 2), numbers(N, 5)
+    wanted = attribute(model, x, method, target=1, layer=layer)
+    with torch.inference_mode():
+        maps = attribute(model, x.clone(), method, target=1, layer=layer)
+        assert torch.is_inference_mode_enabled()
+    torch.testing.assert_close(maps, wanted)
+
+
+@pytest.mark.parametrize("method", [a.LRP(), a.DeepLift(), a.FeatureAblation()], ids=name)
+def test_further_arguments_that_require_gradients_are_not_explained(method):
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp(5, 4, 2)
+
+        def forward(self, x: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+            return self.net(x * weight + shift)
+
+    model, x, weight, shift = Weighted(), numbers(N, 5), numbers(N, 5, seed=2), numbers(5, seed=3)
+    wanted = attribute(model, x, method, target=1, extra=(weight,), kwargs={"shift": shift})
+    weight, shift = weight.clone().requires_grad_(), shift.clone().requires_grad_()
+    maps = attribute(model, x, method, target=1, extra=(weight,), kwargs={"shift": shift})
+    torch.testing.assert_close(maps, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.parametrize("method", [a.GuidedBackprop(), a.Deconvolution(), a.DeepLift(), a.LRP()], ids=name)
+def test_operations_that_a_rule_cannot_see_are_an_error_at_once(method):
+    """Also in the first evaluation, whose memory is measured by another mode."""
+    model = torch.jit.script(mlp(5, 4, 2, activation=nn.ReLU))
+    for _ in range(2):
+        with pytest.raises(UnknownOperation, match="it was computed where calls cannot be seen"):
+            attribute(model, numbers(N, 5), method, target=1)
+
+
+@pytest.mark.parametrize("rows", [1, 3, None])
+def test_a_squeezed_output_of_one_row(rows):
+    model, x = mlp(5, 4, 1), numbers(4, 5)
+    maps = attribute(lambda t: model(t).squeeze(), x, a.Saliency(), rows=rows)
+    assert torch.equal(maps, attribute(model, x, a.Saliency(), rows=rows))
+
+
+def test_layers_given_as_modules_are_found_in_a_copy_elsewhere(monkeypatch):
+    model, x = mlp(5, 4, 2), numbers(N, 5)
+    wanted = attribute(model, x, a.Saliency(), target=1, layer="0"), attribute(model, x, a.Saliency(), neuron=("0", 1))
+    monkeypatch.setattr("xbench.api.on_device", lambda module, device: copy.deepcopy(module))
+    assert torch.equal(attribute(model, x, a.Saliency(), target=1, layer=model[0]), wanted[0])
+    assert torch.equal(attribute(model, x, a.Saliency(), neuron=(model[0], 1)), wanted[1])
 
 
 def test_inputs_that_require_gradients_stay_out_of_the_graph():

@@ -85,7 +85,7 @@ def columns(line, name):
     [
         ("ig", ["global", "no", "yes", "a gradient"], "Axiomatic Attribution for Deep Networks, arXiv 1703.01365"),
         ("saliency", ["local", "no", "no", "a gradient"], "Simonyan, Vedaldi, Zisserman 2013"),
-        ("kernel_shap", ["global", "yes", "no", "nothing"], "arXiv 1705.07874"),
+        ("kernel_shap", ["global", "yes", "yes", "nothing"], "arXiv 1705.07874"),
         ("smoothgrad", ["local", "yes", "no", "real-valued points, a gradient"], "Smilkov"),
         ("lrp", ["global", "no", "no", "a gradient, a module whose operations can be seen"], "PLOS ONE"),
         ("feature_permutation", ["global", "yes", "no", "at least two samples"], "Fisher"),

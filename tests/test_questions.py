@@ -85,6 +85,26 @@ def test_scores_with_keywords():
     assert scores.max() < 1e-12
 
 
+def test_what_belongs_to_inputs_by_keyword_may_be_named_too():
+    """In any order: baselines, groups of features, maps."""
+    x, mask = numbers(N, 3), numbers(N, 3, seed=2)
+    groups = {"mask": torch.tensor([[3, 4, 5]]), "x": torch.tensor([[0, 0, 1]])}
+    maps = attribute(
+        Keywords(), {"x": x, "mask": mask}, a.FeatureAblation(), baselines={"mask": 0.0, "x": 1.0}, features=groups
+    )
+    lost = (x - 1) * mask
+    both = lost[:, :2].sum(1, keepdim=True).expand(-1, 2)
+    torch.testing.assert_close(maps, {"x": torch.cat([both, lost[:, 2:]], 1), "mask": x * mask})
+    scores = [
+        measure(Keywords(), {"x": x, "mask": mask}, given, Completeness())
+        for given in (maps, {"mask": maps["mask"], "x": maps["x"]}, (maps["x"], maps["mask"]))
+    ]
+    assert torch.equal(scores[0], scores[2])
+    assert torch.equal(scores[1], scores[2])
+    with pytest.raises(ValueError, match="baselines: expected the names of the inputs, .'x', 'mask'.*got .'x'"):
+        attribute(Keywords(), {"x": x, "mask": mask}, a.FeatureAblation(), baselines={"x": 0.0})
+
+
 def test_keywords_reach_a_layer():
     class Net(nn.Module):
         def __init__(self) -> None:

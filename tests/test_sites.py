@@ -101,6 +101,34 @@ def test_a_module_called_twice_needs_the_call():
         attribute(model, x, Saliency(), target=0, layer="relu@3")
 
 
+def test_a_module_of_two_names_has_both():
+    model = nn.Module()
+    model.first = model.second = nn.Linear(3, 2)
+    assert Site.parse("second").module(model) is model.first
+
+
+def test_the_input_of_a_layer_that_is_called_by_keyword():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.tanh(x)
+            return self.attention(query=x, key=x, value=x)[0].sum((1, 2))
+
+    class Positional(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.tanh(x)
+            return self.attention(x, x, x)[0].sum((1, 2))
+
+    x = numbers(5, 3, 4)
+    maps = [
+        attribute(weights(kind()), x, IntegratedGradients(3), layer="attention:input") for kind in (Net, Positional)
+    ]
+    torch.testing.assert_close(maps[0], maps[1])
+
+
 def test_a_layer_that_the_forward_pass_skips_is_named():
     model = weights(Chain())
     model.spare = nn.Linear(2, 2)

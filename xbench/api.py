@@ -13,6 +13,7 @@ from xbench.metrics.base import Metric
 from xbench.readouts import Output, Target
 from xbench.score import Explanation, Given, score_maps
 from xbench.setting import Baselines, Inputs, Model, Neuron, Setting, Tensors, as_module, on_device
+from xbench.sites import layer_name
 
 
 def attribute(
@@ -23,7 +24,7 @@ def attribute(
     target: Target = None,
     baselines: Baselines = None,
     extra: tuple[object, ...] = (),
-    features: Tensors | None = None,
+    features: Inputs | None = None,
     layer: str | nn.Module | None = None,
     neuron: Neuron | None = None,
     seed: int = 0,
@@ -48,8 +49,8 @@ def attribute(
             such as "ig".
         target: which output is explained: an int or a tuple of ints for all samples, or one per sample (a tensor
             (n,) or (n, k), a list). None for models with one output.
-        baselines: what "absent" means: a number, a tensor (1, ...) or (n, ...), or one of these per input; None
-            is 0. Methods that average over a distribution take (R, ...).
+        baselines: what "absent" means: a number, a tensor (1, ...) or (n, ...), or one of these per input (a
+            tuple, or a dict like the inputs); None is 0. Methods that average over a distribution take (R, ...).
         extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
         features: integer group ids (1 or n, ...) per input, broadcastable to it; -1 belongs to no feature.
         layer: points enter at this layer's output instead of the input: a name such as "embedding",
@@ -79,7 +80,7 @@ def attribute(
         RuntimeError: `NoGradientError`, `NonFiniteError`, `OutOfMemory`, or an operation unknown to a rule.
     """
     algorithm = _algorithm(algorithm)
-    module = on_device(as_module(model), _one_device(devices))
+    module, layer, read, neuron = _placed(model, devices, layer, read, neuron)
     if targets is not None and (target is not None or not len(targets)):
         raise ValueError("targets: give at least one, and no `target` beside them")
 
@@ -121,7 +122,7 @@ def measure(
     target: Target = None,
     baselines: Baselines = None,
     extra: tuple[object, ...] = (),
-    features: Tensors | None = None,
+    features: Inputs | None = None,
     layer: str | nn.Module | None = None,
     neuron: Neuron | None = None,
     seed: int = 0,
@@ -144,7 +145,7 @@ def measure(
 
     The other arguments are those of `attribute`.
     """
-    module = on_device(as_module(model), _one_device(devices))
+    module, layer, _, neuron = _placed(model, devices, layer, None, neuron)
     explainer = Explainer(
         Setting(
             module, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
@@ -158,10 +159,20 @@ def measure(
     return scores[metric.main].to(explainer.setting.tensors[0].device)
 
 
-def _one_device(devices: str | torch.device | None) -> str | torch.device | None:
-    if isinstance(devices, (list, tuple)):
-        raise TypeError(f"devices: expected one device such as 'cuda:0', got {devices!r}")
-    return devices
+Layer = str | nn.Module | None
+
+
+def _placed(
+    model: Model, device: str | torch.device | None, layer: Layer, read: Layer, neuron: Neuron | None
+) -> tuple[nn.Module, Layer, Layer, Neuron | None]:
+    """The model where it is to run, and the layers by their names: modules given are not part of a copy."""
+    if isinstance(device, (list, tuple)):
+        raise TypeError(f"devices: expected one device such as 'cuda:0', got {device!r}")
+    given = as_module(model)
+    layer, read = (place if place is None else layer_name(given, place) for place in (layer, read))
+    if isinstance(neuron, tuple) and len(neuron) == 2:
+        neuron = layer_name(given, neuron[0]), neuron[1]
+    return on_device(given, device), layer, read, neuron
 
 
 def _algorithm(algorithm: Algorithm | str) -> Algorithm:

@@ -44,7 +44,7 @@ class Explainer:
         self._cases: dict[bool, Case] = {}
         inputs = setting.tensors
         self.device = device_of(setting.model, inputs[0].device)
-        inputs = tuple((t if setting.create_graph else t.detach()).to(self.device) for t in inputs)
+        inputs = tuple(map(self._here, inputs))
         self._inject = _site(setting.model, setting.layer)
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
@@ -53,8 +53,8 @@ class Explainer:
             model=setting.model,
             inputs=inputs,
             names=tuple(setting.inputs) if isinstance(setting.inputs, Mapping) else (),
-            extra=tuple(e.to(self.device) if isinstance(e, Tensor) else e for e in setting.extra),
-            kwargs={k: e.to(self.device) if isinstance(e, Tensor) else e for k, e in setting.kwargs.items()},
+            extra=tuple(map(self._rider, setting.extra)),
+            kwargs={name: self._rider(value) for name, value in setting.kwargs.items()},
             target=target_rows(setting.target, len(inputs[0])),
             readout=_readout(setting),
             inject=None,
@@ -75,6 +75,13 @@ class Explainer:
         self.engine = Engine(self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress)
         self._outside = Outside(setting, self.subject)
 
+    def _here(self, tensor: Tensor) -> Tensor:
+        """A user's tensor where the model is; out of any graph, for what requires gradients is what is explained."""
+        return (tensor if self.setting.create_graph else tensor.detach()).to(self.device)
+
+    def _rider(self, value: object) -> object:
+        return self._here(value) if isinstance(value, Tensor) else value
+
     def restart(self) -> Counters:
         """Fresh counters, which the evaluations from now on fill."""
         self.engine.counters = Counters()
@@ -90,7 +97,8 @@ class Explainer:
     def _case(self, distribution: bool) -> Case:
         n, s = len(self.x), self.setting
         ids = s.ids or tuple(str(i) for i in range(n))
-        features = (s.features,) if isinstance(s.features, Tensor) else s.features
+        features = s.in_order(s.features, "features")
+        features = (features,) if isinstance(features, Tensor) else features
         for mask in features or ():
             if len(mask) not in (1, n):
                 raise ValueError(f"features: got {len(mask)} rows for {n} samples; expected one, or one per sample")
@@ -127,7 +135,7 @@ class Explainer:
             raise NotApplicable(f"{algorithm.facts.label} {missing}")
         case = self.case(distribution=algorithm.facts.distribution)
         algorithm.check(case)
-        return self.run(algorithm.plan, case, self.x)
+        return self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole)
 
     def missing(self, algorithm: Algorithm) -> str | None:
         """`needs ...`, when the model or the samples lack something that the algorithm needs."""
@@ -156,19 +164,18 @@ class Explainer:
             pass
         return None
 
-    def run(self, make_plan: MakePlan, case: Case, x: Tensor) -> Tensor:
-        """Any plan's result on the samples."""
-        with frozen(self.setting.model, learning=self.setting.create_graph):
-            return self.engine.run(make_plan, case, x)
+    def run(self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False) -> Tensor:
+        """Any plan's result on the samples; see `Engine.run`."""
+        with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
+            return self.engine.run(make_plan, case, x, whole=whole)
 
     def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
         """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read."""
-        layout = self.subject.read_layout if read else self.subject.layout
-        return layout.unflatten(flat, cast=False)
+        return (self.subject.read_layout if read else self.subject.layout).maps(flat)
 
     def _baselines(self, distribution: bool) -> Tensor:
         n = self.subject.n
-        given = baseline_tensors(self.setting.baselines, self.subject.inputs)
+        given = baseline_tensors(self.setting.in_order(self.setting.baselines, "baselines"), self.subject.inputs)
         rows = max(len(b) for b in given)
         if any(len(b) not in (1, rows) for b in given):
             counts = " and ".join(str(len(b)) for b in given)
@@ -207,7 +214,7 @@ class Explainer:
             return Plan(several, len(several), Want.ACTIVATION, lambda answers: torch.cat([a.level for a in answers]))
 
         engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows)
-        with frozen(self.setting.model, learning=self.setting.create_graph):
+        with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return engine.run(plan, case, samples)
 
     def _first(self) -> object:

@@ -30,9 +30,9 @@ def target_rows(target: Target, n: int) -> Tensor | None:
     if isinstance(target, bool):
         raise TargetError(f"target: expected an output's index, got {target}")
     if isinstance(target, int):
-        return torch.full((n, 1), target)
+        return torch.full((n, 1), target, device="cpu")
     if isinstance(target, tuple):
-        return torch.tensor([list(target)]).expand(n, -1)
+        return torch.tensor([list(target)], device="cpu").expand(n, -1)
     rows = torch.as_tensor(target).cpu()
     if rows.is_floating_point():
         raise TargetError(f"target: expected integer indices, got {rows.dtype}")
@@ -80,7 +80,7 @@ class Readout:
         if not isinstance(part, Tensor):
             raise TypeError(
                 f"the model returned {type(result).__name__} and {self.select!r} names no tensor in it; "
-                "name the part to explain (a key, attribute or position) as the model's `output`"
+                "name the part to explain, a key, attribute or position: `select`, in a model's config `output`"
             )
         return part
 
@@ -98,6 +98,7 @@ class Readout:
     def of_output(self, result: object, target: Tensor | None, rows: int) -> Tensor:
         """The explained scalar of each row, (rows,), from the model's result and its rows of `target_rows`."""
         output = self.tensor(result)
+        output = output.unsqueeze(0) if output.dim() == 0 and rows == 1 else output  # squeezed: nothing but the row
         if output.dim() == 0 or len(output) != rows:
             raise ValueError(
                 f"the model returned shape {tuple(output.shape)} for {rows} rows; expected the first dimension "
@@ -126,7 +127,7 @@ def _pick(output: Tensor, target: Tensor) -> Tensor:
             f"target has {target.shape[1]} indices, the model's output {tuple(output.shape[1:])} needs "
             f"{output.dim() - 1}"
         )
-    limits = torch.tensor(output.shape[1:])
+    limits = torch.tensor(output.shape[1:], device=target.device)
     wrong = ((target < 0) | (target >= limits)).any(1)
     if bool(wrong.any()):
         first = target[wrong][0].tolist()

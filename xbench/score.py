@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,9 +15,9 @@ from xbench.explain import Explainer
 from xbench.metrics.base import Maps, Metric, ReexplainingMetric
 from xbench.plan import Plan, Several, sequence
 from xbench.question import flat_maps
-from xbench.setting import Tensors
+from xbench.setting import Inputs
 
-Given = Tensors | tuple[Tensors, Algorithm] | Algorithm | Callable[..., object]
+Given = Inputs | tuple[Inputs, Algorithm] | Algorithm | Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Explanation:
         if isinstance(explanation, tuple) and isinstance(explanation[-1], Algorithm):
             made, algorithm = explanation
             return cls.by(algorithm, _flat(made, explainer), explainer)
-        if isinstance(explanation, (Tensor, tuple)):
-            flat = _flat(cast(Tensors, explanation), explainer)
+        if isinstance(explanation, (Tensor, tuple, Mapping)):
+            flat = _flat(cast(Inputs, explanation), explainer)
             return cls(Maps(flat, flat, local=False, stochastic=False), None)
         raise TypeError(
-            "explanation: expected maps (a tensor or a tuple), an algorithm, or a callable "
+            "explanation: expected maps (a tensor, a tuple or a dict), an algorithm, or a callable "
             f"f(model, inputs, target), got {type(explanation).__name__}"
         )
 
@@ -98,8 +98,9 @@ def _reexplain(explainer: Explainer, metric: ReexplainingMetric, explanation: Ex
         plans = (algorithm.plan(keyed, perturbed) for keyed, perturbed in versions)
         return sequence(plans, count, lambda again: metric.compare(part, maps, again))
 
-    return explainer.run(plan, case, explainer.x)
+    return explainer.run(plan, case, explainer.x, whole=algorithm.facts.whole)
 
 
-def _flat(maps: Tensors, explainer: Explainer) -> Tensor:
+def _flat(maps: Inputs, explainer: Explainer) -> Tensor:
+    maps = explainer.setting.in_order(maps, "explanation")
     return flat_maps(maps, explainer.subject.layout, explainer.x, "explanation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from xbench.sites import device_of
 Tensors = Tensor | tuple[Tensor, ...]
 Inputs = Tensors | Mapping[str, Tensor]
 Model = nn.Module | Callable[..., object]
-Baselines = Tensor | float | int | Sequence[Tensor | float | int] | None
+_Ordered = Tensor | float | int | Sequence[Tensor | float | int] | None
+Baselines = _Ordered | Mapping[str, Tensor | float | int]
 Neuron = tuple[str | nn.Module, int | slice | tuple[int | slice, ...]]
 
 
@@ -28,7 +30,7 @@ class Setting:
     target: Target = None
     baselines: Baselines = None
     extra: tuple[object, ...] = ()
-    features: Tensors | None = None
+    features: Inputs | None = None
     layer: str | nn.Module | None = None
     read: str | nn.Module | None = None
     neuron: Neuron | None = None
@@ -43,6 +45,15 @@ class Setting:
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
     progress: Callable[[int, int], None] | None = None
+
+    def in_order(self, given: object, name: str) -> Any:  # noqa: ANN401  (whatever was given)
+        """What is given by the inputs' names as a tuple in their order; anything else as it is."""
+        if not isinstance(given, Mapping):
+            return given
+        names = list(self.inputs) if isinstance(self.inputs, Mapping) else []
+        if set(given) != set(names):
+            raise ValueError(f"{name}: expected the names of the inputs, {names}, got {list(given)}")
+        return tuple(given[key] for key in names)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -97,7 +108,7 @@ def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
     )
 
 
-def baseline_tensors(baselines: Baselines, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def baseline_tensors(baselines: _Ordered, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Baselines in any accepted form as one tensor (rows, ...) per input."""
     given: list[Tensor | float | int]
     if isinstance(baselines, Tensor):

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class Site:
 
     def module(self, model: nn.Module) -> nn.Module:
         """The module of that name; ValueError with the nearest names when there is none."""
-        modules = dict(model.named_modules())
+        modules = dict(model.named_modules(remove_duplicate=False))
         if self.layer not in modules:
             near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(list(modules)[1:20])}"
@@ -120,9 +120,13 @@ def visit(
         # Clones go on: an in-place operation that follows must not change what was read here.
         return _rebuild(value, [t.clone() for t in found])
 
+    def entering(_module: nn.Module, args: object, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        by_name = not _split(args)[0]  # a layer that is called with keywords only, such as query=, key=, value=
+        return (args, handle(kwargs)) if by_name else (handle(args), kwargs)
+
     module = site.module(model)
     if site.at == "input":
-        handle_ = module.register_forward_pre_hook(lambda _module, args: handle(args))
+        handle_ = module.register_forward_pre_hook(entering, with_kwargs=True)
     else:
         handle_ = module.register_forward_hook(lambda _module, _args, output: handle(output))
     try:

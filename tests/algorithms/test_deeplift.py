@@ -127,6 +127,12 @@ def test_packed_sequences_are_refused_with_advice(in_order):
     torch.testing.assert_close(maps, attribute(model, x, a.InputXGradient(), target=0))  # x0 = 0: nothing else is left
 
 
+@pytest.mark.parametrize("method", [a.DeepLift, a.DeepLiftShap])
+def test_plain_gradients_are_not_promised_to_add_up(method):
+    assert method().facts.complete
+    assert not method(unknown="warn").facts.complete
+
+
 # DeepLIFT SHAP
 
 

@@ -265,6 +265,26 @@ def test_a_tunnel_may_smooth_a_function():
     exactly(*maps)
 
 
+def centred(model, inputs, target):
+    """Each sample beside all others of the call."""
+    return inputs - inputs.mean(0)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [a.External(centred), a.NoiseTunnel(a.External(centred)), a.Captum("FeaturePermutation"), a.Captum("Lime")],
+    ids=["callable", "smoothed", "permutation", "lime"],
+)
+def test_a_small_memory_does_not_part_samples_that_are_explained_together(method):
+    model, x = images()
+    groups = (torch.arange(36) // 9).reshape(1, 1, 6, 6)
+    maps = [attribute(model, x, method, target=TARGET, features=groups, memory=memory) for memory in (None, 1)]
+    assert maps[0].abs().max() > 0
+    exactly(*maps)
+    scores = [measure(model, x, method, SensitivityMax(), target=TARGET, memory=memory) for memory in (None, 1)]
+    exactly(*scores)
+
+
 # What it may answer
 
 
@@ -287,8 +307,9 @@ def test_maps_may_be_tensors_or_arrays(answer):
 
 
 def test_maps_of_integers_become_numbers():
+    """Of the samples' own type."""
     maps = attribute(*images(), a.External(lambda model, inputs, target: inputs.long()), target=0)
-    assert maps.dtype == torch.float32
+    assert maps.dtype == torch.float64
 
 
 @pytest.mark.parametrize(

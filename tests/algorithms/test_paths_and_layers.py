@@ -289,7 +289,7 @@ def test_internal_influence_is_captums():
 
 
 def slow_guided(f: Function, x: Tensor, x0: Tensor, n: int, fraction: float, max_dist: float) -> Tensor:
-    """Algorithm 1 of the paper with the limits of its section 4.2, for one sample (d,), feature by feature."""
+    """The authors' code (PAIR's saliency), for one sample (d,), feature by feature."""
     d, way = len(x), (x - x0).abs().tolist()
     moving = sum(w > 0 for w in way)
     gone, phi = [0.0] * d, torch.zeros_like(x)
@@ -381,7 +381,7 @@ def test_the_blur_is_a_gaussian_reflected_at_the_borders(sigma):
 def test_blur_ig_against_a_loop_over_the_path(sigma, n):
     model, x = weights(ConvNet()), numbers(N, 1, 6, 6)
     f = lambda image: chosen(model(image))  # noqa: E731
-    path = [cosines(x, (sigma or 6.0) * (1 - j / n)) for j in range(n)] + [x]
+    path = [cosines(x, (sigma or 6.0) * (1 - j / n) ** 2) for j in range(n)] + [x]
     slopes = [gradient(f, point) for point in path]
     wanted = sum((slopes[j] + slopes[j + 1]) / 2 * (path[j + 1] - path[j]) for j in range(n))
     exactly(attribute(model, x, a.BlurIG(n, sigma), target=TARGET, baselines=numbers(N, 1, 6, 6, seed=9)), wanted)
@@ -426,9 +426,18 @@ def test_idgi_of_functions_along_one_direction_pays_by_the_squared_weights():
     for g in (lambda z: 2 * z, torch.square, torch.sigmoid, torch.exp):
         maps = attribute(lambda z, g=g: g(z @ w), x, a.IDGI(5), baselines=x0)
         exactly(maps, shares * (g(x @ w) - g(x0 @ w))[:, None])
-    # From 0 the square has no slope: the first of n steps, 1 / n^2 of the whole, is nobody's.
-    maps = attribute(lambda z: (z @ w).square(), x, a.IDGI(5))
-    exactly(maps, shares * (x @ w).square()[:, None] * (1 - 1 / 25))
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_idgi_pays_for_steps_from_points_without_slope(n):
+    """A square has no slope at 0, where the path starts; a ReLU has none on one half of the path."""
+    w, x = numbers(D, seed=5), numbers(N, D)
+    shares = w.square() / w.square().sum()
+    f = lambda z: (z @ w).square()  # noqa: E731
+    exactly(attribute(f, x, a.IDGI(n)), shares * f(x)[:, None])
+    flat = attribute(lambda z: (z @ w).relu(), x, a.IDGI(n), baselines=-x)
+    exactly(flat, shares * ((x @ w).relu() - (-x @ w).relu())[:, None])
+    assert attribute(lambda z: (z @ w).sign(), x, a.IDGI(n), baselines=-x).abs().max() == 0  # no slope anywhere
 
 
 @pytest.mark.parametrize("n", [1, 6])

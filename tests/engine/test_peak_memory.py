@@ -3,10 +3,11 @@
 import psutil
 import pytest
 import torch
+from torch import nn
 
-from tests.models_for_tests import mlp, numbers
+from tests.models_for_tests import mlp, numbers, weights
 from xbench import attribute
-from xbench.algorithms import GradientShap, IntegratedGradients, KernelShap, NoiseTunnel, Saliency
+from xbench.algorithms import GradCam, GradientShap, HiResCam, IntegratedGradients, KernelShap, NoiseTunnel, Saliency
 from xbench.engine.memory import LiveBytes, PeakMemory, is_out_of_memory, parse_bytes
 from xbench.explain import Explainer
 from xbench.setting import Setting
@@ -204,3 +205,12 @@ def test_a_budget_is_kept():
     explainer.restart()
     explainer.attribute(IntegratedGradients(20))
     assert explainer.engine.counters.peak_bytes <= budget < first * 10
+
+
+@pytest.mark.parametrize("method", [GradCam("0"), HiResCam("0")], ids=["gradcam", "hirescam"])
+def test_a_budget_is_kept_where_far_more_is_read_than_enters(method):
+    """Each of a hundred samples is 200 bytes, and 160 kB at the layer that is read."""
+    model = weights(nn.Sequential(nn.Conv2d(1, 800, 1), nn.ReLU(), nn.Flatten(), nn.Linear(20_000, 1)))
+    with LiveBytes() as live:
+        attribute(model, numbers(100, 1, 5, 5), method, memory="4MB")
+    assert live.peak < 4_000_000

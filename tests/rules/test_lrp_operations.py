@@ -1,6 +1,7 @@
 """LRP at single operations, by hand or against slow references; attention and normalisation by the papers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import fusion
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from tests.models_for_tests import ConvNet, numbers, weights
-from tests.rules.models import uniform, vision_model
+from tests.rules.models import RECURRENT, recurrent, uniform, vision_model
 from xbench import attribute
 from xbench.algorithms import LRP
 from xbench.config import component
@@ -165,6 +167,39 @@ def test_gates_share_in_halves_or_not_at_all() -> None:
     assert not torch.allclose(halves[:, 1, 2, 2], signal[:, 1, 2, 2])
 
 
+SIGNAL = replace(EXACT, gates=("sigmoid",))
+
+
+def test_an_lstm_whose_gates_take_nothing_is_that_of_arras() -> None:
+    """Arras et al. 2017: gates are constants, tanh passes relevance on: x df/dx with both as constant factors."""
+    model = weights(nn.LSTM(5, 4, batch_first=True), scale=2).requires_grad_(False)
+    x = numbers(3, 4, 5).requires_grad_()
+    h = c = torch.zeros(3, 4, dtype=torch.float64)
+    for step in x.unbind(1):
+        z = step @ model.weight_ih_l0.T + model.bias_ih_l0 + (h @ model.weight_hh_l0.T + model.bias_hh_l0)
+        i, f, g, o = z.chunk(4, 1)
+        c = f.sigmoid().detach() * c + i.sigmoid().detach() * g * (g.tanh() / g).detach()
+        h = o.sigmoid().detach() * c * (c.tanh() / c).detach()
+    (gradient,) = torch.autograd.grad(h[:, 1].sum(), x)
+    close(relevance(lambda x: model(x)[0][:, -1, 1], x.detach(), SIGNAL), x * gradient)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("composite", [EXACT, SIGNAL], ids=["halves", "signal"])
+def test_recurrent_layers_without_biases_conserve(name: str, composite: lrp.Composite) -> None:
+    model, x = recurrent(name), numbers(2, 4, 5)
+    for key, parameter in model.named_parameters():
+        if "bias" in key:
+            parameter.data.zero_()
+    close(relevance(model, x, composite).flatten(1).sum(1), model(x)[:, 1], 1e-8)
+
+
+def test_both_directions_of_a_recurrent_layer_are_first_layers() -> None:
+    model, x = recurrent("GRU, 2 layers, both directions"), numbers(2, 4, 5)
+    maps = relevance(model, x, lrp.epsilon_plus_flat())
+    torch.testing.assert_close(maps, maps[..., :1].expand_as(maps))  # flat: the same for all elements of a step
+
+
 def test_sites_and_neurons() -> None:
     """Relevance at a layer is what the layers above say, and its sum stays the output without biases."""
     model, x = weights(ConvNet()), numbers(3, 1, 6, 6)
@@ -208,7 +243,7 @@ LSTM = weights(nn.LSTM(5, 2, batch_first=True))
     ("function", "name"),
     [
         (lambda x: x.cummax(1).values, "cummax"),
-        (lambda x: LSTM(x[:, None])[0][:, 0], "lstm"),
+        (lambda x: LSTM(pack_padded_sequence(x[:, None], [1] * 3, batch_first=True))[0].data, "pack_padded_sequence"),
         (lambda x: torch.fft.rfft(x).abs(), "fft_rfft"),
         (lambda x: torch.hypot(x, x.flip(1)), "hypot"),
         (lambda x: F.grid_sample(x[:, None, None], x[:, None, :4].reshape(-1, 1, 2, 2)).flatten(1), "grid_sampler"),

@@ -22,7 +22,8 @@ class Activation(Algorithm):
     def facts(self) -> Facts:
         return Facts(
             "Activation",
-            "Kokhlikyan et al. 2020, Captum: A unified and generic model interpretability library, arXiv 2009.07896",
+            "Kokhlikyan et al. 2020, Captum: A unified and generic model interpretability library "
+            "for PyTorch, arXiv 2009.07896",
             activation=True,
         )
 

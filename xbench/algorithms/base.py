@@ -44,6 +44,7 @@ class Facts:
         reads_elsewhere: gradients or activations are read at a place that the algorithm names itself, and the map
             is given where points enter all the same (GradCAM).
         per_feature: the result is one value per feature, (n, K), not a map.
+        whole: a map may depend on the samples it is made with: all of a call go together, whatever the memory.
         control: a reference for the eye, not an explanation.
         version: changed when the numbers change, so that stored results are recomputed.
     """
@@ -58,6 +59,7 @@ class Facts:
     activation: bool = False
     reads_elsewhere: bool = False
     per_feature: bool = False
+    whole: bool = False
     control: bool = False
     version: int = 1
 

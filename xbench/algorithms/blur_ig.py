@@ -20,13 +20,14 @@ class BlurIG(Algorithm):
     """phi = sum over steps of df/dx (mean of both ends) * (x_j+1 - x_j), x_j blurred less and less, x_n the image.
 
     The blur is that of heat spreading in the last two dimensions, no heat leaving at the borders: a Gaussian of
-    standard deviation `max_sigma` * (1 - j/n_steps) pixels, reflected there, exact at any width. There is no baseline
-    to choose: the map sums to f(x) - f(blurred x), up to the error of the sum. (The paper takes the gradient at the
-    start of a step, and the path's slope by a small difference.) Rows per sample: n_steps + 1 forwards and backwards.
+    standard deviation `max_sigma` * (1 - j/n_steps)^2 pixels, reflected there, exact at any width. There is no baseline
+    to choose: the map sums to f(x) - f(blurred x), up to the error of the sum. (The authors' code takes equal steps of
+    the standard deviation, the last of which sharpens nearly everything in a large image; the gradient at the start of
+    a step; and the path's slope by a small difference.) Rows per sample: n_steps + 1 forwards and backwards.
     Source: Xu, Venugopalan, Sundararajan 2020, "Attribution in Scale and Space" (arXiv 2004.03383).
 
     Args:
-        n_steps: steps from the blurred image to the sharp one, equal in the standard deviation.
+        n_steps: steps from the blurred image to the sharp one, equal in the root of the standard deviation.
         max_sigma: standard deviation of the first blur in pixels; None: the longer side.
     """
 
@@ -44,6 +45,7 @@ class BlurIG(Algorithm):
             "Blur IG",
             "Xu, Venugopalan, Sundararajan 2020, Attribution in Scale and Space, arXiv 2004.03383",
             needs=(Need.GRADIENT, Need.IMAGES),
+            version=2,
         )
 
     def check(self, case: Case) -> None:
@@ -52,7 +54,7 @@ class BlurIG(Algorithm):
     def plan(self, case: Case, x: Tensor) -> Plan:
         def points() -> Iterator[Tensor]:
             for step in range(self.n_steps + 1):
-                yield self._blurred(case, x, 1 - step / self.n_steps)
+                yield self._blurred(case, x, (1 - step / self.n_steps) ** 2)
 
         def integrate(answers: Iterator[Answer]) -> Tensor:
             total, path = torch.zeros_like(x), points()  # made again: cheaper than kept

@@ -70,6 +70,7 @@ class Captum(ExternalAlgorithm):
             complete=known.complete and multiplied,
             distribution=known.distribution,
             reads_elsewhere=Need.GRADIENT in known.needs,
+            whole=known.stochastic,  # one draw for all samples, or a permutation of them
             version=digest(release.encode()),
         )
 

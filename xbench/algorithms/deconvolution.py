@@ -20,7 +20,7 @@ class Deconvolution(Algorithm):
 
     Every ReLU counts: nn.ReLU, F.relu, in place, used twice. Other activations (ReLU6, leaky, smooth ones) keep their
     plain gradients, as in the paper and in Captum; a model without any ReLU gets its plain gradient.
-    Source: Zeiler, Fergus 2013, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
+    Source: Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
     Rows per sample: 1 forward, 1 backward.
 
     Args:
@@ -36,7 +36,7 @@ class Deconvolution(Algorithm):
     def facts(self) -> Facts:
         return Facts(
             "Deconvolution",
-            "Zeiler, Fergus 2013, Visualizing and Understanding Convolutional Networks, arXiv 1311.2901",
+            "Zeiler, Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv 1311.2901",
             local=True,
             needs=(Need.GRADIENT, Need.MODULE),
         )

@@ -50,7 +50,7 @@ class DeepLift(Algorithm):
             "Differences, arXiv 1704.02685",
             local=not self.multiply_by_inputs,
             needs=(Need.GRADIENT, Need.MODULE),
-            complete=self.multiply_by_inputs and self.custom_attribution_func is None,
+            complete=self.multiply_by_inputs and self.custom_attribution_func is None and self.unknown == "raise",
         )
 
     def check(self, case: Case) -> None:

@@ -45,7 +45,7 @@ class DeepLiftShap(Algorithm):
             "Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions, arXiv 1705.07874",
             local=not self.multiply_by_inputs,
             needs=(Need.GRADIENT, Need.MODULE),
-            complete=self.multiply_by_inputs and self.custom_attribution_func is None,
+            complete=self._single.facts.complete,
             distribution=True,
         )
 

@@ -78,6 +78,7 @@ class External(ExternalAlgorithm):
             local=self.local,
             stochastic=self.stochastic,
             distribution=self.distribution or "baselines" not in names,  # then it has its own, whatever is given
+            whole=True,
             version=fingerprint(self._called),
         )
 

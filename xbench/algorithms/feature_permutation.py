@@ -36,7 +36,8 @@ class FeaturePermutation(OnFeatures):
     def facts(self) -> Facts:
         return Facts(
             "Feature Permutation",
-            "Fisher, Rudin, Dominici 2019, All Models are Wrong, but Many are Useful, arXiv 1801.01489",
+            "Fisher, Rudin, Dominici 2019, All Models are Wrong, but Many are Useful: Learning a Variable's Importance "
+            "by Studying an Entire Class of Prediction Models Simultaneously, arXiv 1801.01489",
             needs=(Need.SAMPLES,),
             stochastic=True,
         )

@@ -23,6 +23,7 @@ class GradientShap(Algorithm):
     Source: Erion, Janizek, Sturmfels, Lundberg, Lee 2021, "Improving performance of deep learning models with
     axiomatic attribution priors and expected gradients" (arXiv 1906.10670); Lundberg, Lee 2017 (arXiv 1705.07874).
     Captum draws the baseline rows of several input tensors independently; here one draw serves all of them.
+    Rows per sample: n_samples forwards and backwards.
 
     Args:
         n_samples: draws per sample.

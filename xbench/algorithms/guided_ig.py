@@ -23,7 +23,8 @@ class GuidedIG(Algorithm):
     Riemann rule, and 1 the free path. The map sums to f(x) - f(x0) up to the error of that rule, of order 1/n_steps.
     Rows per sample: n_steps forwards and backwards, one after the other.
     Source: Kapishnikov, Venugopalan, Avci, Wedin, Terry, Bolukbasi 2021, "Guided Integrated Gradients: An Adaptive
-    Path Method for Removing Noise" (arXiv 2106.09788), algorithm 1 with the anchoring of its section 4.2.
+    Path Method for Removing Noise" (arXiv 2106.09788), with the bound `max_dist` of the authors' code (PAIR's saliency)
+    in place of the paper's anchor points on the straight path.
 
     Args:
         n_steps: steps along the path.

@@ -19,8 +19,9 @@ class IDGI(Algorithm):
     """phi = sum over steps of (f(x_j+1) - f(x_j)) g_j^2 / |g_j|^2, g_j = df/dx(x_j), on the straight path.
 
     Of each step's gradient only the part along the gradient itself counts, where Integrated Gradients also collects
-    what runs across it and does not change the output. The map sums to f(x) - f(x0), but for steps from a point
-    without any slope, which pay nobody. Rows per sample: n_steps + 1 forwards and backwards.
+    what runs across it and does not change the output. From a point without any slope, where the paper divides by 0, a
+    step pays together with the next one, the last one by the slope at x. The map sums to f(x) - f(x0), unless f changes
+    behind the last point that has a slope. Rows per sample: n_steps + 1 forwards and backwards.
     Source: Yang, Wang, Bilgic 2023, "IDGI: A Framework to Eliminate Explanation Noise from Integrated Gradients"
     (arXiv 2303.14242).
 
@@ -41,6 +42,7 @@ class IDGI(Algorithm):
             "arXiv 2303.14242",
             needs=(Need.GRADIENT,),
             complete=True,
+            version=2,
         )
 
     def check(self, case: Case) -> None:
@@ -51,16 +53,21 @@ class IDGI(Algorithm):
 
         def pay(answers: Iterator[Answer]) -> Tensor:
             before = next(answers)
-            total = torch.zeros_like(before.slope)
+            total, owed = torch.zeros_like(before.slope), torch.zeros_like(before.slope[:, :1])
             for after in answers:
-                # Scaled first: the square of a tiny float32 slope would vanish.
-                largest = before.slope.abs().amax(1, keepdim=True)
-                square = (before.slope / torch.where(largest > 0, largest, 1)).square()
-                length = square.sum(1, keepdim=True)
-                gain = (after.value - before.value).to(square.dtype)[:, None]
-                total = total + square * (gain / torch.where(length > 0, length, 1))
+                owed = owed + (after.value - before.value).to(total.dtype)[:, None]
+                shares = _shares(before.slope)
+                total, owed = total + shares * owed, torch.where(shares.any(1, keepdim=True), 0, owed)
                 before = after
-            return total
+            return total + _shares(before.slope) * owed
 
         points = (torch.lerp(x0, x, i / self.n_steps) for i in range(self.n_steps + 1))
         return Plan(points, self.n_steps + 1, Want.GRADIENT, pay)
+
+
+def _shares(slope: Tensor) -> Tensor:
+    """g^2 / |g|^2, (n, d); 0 where there is no slope."""
+    largest = slope.abs().amax(1, keepdim=True)
+    square = (slope / torch.where(largest > 0, largest, 1)).square()  # the square of a tiny float32 slope would vanish
+    total = square.sum(1, keepdim=True)
+    return square / torch.where(total > 0, total, 1)

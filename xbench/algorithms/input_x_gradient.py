@@ -16,15 +16,17 @@ from xbench.plan import Answer, Plan, Want
 class InputXGradient(Algorithm):
     """Gradient times what is there: phi = x * df/dx (at a layer: activation times gradient).
 
-    Exact for linear models without bias and a zero baseline.
-    Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box" (arXiv 1605.01713).
+    Exact for linear models and a zero baseline. Rows per sample: 1 forward and backward.
+    Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box: Learning Important Features Through Propagating
+    Activation Differences" (arXiv 1605.01713).
     """
 
     @property
     def facts(self) -> Facts:
         return Facts(
             "Input x Gradient",
-            "Shrikumar, Greenside, Kundaje 2016, Not Just a Black Box, arXiv 1605.01713",
+            "Shrikumar, Greenside, Kundaje 2016, Not Just a Black Box: Learning Important Features Through Propagating "
+            "Activation Differences, arXiv 1605.01713",
             needs=(Need.GRADIENT,),
         )
 

@@ -64,7 +64,8 @@ class Lime(OnFeatures):
 
     @property
     def facts(self) -> Facts:
-        return Facts("LIME", "Ribeiro, Singh, Guestrin 2016, Why Should I Trust You?, arXiv 1602.04938",
+        return Facts("LIME", "Ribeiro, Singh, Guestrin 2016, Why Should I Trust You?: Explaining the Predictions of "
+                     "Any Classifier, arXiv 1602.04938",
                      stochastic=True, per_feature=not self.return_input_shape)  # fmt: skip
 
     def plan(self, case: Case, x: Tensor) -> Plan:

@@ -17,12 +17,12 @@ from xbench.plan import Made, sequence
 
 NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 _SOURCES = {
-    "smoothgrad": ("SmoothGrad", "Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, SmoothGrad, arXiv 1706.03825"),
-    "smoothgrad_sq": (
-        "SmoothGrad-squared", "Hooker, Erhan, Kindermans, Kim 2019, A Benchmark for Interpretability Methods in Deep "
-        "Neural Networks, arXiv 1806.10758",
-    ),
-    "vargrad": ("VarGrad", "Adebayo, Gilmer, Goodfellow, Kim 2018, Local Explanation Methods, arXiv 1810.03307"),
+    "smoothgrad": ("SmoothGrad", "Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, SmoothGrad: Removing Noise by Adding "
+                   "Noise, arXiv 1706.03825"),
+    "smoothgrad_sq": ("SmoothGrad-squared", "Hooker, Erhan, Kindermans, Kim 2019, A Benchmark for Interpretability "
+                      "Methods in Deep Neural Networks, arXiv 1806.10758"),
+    "vargrad": ("VarGrad", "Adebayo, Gilmer, Goodfellow, Kim 2018, Local Explanation Methods for Deep Neural Networks "
+                "Lack Sensitivity to Parameter Values, arXiv 1810.03307"),
 }  # fmt: skip
 
 

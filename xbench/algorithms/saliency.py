@@ -15,7 +15,10 @@ from xbench.plan import Plan, Want
 class Saliency(Algorithm):
     """The gradient of the explained scalar: phi = |df/dx|.
 
-    Source: Simonyan, Vedaldi, Zisserman 2013, "Deep Inside Convolutional Networks" (arXiv 1312.6034).
+    Every element has its own value; the paper shows the largest of an image's channels. Rows per sample: 1 forward and
+    backward.
+    Source: Simonyan, Vedaldi, Zisserman 2013, "Deep Inside Convolutional Networks: Visualising Image Classification
+    Models and Saliency Maps" (arXiv 1312.6034).
 
     Args:
         abs: take the absolute value (the paper's form); False keeps the sign.
@@ -27,7 +30,8 @@ class Saliency(Algorithm):
     def facts(self) -> Facts:
         return Facts(
             "Saliency",
-            "Simonyan, Vedaldi, Zisserman 2013, Deep Inside Convolutional Networks, arXiv 1312.6034",
+            "Simonyan, Vedaldi, Zisserman 2013, Deep Inside Convolutional Networks: Visualising Image Classification "
+            "Models and Saliency Maps, arXiv 1312.6034",
             local=True,
             needs=(Need.GRADIENT,),
         )

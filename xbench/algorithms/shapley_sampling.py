@@ -89,11 +89,15 @@ class ShapleyValueSampling(OnFeatures):
         """When each of a sample's k features joins, (k,), permutation after permutation without end."""
         for block in count():
             width = max(1, min(k - 1, self.n_samples))
-            normal = case.draws.generator(row, "permutation", block).standard_normal((width, k))
-            # Orthogonal to (1, ..., 1), where no coordinate is favoured, and to each other.
-            directions, r = np.linalg.qr((normal - normal.mean(1, keepdims=True)).T)
-            directions *= np.sign(np.diag(r))  # QR chooses signs by the first coordinate; these are Gram-Schmidt's
-            for place in directions.T.argsort(1).argsort(1):
+            for place in _ranks(case.draws.generator(row, "permutation", block).standard_normal((width, k))):
                 yield place
                 if self.antithetic:
                     yield k - 1 - place
+
+
+def _ranks(normal: np.ndarray) -> np.ndarray:
+    """The ranks of the coordinates of random directions (width, k), made orthogonal; small, as many are kept."""
+    # Orthogonal to (1, ..., 1), where no coordinate is favoured, and to each other.
+    directions, r = np.linalg.qr((normal - normal.mean(1, keepdims=True)).T)
+    directions *= np.sign(np.diag(r))  # QR chooses signs by the first coordinate; these are Gram-Schmidt's
+    return directions.T.argsort(1).argsort(1).astype(np.int32)

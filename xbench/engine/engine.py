@@ -67,21 +67,23 @@ class Engine:
         # When the last piece ended: making the next points and reducing the answers count towards speed too.
         self._mark: float | None = None
 
-    def run(self, make_plan: MakePlan, case: Case, x: Tensor) -> Tensor:
-        """The plan's result for all samples, (n, ...), whatever the slicing."""
+    def run(self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False) -> Tensor:
+        """The plan's result for all samples, (n, ...), whatever the slicing; `whole` forbids it to adaptive plans."""
         n = len(case)
         self._done = self._of = 0
         self._mark = None
         parts: list[Tensor] = []
         done = 0
-        # Several points of every sample of a slice are alive at a time, whatever the model takes.
-        most = max(1, self._budget // (_POINTS_ALIVE * max(x[0].numel() * x.element_size(), 1)))
+        most = n if whole else self._room(x[0].numel() * x.element_size())
         while done < n:
             rows = slice(done, min(n, done + most))
             plan = make_plan(case.part(rows), x[rows])
             if isinstance(plan, Plan):
                 self._of = self._of or n * plan.n_points
                 most = max(1, min(most, self._limits(plan).slice_limit // plan.group))
+                if plan.want & (Want.GRADIENT | Want.ACTIVATION):
+                    width = self.subject.at(plan.read, None).read_layout.width
+                    most = min(most, self._room(width * x.element_size()))
                 if done + most < rows.stop:
                     rows = slice(done, done + most)
                     plan = make_plan(case.part(rows), x[rows])
@@ -92,6 +94,10 @@ class Engine:
             parts.append(result)
             done = rows.stop
         return _stack(parts)
+
+    def _room(self, size: int) -> int:
+        """Samples of a slice when `size` bytes of each enter or are read: several times that is alive at a time."""
+        return max(1, self._budget // (_POINTS_ALIVE * max(size, 1)))
 
     def _solve(self, plan: Made, rows: slice) -> Tensor | Noted:
         """The result of whatever an algorithm made, on a slice of samples."""

@@ -64,13 +64,15 @@ class LiveBytes(TorchDispatchMode):
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor):
-                self._follow(leaf, ours=False)  # weights and inputs: a view of them takes no memory
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._follow(leaf, ours=True)
+        # What is done here is no call of the model's: a backward rule in force must not see it.
+        with torch._C.DisableTorchFunction():
+            for leaf in tree_leaves((args, kwargs)):
+                if isinstance(leaf, Tensor):
+                    self._follow(leaf, ours=False)  # weights and inputs: a view of them takes no memory
+            result = func(*args, **(kwargs or {}))
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor):
+                    self._follow(leaf, ours=True)
         return result
 
     def _follow(self, tensor: Tensor, *, ours: bool) -> None:

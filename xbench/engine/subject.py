@@ -10,7 +10,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from xbench.layout import Layout
+from xbench.layout import Layout, widened
 from xbench.places import Places
 from xbench.plan import Answer, Rule, Want
 from xbench.readouts import Readout, TargetError
@@ -115,7 +115,7 @@ class Subject:
             if grad:
                 gradient = self._through(value, where, neuron) if Want.THROUGH in want else self._gradient(value, where)
             activation = self.read_layout.flatten(where) if Want.ACTIVATION in want else None
-        answer = Answer(value, gradient, activation)
+        answer = Answer(widened(value), gradient, activation)
         return answer if self.create_graph else answer.detached()
 
     def require_numbers(self) -> None:
@@ -144,7 +144,7 @@ class Subject:
         target = None if self.target is None else self.target[samples.cpu()]
         try:
             return self.readout.of_output(result, target, rows)
-        except TargetError:
+        except (TargetError, TypeError):
             if want == Want.ACTIVATION and target is None:  # nobody reads it, so nobody needs to name a target
                 return torch.zeros(rows, device=samples.device)
             raise

@@ -2,7 +2,7 @@
 
 Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional Net", 2014,
 https://arxiv.org/abs/1412.6806 (guided); Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks",
-2013, https://arxiv.org/abs/1311.2901 (deconvolution).
+2014, https://arxiv.org/abs/1311.2901 (deconvolution).
 """
 
 from dataclasses import dataclass

@@ -22,20 +22,22 @@ def places(case: Case, row: int) -> np.ndarray:
     coordinates = []
     for number, shape in enumerate(case.layout.shapes):
         sides = shape[-2:] if len(shape) >= 3 else shape[:1] or (1,)  # one number per sample: one place
-        grid = torch.stack(torch.meshgrid(*(torch.arange(side) for side in sides), indexing="ij"), -1).double()
+        grid = torch.stack(
+            torch.meshgrid(*(torch.arange(side, device="cpu") for side in sides), indexing="ij"), -1
+        ).double()
         if len(shape) >= 3:
             grid = grid.expand(*shape[:-2], *grid.shape)
         elif len(shape) == 2:
             grid = grid[:, None].expand(*shape, 1)
         flat = grid.reshape(shape.numel(), -1)
-        own = torch.zeros(shape.numel(), 3, dtype=torch.float64)
+        own = torch.zeros(shape.numel(), 3, dtype=torch.float64, device="cpu")
         own[:, 0] = 1e6 * number  # tensors part first
         own[:, 1 : 1 + flat.shape[1]] = flat
         coordinates.append(own)
     where = torch.cat(coordinates)
     count = int(ids.max()) + 1
     kept = ids >= 0
-    sums = torch.zeros(count, 3, dtype=torch.float64).index_add_(0, ids[kept], where[kept])
+    sums = torch.zeros(count, 3, dtype=torch.float64, device="cpu").index_add_(0, ids[kept], where[kept])
     return (sums / torch.bincount(ids[kept], minlength=count)[:, None]).numpy()
 
 

@@ -67,6 +67,9 @@ class Relevance(Override):
         super().__init__(unknown)
         self.composite = composite
         self.preceded = False  # layers ran before the points entered: none that follows is the model's first
+        self.inside = (
+            False  # in the steps of an operation; one on constants (a first state) is no layer that ran before
+        )
         self.pending = WeakTensorKeyDictionary()
         self._table = table
         self._marks = WeakTensorKeyDictionary()
@@ -78,7 +81,7 @@ class Relevance(Override):
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        if not self.preceded and canonical_name(func)[0] in LAYERS:
+        if not self.preceded and not self.inside and canonical_name(func)[0] in LAYERS:
             self.preceded = not any(tensor.requires_grad for tensor in tensors_in((args, kwargs or {})))
         return super().__torch_function__(func, types, args, kwargs)
 
@@ -157,8 +160,10 @@ def scoped(function: Callable[..., object]) -> Handler:
     """A handler that runs `function` with the rule in force, so that each of its steps has its own handler."""
 
     def handler(mode: Relevance, call: Call, active: list[Tensor]) -> object:
+        outside, mode.inside = mode.inside, True
         with mode, torch.enable_grad():
             result = function(*call.args, **call.kwargs)
+        mode.inside = outside
         if result is NotImplemented:
             mode.complain(call.name, "it has no rule with these arguments")
             return call.run()

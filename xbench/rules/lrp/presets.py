@@ -20,8 +20,9 @@ class Composite:
         normalization: layer, group and instance norms; with `detach` their denominator is a constant, so that the
             division passes relevance on while the mean and the bias take their shares (AttnLRP and CP-LRP alike);
             with `identity` the whole norm passes it on. RMS norms do so either way.
-        gates: operations whose result, as a factor of a product, takes no relevance: the other factor takes all.
-            Otherwise all factors take the same share (AttnLRP).
+        gates: operations whose result, as a factor of a product, takes no relevance: the other factor takes all, as
+            in Arras et al. 2017 (arXiv 1706.07206), where ("sigmoid",) are the gates of an LSTM. Otherwise all factors
+            take the same share (AttnLRP).
         stabilizer: of sums, averages and what else is linear or taken as linear.
     """
 
@@ -47,11 +48,13 @@ class Composite:
 
 
 _OVERVIEW = "Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview"
-_PRACTICE = "Kohlbrenner et al. 2020, Towards Best Practice in Explaining Neural Network Decisions, arXiv 1910.09840"
+_PRACTICE = (
+    "Kohlbrenner et al. 2020, Towards Best Practice in Explaining Neural Network Decisions with LRP, arXiv 1910.09840"
+)
 
 
 def epsilon_only(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """Epsilon everywhere; with epsilon to 0, and on a ReLU network without biases, input times gradient."""
+    """Epsilon everywhere; on a ReLU network, with epsilon to 0, input times gradient."""
     rule = Epsilon(epsilon)
     return Composite("LRP-ε", convolution=rule, dense=rule, stabilizer=stabilizer)
 

@@ -20,6 +20,7 @@ from xbench.rules.lrp.operations import (
 )
 from xbench.rules.lrp.presets import Composite
 from xbench.rules.override import Override, Unknown
+from xbench.rules.recurrent import RECURRENT
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ _TABLE: dict[str, Handler] = {
     **dict.fromkeys(operations.DROPOUTS, dropout),
     **dict.fromkeys(("add", "sub", "rsub"), sums),
     **dict.fromkeys(_EXPANDED, linear),
-    **{name: scoped(COMPOSITES[name]) for name in _STEPWISE},
+    **{name: scoped(COMPOSITES[name]) for name in (*_STEPWISE, *RECURRENT)},
     **dict.fromkeys(attention.NORMS, attention.norm),
     "div": div,
     "batch_norm": batch_norm,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Size, Tensor, nn
 
 from xbench.layout import Layout
 from xbench.sites import Place, Site, check_visited, frozen
@@ -17,6 +18,14 @@ _CHANNELS_LAST = (nn.Embedding, nn.Linear, nn.LayerNorm, nn.MultiheadAttention, 
 
 class NotApplicable(ValueError):
     """A method does not suit this model or these samples, whatever its parameters: its cells are skipped."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: where it gives its output, and the shape (without the batch) of that."""
+
+    site: Site
+    shape: Size
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class Places:
     model: nn.Module
     forward: Callable[[], object]
     _layouts: dict[Place, Layout] = field(default_factory=dict)
-    _sites: dict[tuple[type[nn.Module], ...], list[Site]] = field(default_factory=dict)
+    _reached: dict[Place, bool] = field(default_factory=dict)
+    _calls: list[Call] = field(default_factory=list)
 
     def layout(self, place: Place) -> Layout:
         """The tensors there. ValueError when the forward pass never comes there."""
@@ -50,38 +60,54 @@ class Places:
             return False
         return True
 
-    def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
-        """The outputs of the modules of these types, in the order in which the forward pass calls them."""
-        if kinds not in self._sites:
-            self._sites[kinds] = self._calls(kinds)
-        return self._sites[kinds]
-
-    def _calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Site]:
-        called: list[str] = []
-        handles = [
-            module.register_forward_hook(lambda _module, _args, _output, name=name: called.append(name))
-            for name, module in self.model.named_modules()
-            if isinstance(module, kinds)
-        ]
-        try:
-            with frozen(self.model), torch.no_grad():
+    def reached(self, place: Place) -> bool:
+        """Whether the forward pass comes there, whatever the tensors look like."""
+        if place not in self._reached:
+            with frozen(self.model), torch.no_grad(), place.watch(self.model) as seen:
                 self.forward()
-        finally:
-            for handle in handles:
-                handle.remove()
-        seen: dict[str, int] = {}
-        sites = []
-        for name in called:
-            seen[name] = seen.get(name, 0) + 1
-            sites.append(Site(name, call=seen[name] if called.count(name) > 1 else None))
-        return sites
+            self._reached[place] = bool(seen.tensors)
+        return self._reached[place]
 
-    def last(self, kinds: tuple[type[nn.Module], ...], what: str) -> Site:
-        """The last of them; NotApplicable `needs {what}` when there is none."""
-        sites = self.calls(kinds)
-        if not sites:
-            raise NotApplicable(f"needs {what}: the model has none")
-        return sites[-1]
+    def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Call]:
+        """The calls of modules of these types, in the order in which the forward pass ends them."""
+        return [call for call in self._every_call() if isinstance(call.site.module(self.model), kinds)]
+
+    def convolved(self) -> Site:
+        """The last layer that has the positions of the last convolution: behind what follows that one in place.
+
+        There are its activation, a residual step, the branches beside it. NotApplicable when there is no convolution.
+        """
+        if not self.calls(CONVOLUTIONS):
+            raise NotApplicable("needs a convolutional layer: the model has none")
+        positions = self.calls(CONVOLUTIONS)[-1].shape[1:]
+        return [call.site for call in self._every_call() if len(call.shape) > 1 and call.shape[1:] == positions][-1]
+
+    def _every_call(self) -> list[Call]:
+        """Of all modules that give one tensor, but the model itself."""
+        if not self._calls:
+            made: list[tuple[str, Size]] = []
+
+            def ended(name: str, output: object) -> None:
+                if isinstance(output, Tensor):
+                    made.append((name, output.shape[1:]))
+
+            handles = [
+                module.register_forward_hook(lambda _module, _args, output, name=name: ended(name, output))
+                for name, module in self.model.named_modules()
+                if name
+            ]
+            try:
+                with frozen(self.model), torch.no_grad():
+                    self.forward()
+            finally:
+                for handle in handles:
+                    handle.remove()
+            numbers: Counter[str] = Counter()
+            often = Counter(name for name, _ in made)
+            for name, shape in made:
+                numbers[name] += 1
+                self._calls.append(Call(Site(name, call=numbers[name] if often[name] > 1 else None), shape))
+        return self._calls
 
     def channels_last(self, site: Site) -> bool:
         """Whether the tensors there have their channels in the last dimension, as hidden states (positions, channels).

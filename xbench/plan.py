@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from xbench.sites import Place, Site
@@ -67,6 +68,11 @@ class Answer:
         """The activation, which the plan asked for."""
         assert self.activation is not None, "the plan did not want activations"
         return self.activation
+
+
+def values(answers: Iterator[Answer]) -> Tensor:
+    """The explained scalars at all points, (n, points): a reduction."""
+    return torch.stack([answer.value for answer in answers], dim=1)
 
 
 class Rule(Protocol):

@@ -83,7 +83,7 @@ def positions(maps: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
-@pytest.mark.parametrize("query", [0, -1, "mean"])
+@pytest.mark.parametrize("query", [None, -1, "mean"])
 @every_form
 def test_rollout_multiplies_the_layers(form, query, fusion):
     levels, _ = by_hand([0] * N)
@@ -95,12 +95,12 @@ def test_rollout_multiplies_the_layers(form, query, fusion):
             fused = sum(heads) / HEADS if fusion == "mean" else getattr(torch, f"{fusion}imum")(*heads)
             mixed = 0.5 * fused + 0.5 * torch.eye(T, dtype=torch.float64)
             rolled = (mixed / mixed.sum(1, keepdim=True)) @ rolled
-        wanted.append(rolled.mean(0) if query == "mean" else rolled[query])
+        wanted.append(rolled.mean(0) if query == "mean" else rolled[query or 0])
     maps = attribute(net(form), hidden(), a.AttentionRollout(query, fusion), target=1, layer="layers.0:input")
     torch.testing.assert_close(positions(maps), torch.stack(wanted))
 
 
-@pytest.mark.parametrize("query", [0, 2, "mean"])
+@pytest.mark.parametrize("query", [None, 2, "mean"])
 @every_form
 def test_gradient_rollout_adds_what_raises_the_output(form, query):
     target = [0, 2, 1]
@@ -112,7 +112,7 @@ def test_gradient_rollout_adds_what_raises_the_output(form, query):
             mean = sum((level[n, h] * slope[n, h]).clamp(min=0) for h in range(HEADS)) / HEADS
             relevance = relevance + mean @ relevance
         extra = relevance - torch.eye(T, dtype=torch.float64)
-        wanted.append(extra.mean(0) if query == "mean" else extra[query])
+        wanted.append(extra.mean(0) if query == "mean" else extra[query or 0])
     maps = attribute(net(form), hidden(), a.AttentionGradientRollout(query), target=target, layer="layers.0:input")
     torch.testing.assert_close(positions(maps), torch.stack(wanted))
 
@@ -125,6 +125,35 @@ def test_tokens_that_are_masked_get_nothing():
         assert maps.shape == (N, 7)
         assert maps[mask == 0].abs().max() == 0
         assert (maps[mask == 1] > 0).sum() > N
+
+
+@pytest.mark.parametrize("method", [a.AttentionRollout, a.AttentionGradientRollout])
+@pytest.mark.parametrize("layer", [None, "embedding"])
+def test_of_a_decoder_the_last_token_is_explained(method, layer):
+    """The first one attends to itself alone; padding behind the last belongs to no feature."""
+
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.out = nn.Embedding(20, 4), nn.Linear(4, 3)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            x = self.embedding(ids)[:, None]
+            x = nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True)[:, 0]
+            ends = (ids != 0).sum(1) - 1
+            return self.out(x[torch.arange(len(x)), ends])
+
+    model, lengths = weights(Decoder(), scale=2), [5, 3, 4]
+    ids = torch.randint(1, 20, (N, T), generator=torch.Generator().manual_seed(4))
+    ids = ids * (torch.arange(T) < torch.tensor(lengths)[:, None])
+    features = torch.where(ids > 0, torch.arange(T), -1)
+    maps = attribute(model, ids, method(), target=1, layer=layer, features=features)
+    each = [
+        attribute(model, ids[i : i + 1], method(length - 1), target=1, layer=layer, features=features[i : i + 1])
+        for i, length in enumerate(lengths)
+    ]
+    torch.testing.assert_close(maps, torch.cat(each))
+    assert all(m.abs().flatten().sum() > 0 for m in maps)
 
 
 def test_an_encoder_of_torch_does_not_take_its_fast_path():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torchvision.models import densenet121, googlenet, resnet18
 
 from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, numbers, weights
 from xbench import algorithms as a
@@ -111,8 +112,8 @@ BY_HAND = {
 @pytest.mark.parametrize("method", BY_HAND)
 def test_maps_are_the_papers_formulas(method, positive, layer):
     model, x = net(), images()
-    _, levels, slopes = inside(model, x, layer or "conv2", TARGET)  # the last convolution unless named
-    cam = BY_HAND[method](model, x, levels, slopes, layer or "conv2", TARGET)
+    _, levels, slopes = inside(model, x, layer or "relu2", TARGET)  # behind the last convolution unless named
+    cam = BY_HAND[method](model, x, levels, slopes, layer or "relu2", TARGET)
     cam = cam.relu() if positive else cam
     assert cam.abs().amax() > 1e-3
     large = interpolate(cam[:, None], (6, 6), mode="bilinear", align_corners=False)
@@ -138,6 +139,56 @@ def test_guided_grad_cam_equals_captums(layer):
     maps = attribute(model, x, a.GuidedGradCam(layer), target=TARGET)
     torch.testing.assert_close(maps, theirs.detach())
     assert maps.abs().max() > 1e-3
+
+
+class Branches(nn.Module):
+    """(n, 1, 6, 6) -> 3 classes: two branches side by side, a residual step behind them, a pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 2, 3)
+        self.left, self.right = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 3, padding=1)
+        self.both = nn.Identity()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = self.both(torch.cat([x, x], 1) + torch.cat([self.left(x), self.right(x)], 1).relu())
+        return self.out(self.pool(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "layer"),
+    [
+        (Branches(), numbers(2, 1, 6, 6), "both"),
+        (ConvNet(), numbers(2, 1, 6, 6), "smooth2"),
+        (nn.Sequential(nn.Conv1d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(9, 2)), numbers(2, 2, 4), "1"),
+        (resnet18(num_classes=3), numbers(2, 3, 40, 40), "layer4"),
+        (densenet121(num_classes=3), numbers(2, 3, 64, 64), "features"),
+        (googlenet(num_classes=3, aux_logits=False, init_weights=False), numbers(2, 3, 64, 64), "inception5b"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_the_layer_unless_named_is_the_last_that_sees_all_channels(model, x, layer):
+    explainer = Explainer(Setting(weights(model), x, 1))
+    assert str(a.GradCam().site(explainer.case(distribution=False))) == layer
+    assert explainer.missing(a.GradCam()) is None
+
+
+def test_where_attention_mixes_the_positions_a_layer_is_to_be_named():
+    class Vision(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cut, self.attention = nn.Conv2d(1, 4, 2, stride=2), nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            patches = self.cut(x).flatten(2).transpose(1, 2)
+            return self.attention(patches, patches, patches)[0].mean(1)
+
+    explainer = Explainer(Setting(weights(Vision()), numbers(2, 1, 4, 4), 1))
+    assert "there is attention, so name a `layer`" in str(explainer.missing(a.GradCam()))
+    assert explainer.missing(a.GradCam("cut")) is None
 
 
 def test_guided_grad_cam_where_captum_gives_nothing():

@@ -11,7 +11,7 @@ from torch import Tensor
 from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.cam import ActivationMap, weighted
 from xbench.case import Case
-from xbench.plan import Answer, Plan, Steps, Want
+from xbench.plan import Answer, Plan, Steps, Want, values
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,10 @@ class AblationCam(ActivationMap):
                 changed[:, k] = 0
                 yield torch.cat([x, self.flat(case, changed)], 1)
 
-        losses = yield Plan(ablated(), levels.shape[1], Want.VALUE, lambda a: full - _values(a), second=site)
+        losses = yield Plan(ablated(), levels.shape[1], Want.VALUE, lambda a: full - values(a), second=site)
         return self.finished(case, weighted(levels, losses / torch.where(full != 0, full.abs(), 1)))
 
 
 def _value_and_level(answers: Iterator[Answer]) -> Tensor:
     answer = next(answers)
     return torch.cat([answer.value[:, None], answer.level], 1)
-
-
-def _values(answers: Iterator[Answer]) -> Tensor:
-    return torch.stack([answer.value for answer in answers], 1)

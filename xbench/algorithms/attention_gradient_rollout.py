@@ -37,9 +37,12 @@ class AttentionGradientRollout(Rollout):
     def plan(self, case: Case, x: Tensor) -> Plan:
         def follow(answers: Iterator[Answer]) -> Tensor:
             answer = next(answers)
-            pairs = zip(weights(case, answer.level), weights(case, answer.slope), strict=True)
-            layers = [(level * slope).relu().mean(1) for level, slope in pairs]
+            levels = weights(case, answer.level)
+            layers = [
+                (level * slope).relu().mean(1) for level, slope in zip(levels, weights(case, answer.slope), strict=True)
+            ]
             rolled = self.rolled(case, layers, lambda layer, rolled: rolled + layer @ rolled)
-            return self.finished(case, rolled - torch.eye(rolled.shape[1], dtype=rolled.dtype, device=rolled.device))
+            identity = torch.eye(rolled.shape[1], dtype=rolled.dtype, device=rolled.device)
+            return self.finished(case, rolled - identity, levels)
 
         return Plan([x], 1, Want.GRADIENT | Want.ACTIVATION, follow, read=WEIGHTS)

@@ -48,7 +48,7 @@ class AttentionRollout(Rollout):
     def plan(self, case: Case, x: Tensor) -> Plan:
         def follow(answers: Iterator[Answer]) -> Tensor:
             layers = weights(case, next(answers).level)
-            return self.finished(case, self.rolled(case, layers, self._step))
+            return self.finished(case, self.rolled(case, layers, self._step), layers)
 
         return Plan([x], 1, Want.ACTIVATION, follow, read=WEIGHTS)
 

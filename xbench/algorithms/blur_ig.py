@@ -45,7 +45,6 @@ class BlurIG(Algorithm):
             "Blur IG",
             "Xu, Venugopalan, Sundararajan 2020, Attribution in Scale and Space, arXiv 2004.03383",
             needs=(Need.GRADIENT, Need.IMAGES),
-            version=2,
         )
 
     def check(self, case: Case) -> None:

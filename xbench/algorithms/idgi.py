@@ -42,7 +42,6 @@ class IDGI(Algorithm):
             "arXiv 2303.14242",
             needs=(Need.GRADIENT,),
             complete=True,
-            version=2,
         )
 
     def check(self, case: Case) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable, at_least
 from xbench.algorithms.parts.quadrature import Method, check_method, quadrature
 from xbench.case import Case
-from xbench.plan import Answer, Noted, Plan, Steps, Want
+from xbench.plan import Answer, Noted, Plan, Steps, Want, values
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class IntegratedGradients(Algorithm):
         return Plan(points, n_steps, Want.GRADIENT, integrate)
 
     def _until(self, tol: float, x0: Tensor, difference: Tensor) -> Steps:
-        ends = yield Plan([x0, x0 + difference], 2, Want.VALUE, _values)
+        ends = (yield Plan([x0, x0 + difference], 2, Want.VALUE, values)).detach().double()
         best = torch.zeros_like(difference)
         used, error = torch.zeros(2, len(x0), dtype=torch.float64, device=x0.device)
         error += torch.inf
@@ -90,10 +90,6 @@ class IntegratedGradients(Algorithm):
             used[rows], error[rows] = float(n_steps), missed[better]
             going, n_steps = going[missed > tol], 2 * n_steps
         return Noted(best, {"n_steps": used, "completeness_error": error})
-
-
-def _values(answers: Iterator[Answer]) -> Tensor:
-    return torch.stack([answer.value.detach().double() for answer in answers], 1)
 
 
 def same_site(case: Case, name: str) -> None:

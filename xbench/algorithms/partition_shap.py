@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.hierarchy import Tree, places
 from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype
 from xbench.case import Case
-from xbench.plan import Answer, Plan, Steps, Want
+from xbench.plan import Plan, Steps, Want, values
 
 _AT_ONCE = 8  # cuts chosen at a time, so that many rows pass the model together
 
@@ -49,7 +48,7 @@ class PartitionShap(OnFeatures):
     def plan(self, case: Case, x: Tensor) -> Steps:
         k_max = int(case.counts.max())
         nothing = torch.zeros(len(x), k_max, dtype=torch.bool, device=x.device)
-        ends = numbers((yield Plan([x, coalition(case, x, nothing)], 2, Want.VALUE, _values)), self.facts.label)
+        ends = numbers((yield Plan([x, coalition(case, x, nothing)], 2, Want.VALUE, values)), self.facts.label)
         trees = [Tree(places(case, row), k_max, *reversed(ends[row].tolist())) for row in range(len(x))]
         left = [(self.max_evals - 2) // 2] * len(x)  # cuts that may still be made
         while any(cuts := [tree.next(min(_AT_ONCE, most)) for tree, most in zip(trees, left, strict=True)]):
@@ -59,12 +58,8 @@ class PartitionShap(OnFeatures):
             masks = torch.from_numpy(np.stack([trees[row].masks(group) for row, group in each])).to(x.device)
             part, here = case.subset(rows), x[rows.to(x.device)]
             points = [coalition(part, here, masks[:, half]) for half in (0, 1)]
-            values = yield Plan(points, 2, Want.VALUE, _values, samples=rows)
-            for (row, group), (a, b) in zip(each, values.tolist(), strict=True):
+            found = yield Plan(points, 2, Want.VALUE, values, samples=rows)
+            for (row, group), (a, b) in zip(each, found.double().tolist(), strict=True):
                 trees[row].cut(group, a, b)
         phi = torch.from_numpy(np.stack([tree.shares() for tree in trees]))
         return to_elements(case, phi.to(x.device, value_dtype(x)), x)
-
-
-def _values(answers: Iterator[Answer]) -> Tensor:
-    return torch.stack([answer.value.double() for answer in answers], 1)

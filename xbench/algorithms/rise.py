@@ -12,7 +12,7 @@ from torch import Size, Tensor
 from torch.nn.functional import interpolate
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, blend, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -23,7 +23,8 @@ class Rise(OnFeatures):
 
     Images (C, H, W) are masked by a coarse random grid, enlarged bilinearly and shifted by a random part of a cell;
     any other sample by switching its features. The grid has one cell more along each side than fits the image, to
-    make up for the shift. (The paper stretches a grid of `cells` to that length.) Rows per sample: n_samples.
+    make up for the shift. (The paper stretches a grid of `cells` to that length, and its f is a confidence:
+    `output="probability"` here.) Rows per sample: n_samples.
     Source: Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation" (arXiv 1806.07421).
 
     Args:
@@ -57,10 +58,8 @@ class Rise(OnFeatures):
             for draw in range(self.n_samples):
                 if _images(case):
                     mask = torch.cat([self._grid(case, draw, shape) for shape in case.layout.shapes], 1).to(x)
-                    mask = mask.masked_fill(case.features < 0, 1)
                     waiting.append(mask)
-                    x0 = case.baseline(x)
-                    yield torch.where(mask == 1, x, torch.where(mask == 0, x0, x0 + mask * (x - x0)))
+                    yield blend(case, x, mask)
                 else:
                     present = self._kept(case, draw).to(x.device)
                     waiting.append(present)

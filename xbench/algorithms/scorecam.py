@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from xbench.algorithms.parts.cam import ActivationMap, weighted
 from xbench.algorithms.parts.masking import blend
 from xbench.algorithms.parts.positions import onto_samples
 from xbench.case import Case
-from xbench.plan import Answer, Plan, Steps, Want
+from xbench.plan import Plan, Steps, Want, values
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class ScoreCam(ActivationMap):
     """phi = relu(sum_k w_k A_k), w = softmax over k of f(m_k x + (1 - m_k) x0), m_k = A_k enlarged, scaled to [0, 1].
 
     A channel that is the same everywhere shows nothing: its mask is 0. (The paper's x0 is black, and the score of x0
-    that it subtracts cancels in the softmax.)
+    that it subtracts cancels in the softmax. f is a logit unless `output` says otherwise.)
     Rows per sample: 1 + the channels of the layer. The arguments are those of `ActivationMap`.
     Source: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu 2020, "Score-CAM: Score-Weighted Visual Explanations for
     Convolutional Neural Networks" (arXiv 1910.01279), algorithm 1.
@@ -41,7 +40,7 @@ class ScoreCam(ActivationMap):
         read = yield Plan([x], 1, Want.ACTIVATION, lambda answers: next(answers).level, read=self.site(case))
         levels = self.unflat(case, read)
         shown = (blend(case, x, self._mask(case, levels[:, k])) for k in range(levels.shape[1]))
-        scores = yield Plan(shown, levels.shape[1], Want.VALUE, _values)
+        scores = yield Plan(shown, levels.shape[1], Want.VALUE, values)
         return self.finished(case, weighted(levels, scores.softmax(1).to(levels.dtype)))
 
     def _mask(self, case: Case, channel: Tensor) -> Tensor:
@@ -51,7 +50,3 @@ class ScoreCam(ActivationMap):
         span = high - low
         shows = span > 16 * torch.finfo(span.dtype).eps * torch.maximum(high.abs(), low.abs())  # more than rounding
         return torch.where(shows, (large - low) / torch.where(shows, span, 1), 0)
-
-
-def _values(answers: Iterator[Answer]) -> Tensor:
-    return torch.stack([answer.value for answer in answers], 1)

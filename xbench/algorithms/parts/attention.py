@@ -22,11 +22,11 @@ class Rollout(Algorithm):
     """Base of the algorithms that multiply attention weights through the layers.
 
     Args:
-        query: the position whose row is the map: 0, a class token; -1, the last one, of a decoder; `mean` over all
-            positions, for models that average them.
+        query: the position whose row is the map, or `mean` over all of them, for models that average. None: the first,
+            a class token; where no position attends to a later one, as in a decoder, the last that is no padding.
     """
 
-    query: int | Literal["mean"] = 0
+    query: int | Literal["mean"] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.query, str) and self.query != "mean":
@@ -49,15 +49,30 @@ class Rollout(Algorithm):
             rolled = step(layer, rolled)
         return rolled
 
-    def finished(self, case: Case, rolled: Tensor) -> Tensor:
+    def finished(self, case: Case, rolled: Tensor, layers: list[Tensor]) -> Tensor:
         """The row of the query, as a map (n, d)."""
-        row = rolled.mean(1) if self.query == "mean" else rolled[:, self.query]
-        return onto_samples(case, row)
+        if self.query == "mean":
+            return onto_samples(case, rolled.mean(1))
+        if self.query is None:
+            rows = torch.arange(len(rolled), device=rolled.device)
+            causal = all(not bool(layer.triu(1).any()) for layer in layers)
+            return onto_samples(case, rolled[rows, _ends(case, rolled) if causal else 0])
+        return onto_samples(case, rolled[:, self.query])
 
 
 def weights(case: Case, flat: Tensor) -> list[Tensor]:
     """What was read, layer by layer, (n, heads, T, T) each."""
     return list(case.places.layout(WEIGHTS).unflatten(flat, cast=False))
+
+
+def _ends(case: Case, rolled: Tensor) -> Tensor:
+    """The last position of each sample with an element that belongs to a feature, (n,)."""
+    length = rolled.shape[1]
+    shape = case.layout.shapes[0]
+    if len(case.layout.shapes) > 1 or shape[:1] != (length,):
+        return torch.full((len(rolled),), length - 1, device=rolled.device)  # padding is known of sequences alone
+    real = (case.features >= 0).expand(len(rolled), -1).unflatten(1, (length, -1)).any(2)
+    return (real * torch.arange(length, device=rolled.device)).amax(1)
 
 
 def _length(case: Case) -> int:

@@ -15,6 +15,7 @@ from xbench.algorithms.parts.positions import Mode, channels, check_mode, distor
 from xbench.case import Case
 from xbench.places import CONVOLUTIONS
 from xbench.plan import Answer, Plan, Want
+from xbench.rules.attention import AttentionWeights
 from xbench.sites import Site
 
 Channels = Literal["first", "last"]
@@ -25,7 +26,9 @@ class ActivationMap(Algorithm):
     """Base of the algorithms that weigh the channels of a layer.
 
     Args:
-        layer: the layer's name; None: the last convolution that the forward pass comes to.
+        layer: the layer's name; None: the last one that has the positions of the last convolution, which is behind its
+            activation, a residual step, the branches beside it. Branches that never meet at those positions are seen
+            one at a time only. Where attention mixes the positions, a layer must be named.
         channels: whether the layer gives (channels, positions...) or (positions..., channels); None tells by its
             kind: convolutions first, hidden states (positions, channels) last, of others (a, b, c) what has the image's
             proportions. A grid of patches after a class token is put back onto its image.
@@ -50,6 +53,8 @@ class ActivationMap(Algorithm):
         return (*others, Need.MODULE) if self.layer is not None else (*others, Need.MODULE, Need.CONVOLUTION)
 
     def check(self, case: Case) -> None:
+        if self.layer is None and case.places.reached(AttentionWeights()):
+            raise NotApplicable("needs a convolutional layer near the output: there is attention, so name a `layer`")
         require_positions(case, self.shape(case)[1:], str(self.site(case)))
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
@@ -57,7 +62,7 @@ class ActivationMap(Algorithm):
 
     def site(self, case: Case) -> Site:
         """The layer that is read."""
-        return case.places.last(CONVOLUTIONS, Need.CONVOLUTION.value) if self.layer is None else Site.parse(self.layer)
+        return case.places.convolved() if self.layer is None else Site.parse(self.layer)
 
     def shape(self, case: Case) -> Size:
         """(channels, positions...) of that layer."""
@@ -81,7 +86,7 @@ class ActivationMap(Algorithm):
     def _last(self, case: Case) -> bool:
         site = self.site(case)
         shape = case.places.layout(site).shapes[0]
-        if self.channels is not None:
+        if self.channels is not None or self.layer is None:
             return self.channels == "last"
         if len(shape) == 3 and not isinstance(site.module(case.places.model), CONVOLUTIONS):
             return distortion(case, shape[:-1]) < distortion(case, shape[1:])

@@ -103,9 +103,11 @@ def test_an_algorithm_may_be_named_like_its_config():
     assert xbench.attribute is attribute
 
 
-@pytest.mark.parametrize("wrong", [a.Saliency, 3, None])
-def test_what_is_no_algorithm_is_refused(wrong):
-    with pytest.raises(TypeError, match="algorithm: expected an xbench algorithm or its name, got"):
+@pytest.mark.parametrize(
+    ("wrong", "given"), [(a.Saliency, "the class Saliency itself"), (3, "int"), (None, "NoneType")]
+)
+def test_what_is_no_algorithm_is_refused(wrong, given):
+    with pytest.raises(TypeError, match=f"algorithm: expected an xbench algorithm or its name, got {given}"):
         attribute(mlp(5, 2), numbers(N, 5), wrong, target=1)
 
 

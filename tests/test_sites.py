@@ -39,6 +39,8 @@ def test_a_text_that_is_no_site_is_refused(text):
 def test_a_wrong_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="no layer 'cnov1'; did you mean conv1"):
         attribute(weights(ConvNet()), numbers(1, 1, 6, 6), Saliency(), target=0, layer="cnov1")
+    with pytest.raises(ValueError, match="no layer 'conv1'; it has none, as a plain function has"):
+        attribute(lambda x: x.flatten(1), numbers(1, 1, 6, 6), Saliency(), target=0, layer="conv1")
     with pytest.raises(ValueError, match="no layer 'zzzz'; it has conv1, norm, "):
         Site("zzzz").module(ConvNet())
 

@@ -394,6 +394,11 @@ def test_latex_escapes_and_splits(sample, maker):
     assert r"$_{1.00{\times}10^{-7}}^{3.00{\times}10^{-7}}$" in escaped
 
 
+def test_latex_sets_the_greek_of_relevance_propagation(maker):
+    maker.done("lrp", None, {"runtime": [1.0]}, info={"label": "LRP-ε-γ-α2β1", "control": False})
+    assert r"LRP-$\varepsilon$-$\gamma$-$\alpha$2$\beta$1 & " in latex.table(maker.build().grid)
+
+
 def test_terminal_is_readable(sample):
     text = tables.terminal(sample, width=100)
     assert max(map(len, text.splitlines())) <= 100

@@ -181,7 +181,8 @@ def _algorithm(algorithm: Algorithm | str) -> Algorithm:
 
         algorithm = component("algorithm", algorithm)
     if not isinstance(algorithm, Algorithm):
-        raise TypeError(f"algorithm: expected an xbench algorithm or its name, got {type(algorithm).__name__}")
+        given = f"the class {algorithm.__name__} itself" if isinstance(algorithm, type) else type(algorithm).__name__
+        raise TypeError(f"algorithm: expected an xbench algorithm or its name, got {given}")
     return algorithm
 
 

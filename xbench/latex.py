@@ -21,6 +21,7 @@ _COMMANDS |= {
     "↑": r"$\uparrow$",
     "×": r"$\times$",
 }
+_COMMANDS |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "ε": r"$\varepsilon$"}  # of the rules of LRP
 
 
 def table(grid: Grid) -> str:

@@ -27,8 +27,8 @@ def target_rows(target: Target, n: int) -> Tensor | None:
     """
     if target is None:
         return None
-    if isinstance(target, bool):
-        raise TargetError(f"target: expected an output's index, got {target}")
+    if isinstance(target, (bool, str)):
+        raise TargetError(f"target: expected an output's index, got {target!r}")
     if isinstance(target, int):
         return torch.full((n, 1), target, device="cpu")
     if isinstance(target, tuple):

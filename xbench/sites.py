@@ -51,7 +51,8 @@ class Site:
         modules = dict(model.named_modules(remove_duplicate=False))
         if self.layer not in modules:
             near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(list(modules)[1:20])}"
+            known = ", ".join(list(modules)[1:20]) or "none, as a plain function has"
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {known}"
             raise ValueError(f"the model has no layer {self.layer!r}; {hint}")
         return modules[self.layer]
 

@@ -123,6 +123,27 @@ def test_what_was_run_and_why_something_is_missing(page):
         assert words in page.text, words
 
 
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ([{"target": "predicted"}], "the logit of the predicted class, attributed to the input"),
+        ([{"target": 1, "read": "conv1"}], "the logit of class 1, attributed to conv1 (read there)"),
+        (
+            [{"target": "label", "neuron": ["conv1", 2]}, {"target": "label", "neuron": ["conv2", [0, 1, 1]]}],
+            "unit 2 of conv1 and unit [0, 1, 1] of conv2, attributed to the input",
+        ),
+        (
+            [{"target": 1}, {"target": 2, "neuron": ["conv1", 2], "read": "conv3"}],
+            "the logit of class 1 and unit 2 of conv1, attributed to the input and conv3 (read there)",
+        ),
+    ],
+)
+def test_the_page_names_the_unit_that_is_explained_and_the_place_of_the_maps(sample_store, part, tmp_path, jobs, said):
+    store, manifest = sample_store
+    manifest = part(manifest, "digits") | {"config": {"jobs": jobs}}
+    assert f"Explained {said} Seed" in Page(write(store, manifest, tmp_path / "page").read_text(encoding="utf-8")).text
+
+
 def test_the_best_of_a_column_is_bold_and_controls_stand_apart(built):
     table = built.html[
         built.html.index('<table class="compare"') : built.html.index(

@@ -285,5 +285,8 @@ def test_arguments_are_checked() -> None:
         lrp.Composite(normalization="none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown must be 'raise' or 'warn', got 'ignore'"):
         LRP(unknown="ignore")  # type: ignore[arg-type]
+    for wrong in ("epsilon_plus", lrp.epsilon_plus, lrp.Gamma()):
+        with pytest.raises(TypeError, match=r"composite: expected a composite such as epsilon_plus\(\), .*, got "):
+            LRP(wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="identity rule needs a layer that keeps the shape"):
         relevance(weights(nn.Linear(4, 3)), numbers(2, 4), lrp.Composite(dense=lrp.Identity()))

@@ -26,7 +26,8 @@ class LRP(Algorithm):
     Propagation" (PLOS ONE 10(7)); the papers of the rules are in `xbench.rules.lrp`.
 
     Args:
-        composite: which rule goes where, such as `epsilon_plus()`, `attn_lrp()` or your own `Composite(...)`.
+        composite: which rule goes where, such as `epsilon_plus()`, `attn_lrp()` or your own `Composite(...)`; on the
+            command line `algorithm.lrp.composite._target_=xbench.rules.lrp.epsilon_plus_flat`.
         unknown: `raise` on an operation without a rule, or `warn` and share in proportion to x times gradient.
     """
 
@@ -34,6 +35,9 @@ class LRP(Algorithm):
     unknown: Literal["raise", "warn"] = "raise"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.composite, Composite):
+            hint = "expected a composite such as epsilon_plus(), or Composite(convolution=rule, dense=rule)"
+            raise TypeError(f"composite: {hint}, got {self.composite!r}")
         LayerwiseRelevance(self.composite, self.unknown)  # its own checks name the parameter
 
     @property

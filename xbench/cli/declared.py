@@ -29,7 +29,8 @@ _WIDTHS = {"algorithm": (6, 10, 8), "metric": ()}  # of the columns between the 
 _WHOLE = 10_000  # columns of a pipe: lines are not broken there
 _MARGIN = 4
 _LEGEND = (
-    "local: slopes, like a gradient; global: shares of f(x) - f(baseline). complete: a map sums to that difference. "
+    "local: slopes, like a gradient; global: amounts, such as shares of f(x) - f(baseline). complete: a map sums to "
+    "that difference. "
     "All this holds for the parameters in the option files; `xbench list algorithms NAME` shows those of one."
 )
 
@@ -211,7 +212,12 @@ def _in_full(facts: Facts | MetricFacts) -> Iterator[tuple[str, str]]:
     if isinstance(facts, MetricFacts):
         yield from ((name, _better(column)) for name, column in facts.columns.items())
     else:
-        yield "map", "local: slopes, like a gradient" if facts.local else "global: shares of f(x) - f(baseline)"
+        yield (
+            "map",
+            "local: slopes, like a gradient"
+            if facts.local
+            else "global: amounts, such as shares of f(x) - f(baseline)",
+        )
         yield "stochastic", _KNOWN[facts.stochastic]
         yield "complete", "yes: the map sums to f(x) - f(baseline)" if facts.complete else "no"
         yield "needs", _needs(facts)

@@ -73,16 +73,31 @@ def _jobs(manifest: Manifest) -> list[Mapping[str, Any]]:
 
 
 def _explained(found: Sequence[Setting], jobs: Sequence[Mapping[str, Any]]) -> str:
-    """Which output the maps are about: the readouts of the attribution cells and the target of the config."""
+    """Which output or unit the maps are about, and at which places: from the attribution cells and the config."""
     infos = [method.info for setting in found for method in setting.methods if method.info]
     readouts = dict.fromkeys(str(info["readout"]) for info in infos if info.get("readout"))
     sites = dict.fromkeys(str(info["site"]) for info in infos if info.get("site"))
-    targets = dict.fromkeys(job["target"] for job in jobs if job.get("target") is not None)
+    units = dict.fromkeys(_unit(job["neuron"]) for job in jobs if job.get("neuron"))
+    reads = dict.fromkeys(str(job["read"]) for job in jobs if job.get("read"))
+    of_outputs = [job for job in jobs if not job.get("neuron")]
+    targets = dict.fromkeys(job["target"] for job in of_outputs if job.get("target") is not None)
     told = f"the {words.listed(list(readouts))}" if readouts else "output not recorded"
     if targets:
         classes = [f"the {t} class" if t in ("label", "predicted") else f"class {t}" for t in targets]
         told += f" of {words.listed(classes)}"
-    return f"{told}, attributed to the {words.listed(list(sites))}" if sites else told
+    told = words.listed([told, *units] if of_outputs or not units else list(units))
+    if not sites:
+        return told
+    entered = [f"the {site}" if site == "input" else site for site in sites]
+    read = [f"{place} (read there)" for place in reads]
+    apart = all(job.get("read") for job in jobs)
+    return f"{told}, attributed to {words.listed(read if apart else entered + read)}"
+
+
+def _unit(neuron: Sequence[Any]) -> str:
+    """How a reader calls what `neuron=[LAYER, INDEX]` names."""
+    layer, *index = neuron
+    return f"unit {', '.join(map(str, index))} of {layer}"
 
 
 def _setting_row(setting: Setting) -> dict[str, Any]:

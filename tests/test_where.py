@@ -55,6 +55,14 @@ def test_the_plan_says_what_will_be_skipped(run: Run, capsys: pytest.CaptureFixt
     assert "skipped: saliency on" not in said
 
 
+def test_what_flows_through_a_neuron_is_not_scored_as_the_neuron(run: Run) -> None:
+    """Neuron conductance explains the output; infidelity would change the neuron's own value."""
+    asked = ("algorithm=[ig,conductance]", "metric=[infidelity,sensitivity_max]", "controls=false", "neuron=[first,3]")
+    assert blobs(run, *asked) == 0
+    assert (status("conductance"), status("conductance", "infidelity")) == ("ok", "skipped")
+    assert status("conductance", "sensitivity_max") == status("ig", "infidelity") == "ok"
+
+
 def test_places_are_part_of_what_a_result_is(run: Run) -> None:
     """A result at one place never stands for another, and asking again computes nothing."""
     for where in ("layer=first", "layer=second", "neuron=[first,3]", "layer=null"):

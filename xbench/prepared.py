@@ -16,6 +16,7 @@ from xbench.explain import Explainer
 from xbench.layout import Layout
 from xbench.models.record import Encoded, Model
 from xbench.samples import Chosen, choose
+from xbench.score import refusal
 from xbench.setting import Neuron, Setting
 
 
@@ -75,8 +76,8 @@ class Prepared:
         if unit.algorithm is None:
             return None
         reason = self.explainer.missing(unit.algorithm.component)
-        if reason is None and unit.metric is not None and self.cfg.read and not unit.metric.component.facts.anywhere:
-            reason = f"needs a map where points enter: this one is read at {self.cfg.read}"
+        if reason is None and unit.metric is not None:
+            reason = refusal(self.explainer, unit.metric.component, unit.algorithm.component)
         return reason
 
     def fits_tokens(self, layout: Layout) -> bool:

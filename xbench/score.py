@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm
+from xbench.algorithms.base import Algorithm, NotApplicable
 from xbench.algorithms.external import External
 from xbench.case import Case
 from xbench.explain import Explainer
@@ -56,10 +56,24 @@ class Explanation:
         return cls(Maps(flat, density, facts.local, facts.stochastic), algorithm)
 
 
+def refusal(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -> str | None:
+    """Why the metric cannot score the algorithm's maps, whatever they are; None when it can."""
+    setting = explainer.setting
+    if setting.read is not None and not metric.facts.anywhere:
+        return f"needs a map where points enter: this one is read at {setting.read}"
+    through = algorithm is not None and algorithm.facts.through_neuron and setting.read is None
+    if through and setting.neuron is not None and not isinstance(metric, ReexplainingMetric):
+        return "needs a map of the neuron: this one is of the output, as far as it passes the neuron"
+    return None
+
+
 def score_maps(
     explainer: Explainer, metric: Metric, explanation: Explanation, evidence: Tensor | None = None
 ) -> dict[str, Tensor]:
     """The metric's columns, (n,) each. `evidence` is a stored `probe_outputs` of the same samples and metric."""
+    refused = refusal(explainer, metric, explanation.again)
+    if refused is not None:
+        raise NotApplicable(f"{metric.facts.label} {refused}")
     if isinstance(metric, ReexplainingMetric):
         case = explainer.case(distribution=explanation.again is None or explanation.again.facts.distribution)
         evidence = _reexplain(explainer, metric, explanation)

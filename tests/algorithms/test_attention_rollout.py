@@ -130,7 +130,7 @@ def test_tokens_that_are_masked_get_nothing():
 @pytest.mark.parametrize("method", [a.AttentionRollout, a.AttentionGradientRollout])
 @pytest.mark.parametrize("layer", [None, "embedding"])
 def test_of_a_decoder_the_last_token_is_explained(method, layer):
-    """The first one attends to itself alone; padding behind the last belongs to no feature."""
+    """The first one attends to itself alone, and nobody to the padding behind the last."""
 
     class Decoder(nn.Module):
         def __init__(self) -> None:
@@ -139,18 +139,17 @@ def test_of_a_decoder_the_last_token_is_explained(method, layer):
 
         def forward(self, ids: Tensor) -> Tensor:
             x = self.embedding(ids)[:, None]
-            x = nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True)[:, 0]
+            seen = (ids != 0)[:, None, None] & torch.ones(T, T, dtype=torch.bool).tril()
+            x = nn.functional.scaled_dot_product_attention(x, x, x, seen)[:, 0]
             ends = (ids != 0).sum(1) - 1
             return self.out(x[torch.arange(len(x)), ends])
 
     model, lengths = weights(Decoder(), scale=2), [5, 3, 4]
     ids = torch.randint(1, 20, (N, T), generator=torch.Generator().manual_seed(4))
     ids = ids * (torch.arange(T) < torch.tensor(lengths)[:, None])
-    features = torch.where(ids > 0, torch.arange(T), -1)
-    maps = attribute(model, ids, method(), target=1, layer=layer, features=features)
+    maps = attribute(model, ids, method(), target=1, layer=layer)
     each = [
-        attribute(model, ids[i : i + 1], method(length - 1), target=1, layer=layer, features=features[i : i + 1])
-        for i, length in enumerate(lengths)
+        attribute(model, ids[i : i + 1], method(length - 1), target=1, layer=layer) for i, length in enumerate(lengths)
     ]
     torch.testing.assert_close(maps, torch.cat(each))
     assert all(m.abs().flatten().sum() > 0 for m in maps)

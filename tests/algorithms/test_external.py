@@ -830,3 +830,9 @@ def test_a_function_and_captum_beside_ours(run: Run, module, capsys: pytest.Capt
 
     assert blobs(run, command[0], "algorithm.callable.function=explain_for_a_test:explian") == 2
     assert "algorithm.callable: function: explain_for_a_test has no 'explian'" in capsys.readouterr().err
+
+
+def test_captums_walk_through_all_orders_is_refused_where_it_never_ends():
+    method = a.Captum("ShapleyValues")
+    explainer = Explainer(Setting(mlp(9, 4, 2), numbers(2, 9), 1))
+    assert "needs at most 8 features: one has 9" in str(explainer.missing(method))

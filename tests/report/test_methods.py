@@ -66,8 +66,8 @@ def test_the_paragraph_says_it_of_all_methods_and_of_no_control(declared, part):
     change(store, manifest, "deeplift", lambda info: info | {"stochastic": True})
     _, traits = section(store, part(manifest, "digits"))["prose"]
     assert traits == (
-        "Maps of Integrated Gradients and DeepLIFT are global: shares of the output, or of its change f(x) − f(x₀) "
-        "from a baseline x₀. Maps of GradientSHAP are local: slopes, like a gradient. "
+        "Maps of Integrated Gradients and DeepLIFT are global: amounts, such as shares of the output or of its change "
+        "f(x) − f(x₀) from a baseline x₀. Maps of GradientSHAP are local: slopes, like a gradient. "
         "Integrated Gradients and DeepLIFT claim completeness: a map sums to f(x) − f(x₀). "
         "DeepLIFT is stochastic, drawn anew for every seed. Whether GradientSHAP is stochastic is not known. "
         "Integrated Gradients needs a gradient; DeepLIFT needs a gradient and a module whose operations can be seen; "

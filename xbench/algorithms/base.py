@@ -45,6 +45,7 @@ class Facts:
             is given where points enter all the same (GradCAM).
         per_feature: the result is one value per feature, (n, K), not a map.
         whole: a map may depend on the samples it is made with: all of a call go together, whatever the memory.
+        through_neuron: of a chosen neuron, the map explains the output as far as it passes there, not the neuron.
         control: a reference for the eye, not an explanation.
         version: changed when the numbers change, so that stored results are recomputed.
     """
@@ -60,6 +61,7 @@ class Facts:
     reads_elsewhere: bool = False
     per_feature: bool = False
     whole: bool = False
+    through_neuron: bool = False
     control: bool = False
     version: int = 1
 

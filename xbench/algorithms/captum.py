@@ -11,19 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.base import Facts, Need, NotApplicable
 from xbench.algorithms.occlusion import Occlusion
-from xbench.algorithms.parts.captum_methods import METHODS, check_names, imported, neutral, target_form, version
+from xbench.algorithms.parts import captum_methods as theirs
+from xbench.algorithms.parts.captum_methods import METHODS
 from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.parts.functions import as_tuples, digest
 from xbench.case import Case
 from xbench.question import Question
 
 _LIBRARY = "Kokhlikyan et al. 2020, Captum: A unified and generic model interpretability library for PyTorch"
-_KNOWN_WARNINGS = (  # what it does to the model is undone, and several samples are explained one by one
-    r"Setting (forward, )?backward hooks",
-    r"(?s).*You are providing multiple inputs for Lime",
-)
 
 
 @dataclass(frozen=True)
@@ -48,18 +45,18 @@ class Captum(ExternalAlgorithm):
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
-        version()
+        theirs.version()
         for name in METHODS[self.method].required:
             if name not in self.kwargs:
                 raise ValueError(f"kwargs: {self.method} needs {name}, see Captum's documentation")
         if self.init or self.kwargs:
-            made = imported(self.method)
-            check_names("init", made.__init__, self.init)
-            check_names("kwargs", made.attribute, self.kwargs)
+            made = theirs.imported(self.method)
+            theirs.check_names("init", made.__init__, self.init)
+            theirs.check_names("kwargs", made.attribute, self.kwargs)
 
     @property
     def facts(self) -> Facts:
-        known, release = METHODS[self.method], version()
+        known, release = METHODS[self.method], theirs.version()
         multiplied = bool(self.init.get("multiply_by_inputs", True))
         return Facts(
             f"{known.label} (Captum)",
@@ -73,6 +70,14 @@ class Captum(ExternalAlgorithm):
             whole=known.stochastic,  # one draw for all samples, or a permutation of them
             version=digest(release.encode()),
         )
+
+    def check(self, case: Case) -> None:
+        most = int(case.counts.max())
+        if self.method == "ShapleyValues" and most > theirs.PERMUTED:
+            raise NotApplicable(
+                f"needs at most {theirs.PERMUTED} features: one has {most}, and Captum goes through {most}! orders; "
+                "group them, or take shapley_exact, which does not"
+            )
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
         if self.method == "Occlusion":  # the same windows as ours
@@ -89,16 +94,16 @@ class Captum(ExternalAlgorithm):
 
     def _attribute(self, question: Question) -> tuple[Tensor, ...]:
         known = METHODS[self.method]
-        method = imported(self.method)(question.model, **as_tuples(self.init))
+        method = theirs.imported(self.method)(question.model, **as_tuples(self.init))
         inputs, baselines, features = question.inputs, question.baselines, question.features
         if Need.GRADIENT in known.needs:
             inputs = tuple(t.requires_grad_() for t in inputs)
         if known.grouped:
-            baselines, features = neutral(question)
+            baselines, features = theirs.neutral(question)
         if self.method == "DeepLiftShap":  # which takes no single baseline; the mean over two copies is the same
             baselines = tuple(b.expand(2, *b.shape[1:]) if len(b) == 1 else b for b in baselines)
         offered: dict[str, object] = {
-            "target": target_form(question.target),
+            "target": theirs.target_form(question.target),
             "baselines": baselines,
             "additional_forward_args": question.extra or None,
             "feature_mask": features,
@@ -106,7 +111,7 @@ class Captum(ExternalAlgorithm):
         taken = inspect.signature(method.attribute).parameters
         given = {name: value for name, value in offered.items() if name in taken} | as_tuples(self.kwargs)
         with warnings.catch_warnings():
-            for text in _KNOWN_WARNINGS:
+            for text in theirs.KNOWN_WARNINGS:
                 warnings.filterwarnings("ignore", text, UserWarning)
             maps = method.attribute(inputs, **given)
         if not known.grouped:

@@ -48,6 +48,7 @@ class Conductance(Algorithm):
             "Conductance",
             "Dhamdhere, Sundararajan, Yan 2018, How Important Is a Neuron?, arXiv 1805.12233",
             needs=(Need.NUMBERS, Need.GRADIENT),
+            through_neuron=True,
         )
 
     def plan(self, case: Case, x: Tensor) -> Plan:

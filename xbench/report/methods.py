@@ -138,7 +138,7 @@ def _traits(declared: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> 
     kinds, complete, stochastic, needs = map(those, ("kind", "complete", "stochastic", "needs"))
     said = []
     if "global" in kinds:
-        what = f"shares of the output, or of its change {_CHANGE} from a baseline x₀"
+        what = f"amounts, such as shares of the output or of its change {_CHANGE} from a baseline x₀"
         said.append(f"Maps of {words.listed(kinds['global'])} are global: {what}.")
     if "local" in kinds:
         said.append(f"Maps of {words.listed(kinds['local'])} are local: slopes, like a gradient.")

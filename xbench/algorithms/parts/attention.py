@@ -23,7 +23,8 @@ class Rollout(Algorithm):
 
     Args:
         query: the position whose row is the map, or `mean` over all of them, for models that average. None: the first,
-            a class token; where no position attends to a later one, as in a decoder, the last that is no padding.
+            a class token; where none attends to a later one, as in a decoder, the last that any attends to (others are
+            padding).
     """
 
     query: int | Literal["mean"] | None = None
@@ -56,7 +57,7 @@ class Rollout(Algorithm):
         if self.query is None:
             rows = torch.arange(len(rolled), device=rolled.device)
             causal = all(not bool(layer.triu(1).any()) for layer in layers)
-            return onto_samples(case, rolled[rows, _ends(case, rolled) if causal else 0])
+            return onto_samples(case, rolled[rows, _ends(layers) if causal else 0])
         return onto_samples(case, rolled[:, self.query])
 
 
@@ -65,14 +66,10 @@ def weights(case: Case, flat: Tensor) -> list[Tensor]:
     return list(case.places.layout(WEIGHTS).unflatten(flat, cast=False))
 
 
-def _ends(case: Case, rolled: Tensor) -> Tensor:
-    """The last position of each sample with an element that belongs to a feature, (n,)."""
-    length = rolled.shape[1]
-    shape = case.layout.shapes[0]
-    if len(case.layout.shapes) > 1 or shape[:1] != (length,):
-        return torch.full((len(rolled),), length - 1, device=rolled.device)  # padding is known of sequences alone
-    real = (case.features >= 0).expand(len(rolled), -1).unflatten(1, (length, -1)).any(2)
-    return (real * torch.arange(length, device=rolled.device)).amax(1)
+def _ends(layers: list[Tensor]) -> Tensor:
+    """The last position of each sample that any position attends to: what comes after it is padding, (n,)."""
+    attended = torch.stack([layer.amax((1, 2)) > 0 for layer in layers]).any(0)
+    return (attended * torch.arange(attended.shape[1], device=attended.device)).amax(1)
 
 
 def _length(case: Case) -> int:

@@ -14,6 +14,12 @@ from torch import Tensor
 from xbench.algorithms.base import Need
 from xbench.question import Question
 
+PERMUTED = 8  # features: 8! orders take 322,561 evaluations
+KNOWN_WARNINGS = (  # what it does to the model is undone, and several samples are explained one by one
+    r"Setting (forward, )?backward hooks",
+    r"(?s).*You are providing multiple inputs for Lime",
+)
+
 
 @dataclass(frozen=True)
 class Method:

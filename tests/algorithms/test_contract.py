@@ -363,7 +363,7 @@ def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
 
 @everywhere
 def test_the_device_does_not_change_the_maps(name, site):
-    """On a machine without a GPU this explains a copy on the CPU once more."""
+    """On a machine without a GPU this is the CPU once more, with an explainer of its own."""
     method, device = algorithm(name), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     made = setting(site, "target", method)
     moved = replace(made, model=made.model.to(device), inputs=made.inputs.to(device))  # the rest follows

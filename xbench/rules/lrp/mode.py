@@ -67,9 +67,8 @@ class Relevance(Override):
         super().__init__(unknown)
         self.composite = composite
         self.preceded = False  # layers ran before the points entered: none that follows is the model's first
-        self.inside = (
-            False  # in the steps of an operation; one on constants (a first state) is no layer that ran before
-        )
+        # In the steps of an operation: one on constants, such as a first state, is no layer that ran before.
+        self.inside = False
         self.pending = WeakTensorKeyDictionary()
         self._table = table
         self._marks = WeakTensorKeyDictionary()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +46,16 @@ class Blobs:
         )
 
 
+def _break(fault: str) -> None:
+    if fault == "raises":
+        raise RuntimeError("sensor offline")
+    if fault == "hangs":
+        time.sleep(600)
+    if fault == "dies" or (fault == "dies once" and not Path("died").exists()):
+        Path("died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Net(nn.Module):
     """A small net with fixed weights and a fault on demand."""
 
@@ -59,8 +73,8 @@ class Net(nn.Module):
             hidden = torch.special.i0e(hidden)
         if self.fault == "no gradient":
             hidden = hidden.detach()
-        if self.fault == "raises" and bool((x.detach().flatten(1).amax(1) == 0).any()):  # a sample of baseline only
-            raise RuntimeError("sensor offline")
+        if bool((x.detach().flatten(1).amax(1) == 0).any()):  # a sample of baseline only
+            _break(self.fault)
         out = self.second(hidden)
         if self.fault == "nan":
             out = out + torch.where(x.flatten(1).sum(1, keepdim=True) > 0, torch.nan, 0.0)

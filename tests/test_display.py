@@ -41,21 +41,22 @@ def test_speed_and_time_left() -> None:
     assert tally.seconds_left is None
     for second, done in enumerate([0, 100, 200]):
         clock.now = float(second)
-        tally.advance(done)
+        tally.advance("ig", done)
     assert tally.rows_per_second == 100
     clock.now = 4.0
     tally.cell_done("ok")
     assert tally.seconds_left == 8.0  # 2 cells to do, 4 seconds each
     clock.now = 5.0
-    tally.advance(30)  # the next cell counts from 0 again
-    assert tally.rows_per_second == 230 / 5
+    tally.advance("ig", 30)  # the next block counts from 0 again
+    tally.advance("lime", 20)  # beside it
+    assert tally.rows_per_second == 250 / 5
 
 
 def drive(display: PlainDisplay | JsonDisplay | RichDisplay | NoDisplay) -> None:
     display.expect([3])
     display.start(3, 1)
     display.cell_started("ig on digits/cnn")
-    display.advance(8, 16)
+    display.advance("ig on digits/cnn", 8, 16)
     display.message("a [warning]")
     display.cell_done("ig on digits/cnn", "ok", 1.25)
     display.cell_done("lime on digits/cnn", "error", 0.5, "it broke")

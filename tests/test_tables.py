@@ -294,7 +294,7 @@ def test_comparison_is_raw_numbers(sample):
 def test_cells_table(sample):
     assert list(sample.cells.columns) == [
         "model", "dataset", "algorithm", "metric", "status", "reason", "seconds", "forward_rows",
-        "backward_rows", "samples", "environment", "key",
+        "backward_rows", "samples", "timing", "environment", "key",
     ]  # fmt: skip
     row = sample.cells.query("dataset == 'digits' and algorithm == 'ig' and metric.isna()").iloc[0]
     assert (row["status"], row["backward_rows"], row["samples"]) == ("ok", 50 * N, N)

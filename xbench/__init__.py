@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xbench.api import attribute, measure
+    from xbench.speed import Speed
 
-__all__ = ["attribute", "measure"]
+__all__ = ["Speed", "attribute", "measure"]
+_HOMES = {"Speed": "xbench.speed", "attribute": "xbench.api", "measure": "xbench.api"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (a module attribute may be anything)
-    if name in __all__:
-        return getattr(import_module("xbench.api"), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     if name in ("algorithms", "metrics", "datasets", "models"):
         return import_module(f"xbench.{name}")
     raise AttributeError(f"module 'xbench' has no attribute {name!r}")

@@ -14,6 +14,7 @@ from xbench.readouts import Output, Target
 from xbench.score import Explanation, Given, score_maps
 from xbench.setting import Baselines, Inputs, Model, Neuron, Setting, Tensors, as_module, on_device
 from xbench.sites import layer_name
+from xbench.speed import Speed
 
 
 def attribute(
@@ -38,6 +39,7 @@ def attribute(
     targets: Sequence[Target] | None = None,
     create_graph: bool = False,
     notes: dict[str, Tensor] | None = None,
+    speed: Speed | None = None,
 ) -> Tensors | dict[str, Tensor]:
     """Attribution maps of the samples, in the structure of the inputs (or of the layer).
 
@@ -70,6 +72,8 @@ def attribute(
             on them). Memory then grows with the evaluations. Not with backward rules (DeepLIFT, LRP, ...).
         notes: a dict that is filled with what an adaptive algorithm reports per sample, such as the steps it used: (n,)
             each, or (n, len(targets)).
+        speed: how the model may be made faster: bfloat16, torch.compile, verified rewrites (on by default); see
+            `xbench.Speed`.
 
     Returns:
         A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors; a dict of tensors
@@ -89,6 +93,7 @@ def attribute(
             Setting(
                 module, inputs, target, baselines, extra, features, layer, read, neuron, output, select, seed,
                 memory=memory, rows=rows, kwargs=kwargs or {}, create_graph=create_graph,
+                speed=speed or Speed(),
             )
         )  # fmt: skip
         return explainer, explainer.attribute(algorithm)
@@ -132,6 +137,7 @@ def measure(
     select: str | int | None = None,
     rows: int | None = None,
     kwargs: Mapping[str, object] | None = None,
+    speed: Speed | None = None,
 ) -> Tensor:
     """The metric's main score of every sample, (n,); NaN where it is undefined.
 
@@ -149,7 +155,7 @@ def measure(
     explainer = Explainer(
         Setting(
             module, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
-            memory=memory, rows=rows, kwargs=kwargs or {},
+            memory=memory, rows=rows, kwargs=kwargs or {}, speed=speed or Speed(),
         )
     )  # fmt: skip
     if isinstance(explanation, str):

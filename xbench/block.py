@@ -1,12 +1,11 @@
-"""Computes the cells of one block of samples: every result, or the reason why there is none, goes to the store."""
+"""Computes the cells of one block of samples, whole or some samples of one; nothing here is stored."""
 
 from __future__ import annotations
 
 import statistics
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,32 +14,34 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
-from xbench.cells import Algorithms, Identities, Named, Unit, known, units
+from xbench.cells import Algorithms, Identities, Named, Unit
 from xbench.datasets.record import Dataset, Split
-from xbench.display import Display
-from xbench.engine import NonFiniteError, OutOfMemory
+from xbench.engine import Counters, NonFiniteError
 from xbench.engine.engine import synchronise
-from xbench.engine.memory import PeakMemory, is_out_of_memory
-from xbench.metrics.base import Metric
+from xbench.engine.memory import PeakMemory
+from xbench.made import Arrays, Made, NeededFailed, failed
 from xbench.models.record import Model
 from xbench.outcomes import COST
 from xbench.prepared import Prepared
-from xbench.records import Record, cell_key
+from xbench.records import cell_key
 from xbench.samples import heat, picture
 from xbench.score import Explanation, probe_outputs, score_maps
-from xbench.store import Store, StoreError
+from xbench.store import Store
 
-_SHORT = 5.0  # seconds; a cell this fast is timed three times, so that warming up does not count
+_SHORT = 0.5  # seconds: a cell this fast is timed three times; its time is the median
+_MEDIUM = 5.0  # one up to here once more, since finding the best rows slows the first run down
 _COSTS = {column.source: {"direction": column.direction, "unit": column.unit} for column in COST}
-Entry = dict[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """One model on one dataset with its algorithms and metrics, and where results go."""
+    """One model on one dataset with its algorithms and metrics, opened on a device.
+
+    environment: the id under which the store knows where this runs.
+    beside: how many other workers may be busy on this machine while an attribution is timed.
+    """
 
     cfg: DictConfig
-    display: Display
     store: Store
     parts: Algorithms
     dataset: Dataset
@@ -48,86 +49,41 @@ class Job:
     device: torch.device
     ids: Identities
     environment: str
-    entries: list[Entry] = field(default_factory=list)
+    beside: int = 0
 
 
 class Block:
-    """The cells of one block of samples. Model and samples are prepared when the first cell needs them."""
+    """The cells of one block of samples. Model and samples are prepared when the first cell needs them.
 
-    def __init__(self, job: Job, split: Split) -> None:
+    `progress` is told the rows of a cell that are done, and those in all.
+    """
+
+    def __init__(self, job: Job, split: Split, progress: Callable[[int, int], None]) -> None:
         self.job = job
         self.split = split
-        self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, job.display.advance)
-        self._probes: dict[str, Tensor | None] = {}
+        self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress)
+        self._probes: dict[str, tuple[Tensor | None, Mapping[str, int]]] = {}
 
-    def announce(self) -> None:
-        """Say which cells cannot be computed, before anything runs."""
-        for unit in units(self.job.ids, self.job.parts, self.split):
-            try:
-                reason = self.prepared.not_applicable(unit)
-            except Exception:  # the model does not run on these samples: their cells will say so, each with its trace
-                return
-            if reason is not None and unit.kind == "attribution":
-                self.job.display.message(f"skipped: {unit.label}: {reason}")
-
-    def run(self) -> None:
-        job = self.job
-        for unit in units(job.ids, job.parts, self.split):
-            status, reason = known(job.store, unit.key, job.cfg.reuse)
-            if status == "todo":
-                status, reason = self._attempt(unit)
-            elif status != "reused":
-                job.display.cell_done(unit.label, status, 0.0, reason)
-            job.entries.append(unit.entry(status, reason))
-
-    def _attempt(self, unit: Unit) -> tuple[str, str | None]:
-        """Compute one cell; its status and, when it has none to show, the reason."""
-        job = self.job
-        job.display.cell_started(unit.label)
+    def make(self, unit: Unit, share: slice | None = None) -> Made:
+        """Compute a cell, or the samples `share` of it; a failure is what came of it."""
+        make = {
+            "samples": self._samples,
+            "probe": self._probe,
+            "attribution": self._attribution,
+            "score": self._score,
+        }[unit.kind]
+        where = {"environment": self.job.environment}
         start = time.perf_counter()
         try:
             reason = self.prepared.not_applicable(unit)
             if reason is not None:
-                job.display.cell_done(unit.label, "skipped", 0.0, reason)
-                return "skipped", reason
-            job.store.discard(unit.key)  # reuse=never: an old result must not stand for an attempt that fails
-            record, arrays = {
-                "samples": self._samples,
-                "attribution": self._attribution,
-                "score": self._score,
-            }[unit.kind](unit)
-            seconds = time.perf_counter() - start
-            job.store.save(self._record(unit, seconds=seconds, **record), arrays)
-        except StoreError:
-            raise  # the disk is full or gone: no cell can be kept
+                return Made("skipped", reason)
+            fields, arrays = make(unit, share or slice(0, len(self.split)))
         except Exception as error:  # the boundary of a cell: any failure is its result
-            status, reason = _status(error), f"{type(error).__name__}: {error}"
-            if isinstance(error, _AttributionFailed):
-                status, reason = error.status, str(error)
-            job.store.save_failure(self._record(unit, status=status, reason=reason, traceback=traceback.format_exc()))
-            job.display.cell_done(unit.label, status, time.perf_counter() - start, reason)
-            return status, reason
-        job.display.cell_done(unit.label, "ok", seconds)
-        return "ok", None
+            return failed(error, time.perf_counter() - start, where)
+        return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
 
-    def _record(self, unit: Unit, **values: Any) -> Record:  # noqa: ANN401  (record fields)
-        record: dict[str, Any] = {
-            "key": unit.key,
-            "kind": unit.kind,
-            "status": "ok",
-            "reason": None,
-            "identity": unit.identity,
-            "model": unit.identity["model"]["name"],
-            "dataset": unit.identity["dataset"]["name"],
-            "algorithm": unit.algorithm.name if unit.algorithm else None,
-            "metric": unit.metric.name if unit.metric else None,
-            "samples": list(self.split.ids),
-            "environment": self.job.environment,
-            "counters": {"forward_rows": 0, "backward_rows": 0, "repeated_rows": 0},
-        }
-        return Record(**(record | values))  # type: ignore[typeddict-item]
-
-    def _samples(self, unit: Unit) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _samples(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
         job, chosen = self.job, self.prepared.chosen
         tokens = self.prepared.encoded.tokens
         info = {
@@ -144,26 +100,26 @@ class Block:
         arrays = {}
         if job.dataset.modality == "image":
             arrays["image"] = picture(self.split.inputs, job.dataset.value_range)
-        return {"columns": {}, "values": {}, "info": info}, arrays
+        return {"columns": {}, "values": {}, "counters": _counts(Counters()), "info": info}, arrays
 
-    def _attribution(self, unit: Unit) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _attribution(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
         algorithm: Algorithm = unit.algorithm.component
-        explainer, n = self.prepared.explainer, len(self.split)
+        explainer, n = self.prepared.explainer, share.stop - share.start
         counters = explainer.restart()
-        flat, seconds, peak = self._timed(algorithm)
+        flat, seconds, peak, how = self._timed(algorithm, share)
         if not bool(torch.isfinite(flat).all()):
             raise NonFiniteError("the map has NaN or infinity")
-        counts = {"forward_rows": counters.forward_rows, "backward_rows": counters.backward_rows}
-        per_sample = {"runtime": seconds / n, **{k: v / n for k, v in counts.items()}}
-        per_sample["peak_memory"] = float(peak)
+        counts = _counts(counters)
+        rows = {name: counts[name] / n for name in ("forward_rows", "backward_rows")}
+        per_sample = {"runtime": seconds / n, **rows, "peak_memory": float(peak)}
         notes = {name: values.double().tolist() for name, values in counters.notes.items()}
         facts, subject = algorithm.facts, explainer.subject
         layout = subject.read_layout if facts.reads else subject.layout
         arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(layout.unflatten(flat, cast=False))}
-        density = layout.unflatten(Explanation.by(algorithm, flat, explainer).maps.density, cast=False)
+        density = algorithm.density(explainer.case(distribution=facts.distribution).part(share), flat)
         if self.prepared.fits_tokens(layout):
-            arrays["heat"] = heat(density[0], self.job.dataset.modality)
+            arrays["heat"] = heat(layout.unflatten(density, cast=False)[0], self.job.dataset.modality)
         info = {
             "kind": "local" if facts.local else "global",
             "stochastic": facts.stochastic,
@@ -175,108 +131,106 @@ class Block:
             "parameters": {k: v for k, v in unit.algorithm.identity.items() if not k.startswith("_")},
             "readout": self.job.cfg.output,
             "site": self.prepared.layer or "input",
-            "timing": "median of 3" if seconds < _SHORT else "once",
+            "timing": how if not self.job.beside else f"{how}, up to {self.job.beside} other workers busy",
+            "rewrites": counters.rewrites,
         }
-        record = {
+        fields = {
             "columns": _COSTS | {name: {"direction": "none", "unit": ""} for name in notes},
             "values": {name: [value] * n for name, value in per_sample.items()} | notes,
-            "counters": counts | {"repeated_rows": counters.repeated_rows},
+            "counters": counts,
             "info": info,
         }
-        return record, arrays
+        return fields, arrays
 
-    def _timed(self, algorithm: Algorithm) -> tuple[Tensor, float, int]:
-        """The maps, the seconds they took, and the peak bytes of a second run, when rows have settled.
+    def _timed(self, algorithm: Algorithm, share: slice) -> tuple[Tensor, float, int, str]:
+        """The maps, the seconds they took, the peak bytes when rows have settled, and how that was measured.
 
-        Seconds are the median of three when one is short, since the first run warms up. The meter of memory would
-        slow down what is timed, so it watches a run of its own.
+        On a CPU the meter of memory would slow down what is timed, so it watches a run of its own.
         """
         explainer, device = self.prepared.explainer, self.job.device
-        flat, seconds = _once(lambda: explainer.attribute(algorithm), device)
+
+        def once() -> tuple[Tensor, float]:
+            synchronise(device)
+            start = time.perf_counter()
+            result = explainer.attribute(algorithm, share)
+            synchronise(device)
+            return result, time.perf_counter() - start
+
+        flat, seconds = once()
         explainer.restart()  # the first run's counters are the cell's
         with PeakMemory(device) as peak:
-            explainer.attribute(algorithm)
-        if seconds < _SHORT:
-            again = [_once(lambda: explainer.attribute(algorithm), device)[1] for _ in range(2)]
-            seconds = statistics.median([seconds, *again])
-        return flat, seconds, peak.bytes
+            again = once()[1]
+        if seconds >= _MEDIUM:
+            return flat, seconds, peak.bytes, "once"
+        if device.type == "cpu":
+            again = once()[1]
+        if min(seconds, again) >= _SHORT:
+            return flat, again, peak.bytes, "second run"
+        return flat, statistics.median([seconds, again, once()[1]]), peak.bytes, "median of 3"
 
-    def _score(self, unit: Unit) -> tuple[dict[str, Any], None]:
+    def _probe(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+        assert unit.metric is not None
+        explainer = self.prepared.explainer
+        counters = explainer.restart()
+        outputs = probe_outputs(explainer, unit.metric.component, share)
+        arrays = {} if outputs is None else {"outputs": outputs.cpu().numpy()}
+        return {"columns": {}, "values": {}, "counters": _counts(counters), "info": {}}, arrays
+
+    def _score(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
         assert unit.metric is not None
-        metric: Metric = unit.metric.component
-        flat = self._stored_maps(unit.algorithm)
-        counters = self.prepared.explainer.restart()
-        evidence = self._probe(unit.metric)
-        explanation = Explanation.by(unit.algorithm.component, flat, self.prepared.explainer)
-        scores = score_maps(self.prepared.explainer, metric, explanation, evidence)
-        facts = metric.facts
+        explainer, metric = self.prepared.explainer, unit.metric.component
+        explanation = Explanation.by(unit.algorithm.component, self._stored_maps(unit.algorithm), explainer)
+        evidence, shared = self._evidence(unit.metric)
+        counters = explainer.restart()
+        scores = score_maps(explainer, metric, explanation, evidence, share)
+        facts, n = metric.facts, share.stop - share.start
+        # As if no other algorithm had been there to share what was computed for all.
+        counts = {name: value + shared.get(name, 0) * n // len(self.split) for name, value in _counts(counters).items()}
         info = {
             "label": facts.label,
             "citation": facts.citation,
             "parameters": {k: v for k, v in unit.metric.identity.items() if not k.startswith("_")},
-            "perturbation": metric.describe(self.prepared.explainer.case(distribution=False)),
+            "perturbation": metric.describe(explainer.case(distribution=False)),
+            "rewrites": counters.rewrites,
         }
-        record = {
-            "columns": {name: {"direction": c.direction, "unit": c.unit} for name, c in facts.columns.items()},
+        fields = {
+            "columns": {name: asdict(column) for name, column in facts.columns.items()},
             "values": {name: [float(v) for v in values.tolist()] for name, values in scores.items()},
-            "counters": {
-                "forward_rows": counters.forward_rows,
-                "backward_rows": counters.backward_rows,
-                "repeated_rows": counters.repeated_rows,
-            },
+            "counters": counts,
             "info": info,
         }
-        return record, None
+        return fields, {}
 
     def _stored_maps(self, algorithm: Named) -> Tensor:
         """The maps that the attribution cell left, flat."""
-        store = self.job.store
         key = cell_key(self.job.ids.attribution(self.split, algorithm))
-        if store.load(key) is None:
-            failed = store.failure(key)
-            raise _AttributionFailed(
-                failed["status"] if failed else "error",
-                f"there is no map to score: {failed['reason'] if failed else 'its attribution is missing'}",
-            )
-        arrays = store.arrays(key)
+        arrays = self._stored(key, "there is no map to score")
         count = sum(name.startswith("map_") for name in arrays)
         maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(count)]
         return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
-    def _probe(self, metric: Named) -> Tensor | None:
-        """The metric's outputs that no map enters: computed by the first algorithm's cell, stored, and shared."""
+    def _evidence(self, metric: Named) -> tuple[Tensor | None, Mapping[str, int]]:
+        """The metric's outputs that no map enters, which its probe left, and what they cost."""
+        if not metric.component.has_probe:
+            return None, {}
         if metric.name not in self._probes:
-            self._probes[metric.name] = self._load_or_run_probe(metric)
+            key = cell_key(self.job.ids.probe(self.split, metric))
+            arrays = self._stored(key, "there are no outputs of the perturbed samples")
+            record = self.job.store.load(key, verify_arrays=False)
+            assert record is not None
+            outputs = torch.from_numpy(arrays["outputs"]).to(self.job.device) if arrays else None
+            self._probes[metric.name] = outputs, record["counters"]
         return self._probes[metric.name]
 
-    def _load_or_run_probe(self, metric: Named) -> Tensor | None:
-        store, identity = self.job.store, self.job.ids.probe(self.split, metric)
-        unit = Unit("probe", identity, None, metric)
-        if self.job.cfg.reuse != "never" and store.load(unit.key) is not None:
-            return torch.from_numpy(store.arrays(unit.key)["outputs"]).to(self.job.device)
-        outputs = probe_outputs(self.prepared.explainer, metric.component)
-        if outputs is not None:
-            record = self._record(unit, columns={}, values={}, seconds=0.0, info={})
-            store.save(record, {"outputs": outputs.cpu().numpy()})
-        return outputs
+    def _stored(self, key: str, lack: str) -> dict[str, np.ndarray]:
+        store = self.job.store
+        if store.load(key) is None:
+            known = store.failure(key)
+            reason = known["reason"] if known else "it was not computed"
+            raise NeededFailed(known["status"] if known else "error", f"{lack}: {reason}")
+        return store.arrays(key)
 
 
-class _AttributionFailed(RuntimeError):
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-def _status(error: Exception) -> str:
-    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
-        return "oom"
-    return "nonfinite" if isinstance(error, NonFiniteError) else "error"
-
-
-def _once(run: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
-    synchronise(device)
-    start = time.perf_counter()
-    result = run()
-    synchronise(device)
-    return result, time.perf_counter() - start
+def _counts(counters: Counters) -> dict[str, int]:
+    return {name: getattr(counters, name) for name in ("forward_rows", "backward_rows", "repeated_rows")}

@@ -50,7 +50,7 @@ class Identities:
     """Makes the identities of one model's cells on one dataset.
 
     Only what changes numbers enters: settings with their defaults, fingerprints of weights and data, sample ids,
-    seed, target and readout. Not devices, rows, memory, paths or names of reports.
+    seed, target, readout and precision. Not devices, rows, memory, paths or names of reports.
     """
 
     cfg: DictConfig
@@ -81,6 +81,7 @@ class Identities:
             "output": self.cfg.output,
             "seed": self.cfg.seed,
             **{name: _plain(self.cfg[name]) for name in _WHERE if self.cfg[name] is not None},
+            **({} if self.cfg.run.precision == "fp32" else {"precision": self.cfg.run.precision}),
         }
 
 
@@ -144,6 +145,13 @@ def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
         yield Unit("attribution", ids.attribution(block, algorithm), algorithm)
         for metric in parts.metrics:
             yield Unit("score", ids.score(block, algorithm, metric), algorithm, metric)
+
+
+def probes(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
+    """What metrics evaluate for all algorithms at once; no cell of the table."""
+    for metric in parts.metrics:
+        if metric.component.has_probe:
+            yield Unit("probe", ids.probe(block, metric), None, metric)
 
 
 def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:

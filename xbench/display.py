@@ -30,13 +30,13 @@ class Display(Protocol):
         """Runner, once per job: its cells, and how many of them the store already has."""
 
     def cell_started(self, label: str) -> None:
-        """A cell is being computed."""
+        """A cell is being computed; there may be others beside it."""
 
-    def advance(self, done: int, of: int) -> None:
-        """Rows of the current cell that are done, so far and in all."""
+    def advance(self, label: str, done: int, of: int) -> None:
+        """Rows of this cell, or share of one, that are done, so far and in all."""
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
-        """The current cell ended, or a cell is skipped."""
+        """A cell ended, or is skipped."""
 
     def message(self, text: str) -> None:
         """A line for the reader: a warning, where a dataset came from."""
@@ -59,7 +59,7 @@ class Tally:
     reused: int = 0
     failed: int = 0
     _began: float | None = None
-    _rows: int = 0
+    _rows: dict[str, int] = field(default_factory=dict)
     _speeds: deque[tuple[float, int]] = field(default_factory=deque)
 
     def start(self, cells: int, reused: int) -> None:
@@ -71,17 +71,18 @@ class Tally:
         if self._began is None:
             self._began = self.clock()
 
-    def advance(self, done: int) -> None:
-        """`done` rows of the current cell are through."""
-        new, self._rows = max(done - self._rows, 0), done
+    def advance(self, label: str, done: int) -> None:
+        """`done` rows of this cell are through."""
+        before = self._rows.get(label, 0)
+        self._rows[label] = done
+        new = done - before if done >= before else done  # the cell's next block, or another try
         now = self.clock()
         self._speeds.append((now, new))
         while now - self._speeds[0][0] > _WINDOW:
             self._speeds.popleft()
 
     def cell_done(self, status: str) -> None:
-        """The current cell ended with `status`."""
-        self._rows = 0
+        """A cell ended with `status`."""
         self.done += 1
         self.failed += status not in NOT_FAILED
 
@@ -117,7 +118,7 @@ class NoDisplay:
     def expect(self, cells: Sequence[int]) -> None: ...
     def start(self, cells: int, reused: int) -> None: ...
     def cell_started(self, label: str) -> None: ...
-    def advance(self, done: int, of: int) -> None: ...
+    def advance(self, label: str, done: int, of: int) -> None: ...
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None: ...
     def message(self, text: str) -> None: ...
     def result(self, text: str, **data: Any) -> None: ...  # noqa: ANN401
@@ -142,8 +143,8 @@ class PlainDisplay:
     def cell_started(self, label: str) -> None:
         pass  # one line per cell, when it ended
 
-    def advance(self, done: int, of: int) -> None:
-        self.tally.advance(done)
+    def advance(self, label: str, done: int, of: int) -> None:
+        self.tally.advance(label, done)
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
         self.tally.cell_done(status)
@@ -175,8 +176,8 @@ class JsonDisplay:
     def cell_started(self, label: str) -> None:
         self._write(event="cell_started", label=label)
 
-    def advance(self, done: int, of: int) -> None:
-        self._write(event="advance", done=done, of=of)
+    def advance(self, label: str, done: int, of: int) -> None:
+        self._write(event="advance", label=label, done=done, of=of)
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
         self._write(event="cell_done", label=label, status=status, seconds=round(seconds, 6), reason=reason)

@@ -10,11 +10,11 @@ from pathlib import Path
 from xbench.records import digest
 
 _PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "hydra-core")
-_HARDWARE = ("cpu", "cores", "threads", "devices")
+_HARDWARE = ("cpu", "cores", "threads", "devices", "beside")
 
 
 def environment(
-    *, devices: Sequence[str] = (), threads: int | None = None, directory: Path | None = None
+    *, devices: Sequence[str] = (), threads: int | None = None, beside: int = 0, directory: Path | None = None
 ) -> dict[str, object]:
     """Everything about this machine and installation that can change a number; no time, no process id.
 
@@ -23,6 +23,7 @@ def environment(
     Args:
         devices: names of the accelerators in use, such as "NVIDIA H100 80GB HBM3".
         threads: intra-operation threads in use (None: not known).
+        beside: other workers that may have been busy on the same processor while times were taken.
         directory: whose git commit to record as `git` (None: the current one); `xbench_git` is that of this code.
     """
     return {
@@ -38,12 +39,13 @@ def environment(
             "threads": threads,
             "memory": _memory(),
             "devices": list(devices),
+            **({"beside": beside} if beside else {}),
         },
     }
 
 
 def hardware_id(environment: Mapping[str, object]) -> str:
-    """12 hex digits over processor, cores, threads and devices: runtimes compare within one of these."""
+    """12 hex digits over processor, cores, threads, devices and neighbours: runtimes compare within one of these."""
     hardware = environment.get("hardware")
     known = hardware if isinstance(hardware, Mapping) else {}
     return digest({name: known.get(name) for name in _HARDWARE}, "hardware")[:12]

@@ -63,6 +63,7 @@ class Explainer:
             read_layout=self._start,
             places=self.places,
             create_graph=setting.create_graph,
+            autocast=setting.speed.precision == "bf16",
         )
         self.x = self._start.flatten(inputs)
         layout = self._start
@@ -72,7 +73,9 @@ class Explainer:
         self.subject = replace(
             self.subject, inject=self._inject, read=self._read, layout=layout, read_layout=read_layout
         )
-        self.engine = Engine(self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress)
+        self.engine = Engine(
+            self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress, speed=setting.speed
+        )
         self._outside = Outside(setting, self.subject)
 
     def _here(self, tensor: Tensor) -> Tensor:
@@ -125,8 +128,10 @@ class Explainer:
                 raise
             return expand_features(None, layout, self.device)
 
-    def attribute(self, algorithm: Algorithm) -> Tensor:
+    def attribute(self, algorithm: Algorithm, share: slice | None = None) -> Tensor:
         """The maps, flat: (n, d) at the read site for methods that read there, else where points enter.
+
+        With `share`, of these samples alone; the others are still their mates.
 
         NotApplicable `needs ...` when the model or the samples lack something.
         """
@@ -135,7 +140,7 @@ class Explainer:
             raise NotApplicable(f"{algorithm.facts.label} {missing}")
         case = self.case(distribution=algorithm.facts.distribution)
         algorithm.check(case)
-        return self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole)
+        return self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole, share=share)
 
     def missing(self, algorithm: Algorithm) -> str | None:
         """`needs ...`, when the model or the samples lack something that the algorithm needs."""
@@ -164,10 +169,12 @@ class Explainer:
             pass
         return None
 
-    def run(self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False) -> Tensor:
+    def run(
+        self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None
+    ) -> Tensor:
         """Any plan's result on the samples; see `Engine.run`."""
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
-            return self.engine.run(make_plan, case, x, whole=whole)
+            return self.engine.run(make_plan, case, x, whole=whole, share=share)
 
     def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
         """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read."""
@@ -213,7 +220,7 @@ class Explainer:
             several = [x] if own else list(flat.split(1))
             return Plan(several, len(several), Want.ACTIVATION, lambda answers: torch.cat([a.level for a in answers]))
 
-        engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows)
+        engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows, speed=self.setting.speed)
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return engine.run(plan, case, samples)
 

@@ -57,6 +57,11 @@ class Answer:
         gradient = None if self.gradient is None else self.gradient.detach()
         return Answer(self.value.detach(), gradient, None if self.activation is None else self.activation.detach())
 
+    def copied(self) -> Answer:
+        """The same numbers in memory of their own."""
+        copies = (None if t is None else t.clone() for t in (self.gradient, self.activation))
+        return Answer(self.value.clone(), *copies)
+
     @property
     def slope(self) -> Tensor:
         """The gradient, which the plan asked for."""
@@ -76,7 +81,12 @@ def values(answers: Iterator[Answer]) -> Tensor:
 
 
 class Rule(Protocol):
-    """A backward rule: how gradients pass through the model's operations while `apply()` is entered."""
+    """A backward rule: how gradients pass through the model's operations while `apply()` is entered.
+
+    A rule for which two affine steps in a row are the same as one step, their product, says so by an attribute
+    `merges_affine = True`: then batch-norms are folded into convolutions. (LRP's relevance of a step depends on where
+    the step ends.)
+    """
 
     def apply(self) -> AbstractContextManager[object]: ...
 

@@ -18,6 +18,7 @@ from xbench.models.record import Encoded, Model
 from xbench.samples import Chosen, choose
 from xbench.score import refusal
 from xbench.setting import Neuron, Setting
+from xbench.speed import Speed
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Prepared:
             own_baselines=True,
             features_where_they_fit=cfg.layer is not None,
             progress=self.progress,
+            speed=Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites),
         )
         return Explainer(setting)
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import traceback
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from torch import Tensor
 
-from xbench.block import Block, Entry, Job
-from xbench.cells import Algorithms, Identities, Unit, blocks, known, units
+from xbench import devices
+from xbench.block import Job
+from xbench.cells import Algorithms, Identities, Unit, blocks, known, probes, units
 from xbench.config import instantiate
-from xbench.datasets.record import Dataset
+from xbench.datasets.record import Split
 from xbench.display import Display
-from xbench.environment import environment
 from xbench.grid import Outcome, of_config
-from xbench.models.record import Model
+from xbench.jobs import dataset_of, model_of, open_job
+from xbench.made import Made
+from xbench.pool import open_pool
 from xbench.prepared import Prepared
-from xbench.setting import on_device
-from xbench.sites import Site
+from xbench.records import Record
 from xbench.store import Store, StoreError
+from xbench.workers import Here, Item, Workers
+
+Entry = dict[str, Any]
+_RECORDS = 64 * 2**20  # bytes
 
 
 def run_job(cfg: DictConfig, display: Display) -> Outcome:
@@ -32,37 +37,34 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     """
     store = Store(cfg.store)
     store.check_writable()
-    parts = Algorithms.of(cfg)
     try:
-        dataset = _dataset(_text(cfg.dataset))
-        model = _model(_text(cfg.model), _text(cfg.dataset))
-        _check_places(cfg, model)
+        names = devices.resolve(cfg.run.devices)
+        in_processes = len(names) > 1 or cfg.run.timeout is not None
+        job = open_job(cfg, torch.device("cpu" if in_processes else names[0]))
+        splits = list(blocks(cfg, job.dataset.test))
+        run = _Run(job, display, splits)
+        store.check_writable(run.bytes)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
+    except StoreError:
+        raise
     except Exception as error:  # a user's files and code: whatever they raise ends this job only, with its reason
         if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):  # not one of our own messages
             display.message(traceback.format_exc())
         return Outcome(_without_data(cfg, f"{type(error).__name__}: {error}"))
-    device = _device(cfg.run.device)
-    names = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
-    where = store.save_environment(environment(devices=names, threads=torch.get_num_threads()))
-    ids = Identities(cfg, dataset, model.name, model.fingerprint)
-    model = replace(model, module=on_device(model.module, device))
-    job = Job(cfg, display, store, parts, dataset, model, device, ids, where)
-    planned = [unit for block in blocks(cfg, dataset.test) for unit in units(ids, parts, block)]
-    state = [known(store, unit.key, cfg.reuse) for unit in planned]
-    display.start(len(planned), sum(status == "reused" for status, _ in state))
+    run.begin()
     try:
-        for number, split in enumerate(blocks(cfg, dataset.test)):
-            block = Block(job, split)
-            if number == 0:
-                block.announce()
-            block.run()
+        workers: Workers = Here(job, display)
+        if in_processes and run.missing:
+            workers = open_pool(names).on(cfg, display)
+        elif run.missing:
+            run.announce()
+        run.all(workers)
     except KeyboardInterrupt:
-        return Outcome(_with_rest(job.entries, planned), interrupted=True)
+        return Outcome(run.entries, interrupted=True)
     except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
-        return Outcome(_with_rest(job.entries, planned), error=str(error))
-    return Outcome(job.entries)
+        return Outcome(run.entries, error=str(error))
+    return Outcome(run.entries)
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:
@@ -72,11 +74,11 @@ def plan_job(cfg: DictConfig) -> list[Entry]:
     yet is left alone.
     """
     store, parts = Store(cfg.store), Algorithms.of(cfg)
-    dataset = _dataset(_text(cfg.dataset))
+    dataset = dataset_of(cfg)
     source = instantiate(cfg.model, "model")
     fingerprint = source.fingerprint(dataset)
     ids = Identities(cfg, dataset, getattr(source, "title", cfg.choice.model), fingerprint or "")
-    model = _model(_text(cfg.model), _text(cfg.dataset)) if fingerprint else None
+    model = model_of(cfg) if fingerprint else None
     planned = []
     for block in blocks(cfg, dataset.test):
         prepared = Prepared(cfg, dataset, model, torch.device("cpu"), block) if model else None
@@ -87,13 +89,6 @@ def plan_job(cfg: DictConfig) -> list[Entry]:
                 status = "skipped" if reason else "to run" if fingerprint else "unknown until loaded"
             planned.append(unit.entry(status, reason))
     return planned
-
-
-def _check_places(cfg: DictConfig, model: Model) -> None:
-    """ValueError with the nearest names when the command names a layer that the model does not have."""
-    for name in (cfg.layer, cfg.read, cfg.neuron and cfg.neuron[0]):
-        if name is not None:
-            Site.parse(name).module(model.module)
 
 
 def _not_applicable(prepared: Prepared, unit: Unit) -> str | None:
@@ -110,28 +105,119 @@ def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
     return [{name: getattr(spec, name) for name in names} | facts for spec in of_config(cfg)]
 
 
-def _with_rest(done: list[Entry], units: list[Unit]) -> list[Entry]:
-    """What was done, and the cells that an interruption left."""
-    keys = {e["key"] for e in done}
-    return done + [unit.entry("planned") for unit in units if unit.key not in keys]
+class _Run:
+    """The cells of a job on their way into the store."""
 
+    def __init__(self, job: Job, display: Display, splits: Sequence[Split]) -> None:
+        self._job = job
+        self._display = display
+        self._splits = splits
+        self._units = [list(units(job.ids, job.parts, split)) for split in splits]
+        self._done: dict[str, tuple[str, str | None]] = {}
+        for unit in self.planned:
+            status, reason = self._known(unit)
+            if status == "reused":
+                self._done[unit.key] = status, reason
 
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    @property
+    def planned(self) -> Iterator[Unit]:
+        """All cells, in the order of the manifest."""
+        for of_block in self._units:
+            yield from of_block
 
+    @property
+    def missing(self) -> list[Unit]:
+        """Cells that nothing has become of yet."""
+        return [unit for unit in self.planned if unit.key not in self._done]
 
-def _text(node: DictConfig) -> str:
-    return json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True)
+    @property
+    def entries(self) -> list[Entry]:
+        """The manifest's entries of all cells, `planned` for those that were not reached."""
+        return [unit.entry(*self._done.get(unit.key, ("planned", None))) for unit in self.planned]
 
+    @property
+    def bytes(self) -> int:
+        """Disk that the missing maps will take, as far as the data tells, and some more for records."""
+        split = self._job.dataset.test
+        size = split.inputs[0].numel() * 4 if isinstance(split.inputs, Tensor) and len(split) else 0
+        maps = [unit for unit in self.missing if unit.kind == "attribution"]
+        return _RECORDS + size * sum(len(unit.identity["samples"]) for unit in maps)
 
-# The jobs of a sweep mostly share data and model: keep the last ones open.
-@functools.lru_cache(maxsize=2)
-def _dataset(node: str) -> Dataset:
-    return instantiate(json.loads(node), "dataset").load()
+    def begin(self) -> None:
+        """Tell how many cells there are."""
+        self._display.start(sum(map(len, self._units)), len(self._done))
 
+    def announce(self) -> None:
+        """Say which algorithms cannot be computed, before anything runs."""
+        job = self._job
+        prepared = Prepared(job.cfg, job.dataset, job.model, job.device, self._splits[0])
+        for unit in self._units[0]:
+            if unit.kind == "attribution" and unit.key not in self._done:
+                reason = _not_applicable(prepared, unit)
+                if reason is not None:
+                    self._display.message(f"skipped: {unit.label}: {reason}")
 
-@functools.lru_cache(maxsize=2)
-def _model(node: str, dataset: str) -> Model:
-    return instantiate(json.loads(node), "model").load(_dataset(dataset))
+    def all(self, workers: Workers) -> None:
+        """Every cell that is missing: what scores need first, as many blocks at once as the workers can use."""
+        step = min(workers.at_once, len(self._splits))
+        for first in range(0, len(self._splits), step):
+            some = range(first, min(first + step, len(self._splits)))
+            for kinds in (("samples", "probe"), ("attribution",), ("score",)):
+                for item, made in workers.run(self._items(some, kinds), alone=kinds == ("attribution",)):
+                    self._keep(item, made)
+
+    def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[Item]:
+        """The missing cells of these kinds; another command on the same store may have done one meanwhile."""
+        for number in some:
+            of_block = [*self._units[number], *self._probes(number)] if "probe" in kinds else self._units[number]
+            for unit in of_block:
+                if unit.kind not in kinds or unit.key in self._done:
+                    continue
+                status, reason = self._known(unit)
+                if status == "todo":
+                    self._job.store.discard(unit.key)  # an old result must not stand for an attempt that fails
+                    yield Item(number, self._splits[number], unit)
+                else:
+                    self._done[unit.key] = status, reason
+                    if unit.kind != "probe":
+                        self._display.cell_done(unit.label, status, 0.0, reason)
+
+    def _probes(self, number: int) -> list[Unit]:
+        """The block's probes that a missing score needs."""
+        wanted = {u.metric.name for u in self._units[number] if u.metric is not None and u.key not in self._done}
+        found = probes(self._job.ids, self._job.parts, self._splits[number])
+        return [unit for unit in found if unit.metric is not None and unit.metric.name in wanted]
+
+    def _known(self, unit: Unit) -> tuple[str, str | None]:
+        return known(self._job.store, unit.key, self._job.cfg.reuse)
+
+    def _keep(self, item: Item, made: Made) -> None:
+        unit, store = item.unit, self._job.store
+        if made.status == "ok":
+            store.save(self._record(item, made, seconds=made.seconds, **made.fields), made.arrays)
+        elif made.status != "skipped":
+            reason = made.reason
+            store.save_failure(
+                self._record(item, made, status=made.status, reason=reason, traceback=made.traceback, **made.fields)
+            )
+        self._done[unit.key] = made.status, made.reason
+        if unit.kind != "probe":
+            self._display.cell_done(unit.label, made.status, made.seconds, made.reason)
+
+    def _record(self, item: Item, made: Made, **values: Any) -> Record:  # noqa: ANN401  (record fields)
+        unit = item.unit
+        record: dict[str, Any] = {
+            "key": unit.key,
+            "kind": unit.kind,
+            "status": "ok",
+            "reason": None,
+            "identity": unit.identity,
+            "model": unit.identity["model"]["name"],
+            "dataset": unit.identity["dataset"]["name"],
+            "algorithm": unit.algorithm.name if unit.algorithm else None,
+            "metric": unit.metric.name if unit.metric else None,
+            "samples": list(item.split.ids),
+            "environment": self._job.environment,
+            "counters": {"forward_rows": 0, "backward_rows": 0, "repeated_rows": 0},
+        }
+        return Record(**(record | values))  # type: ignore[typeddict-item]

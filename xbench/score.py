@@ -68,22 +68,30 @@ def refusal(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -
 
 
 def score_maps(
-    explainer: Explainer, metric: Metric, explanation: Explanation, evidence: Tensor | None = None
+    explainer: Explainer,
+    metric: Metric,
+    explanation: Explanation,
+    evidence: Tensor | None = None,
+    share: slice | None = None,
 ) -> dict[str, Tensor]:
-    """The metric's columns, (n,) each. `evidence` is a stored `probe_outputs` of the same samples and metric."""
+    """The metric's columns, (n,) each. `evidence` is a stored `probe_outputs` of the same samples and metric.
+
+    With `share`, of these samples alone; the explanation and the evidence are those of all.
+    """
     refused = refusal(explainer, metric, explanation.again)
     if refused is not None:
         raise NotApplicable(f"{metric.facts.label} {refused}")
+    rows = slice(0, len(explainer.x)) if share is None else share
     if isinstance(metric, ReexplainingMetric):
         case = explainer.case(distribution=explanation.again is None or explanation.again.facts.distribution)
-        evidence = _reexplain(explainer, metric, explanation)
-        return metric.score(case, explainer.x, explanation.maps, evidence)
-    if evidence is None:
-        evidence = probe_outputs(explainer, metric)
-    return metric.score(explainer.case(distribution=False), explainer.x, explanation.maps, evidence)
+        evidence = _reexplain(explainer, metric, explanation, rows)
+    else:
+        case = explainer.case(distribution=False)
+        evidence = probe_outputs(explainer, metric, rows) if evidence is None else evidence[rows]
+    return metric.score(case.part(rows), explainer.x[rows], explanation.maps.part(rows), evidence)
 
 
-def probe_outputs(explainer: Explainer, metric: Metric) -> Tensor | None:
+def probe_outputs(explainer: Explainer, metric: Metric, share: slice | None = None) -> Tensor | None:
     """The metric's evaluations that no map enters, (n, q); None when it has none."""
     case = explainer.case(distribution=False)
     if metric.probe(case, explainer.x) is None:
@@ -94,10 +102,10 @@ def probe_outputs(explainer: Explainer, metric: Metric) -> Tensor | None:
         assert made is not None
         return made
 
-    return explainer.run(plan, case, explainer.x)
+    return explainer.run(plan, case, explainer.x, share=share)
 
 
-def _reexplain(explainer: Explainer, metric: ReexplainingMetric, explanation: Explanation) -> Tensor:
+def _reexplain(explainer: Explainer, metric: ReexplainingMetric, explanation: Explanation, share: slice) -> Tensor:
     algorithm = explanation.again
     if algorithm is None:
         raise ValueError(
@@ -112,7 +120,7 @@ def _reexplain(explainer: Explainer, metric: ReexplainingMetric, explanation: Ex
         plans = (algorithm.plan(keyed, perturbed) for keyed, perturbed in versions)
         return sequence(plans, count, lambda again: metric.compare(part, maps, again))
 
-    return explainer.run(plan, case, explainer.x, whole=algorithm.facts.whole)
+    return explainer.run(plan, case, explainer.x, whole=algorithm.facts.whole, share=share)
 
 
 def _flat(maps: Inputs, explainer: Explainer) -> Tensor:

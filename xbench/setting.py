@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xbench.readouts import Output, Target
 from xbench.sites import device_of
+from xbench.speed import Speed
 
 Tensors = Tensor | tuple[Tensor, ...]
 Inputs = Tensors | Mapping[str, Tensor]
@@ -45,6 +46,7 @@ class Setting:
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
     progress: Callable[[int, int], None] | None = None
+    speed: Speed = field(default_factory=Speed)
 
     def in_order(self, given: object, name: str) -> Any:  # noqa: ANN401  (whatever was given)
         """What is given by the inputs' names as a tuple in their order; anything else as it is."""

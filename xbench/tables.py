@@ -28,7 +28,7 @@ _SUMMARY |= {"mean": "float64", "ci_low": "float64", "ci_high": "float64"}
 _SUMMARY |= {"n": "int64", "n_undefined": "int64", "direction": "str"}
 _CELLS = dict.fromkeys(("model", "dataset", "algorithm", "metric", "status", "reason"), "str")
 _CELLS |= {"seconds": "float64", "forward_rows": "Int64", "backward_rows": "Int64"}
-_CELLS |= {"samples": "int64", "environment": "str", "key": "str"}
+_CELLS |= {"samples": "int64", "timing": "str", "environment": "str", "key": "str"}
 
 # The type pandas gives text: str since pandas 3; object before, where "str" would turn None into "None".
 _TEXT = pd.Series(["text"]).dtype
@@ -135,7 +135,8 @@ def _cells(cells: Iterable[Cell]) -> pd.DataFrame:
         counters = record.get("counters", {})
         numbers = (record.get("seconds"), counters.get("forward_rows"), counters.get("backward_rows"))
         where = record.get("environment") or None
-        rows.append((*cell.group, cell.status, cell.reason, *numbers, len(cell.samples), where, cell.key))
+        timing = record.get("info", {}).get("timing")  # of an attribution: how its runtime was measured
+        rows.append((*cell.group, cell.status, cell.reason, *numbers, len(cell.samples), timing, where, cell.key))
     return _frame(rows, _CELLS)
 
 

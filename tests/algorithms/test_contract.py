@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from tests.models_for_tests import AttentionNet, ConvNet, Fuse, TextNet, numbers, weights
+from xbench import Speed
 from xbench import algorithms as a
 from xbench.algorithms.parts.masking import OnFeatures
 from xbench.config import instantiate
@@ -74,7 +75,8 @@ def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> 
         made = replace(made, baselines=_distribution(made))
     # With a neuron the target matters to Conductance alone: the output whose gradient flows through it.
     made = replace(made, ids=IDS, target=TARGET, neuron=NEURON if readout == "neuron" else None)
-    return replace(made, **changes)
+    # Rewritten models are copies, whose fuse nobody watches; tests/engine/test_rewrites.py is about them.
+    return replace(made, **{"speed": Speed(rewrites=False)} | changes)
 
 
 def _image(layer: str | None) -> Setting:

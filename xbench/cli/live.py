@@ -43,11 +43,11 @@ class RichDisplay:
     def cell_started(self, label: str) -> None:
         self._live.reset(self._cell, description=label, total=None, visible=True, numbers="")
 
-    def advance(self, done: int, of: int) -> None:
-        self.tally.advance(done)
+    def advance(self, label: str, done: int, of: int) -> None:
+        self.tally.advance(label, done)
         speed = self.tally.rows_per_second
         numbers = "" if speed is None else f"{speed:,.0f} rows/s"
-        self._live.update(self._cell, completed=done, total=of, numbers=numbers)
+        self._live.update(self._cell, description=label, completed=done, total=of, numbers=numbers)
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
         self.tally.cell_done(status)

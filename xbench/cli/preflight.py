@@ -1,5 +1,6 @@
 """Everything that can be wrong with a configuration, found before anything heavy loads."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from xbench import devices
 from xbench.arguments import check, join
 from xbench.cli.compose import Composer, is_component, settle, values
 from xbench.cli.settings import (
@@ -55,6 +57,8 @@ def preflight(composer: Composer, overrides: Sequence[str], multirun: bool) -> l
         for number, (texts, cfg) in enumerate(composed)
     ]
     _check_settings(jobs)
+    if composed[0][1].hydra.runtime.choices.get("hydra/launcher") == "basic":  # else it is not here that jobs run
+        _check_devices(jobs)
     _check_components(jobs)
     return jobs
 
@@ -175,28 +179,19 @@ def _check_settings(jobs: Sequence[Job]) -> None:
         top = plain(OmegaConf.masked_copy(job.cfg, [*SETTINGS, "run"]))
         _check_values(Run, top.pop("run"), "run")
         _check_values(Settings, top, "")
-    for device in dict.fromkeys(job.cfg.run.device for job in jobs):
-        _check_device(device)
     for key in ONE_PER_COMMAND:
         found = list(dict.fromkeys(job.cfg[key] for job in jobs))
         if len(found) > 1:
             raise ConfigError(f"the jobs of one command have one {key}, got {', '.join(map(repr, found))}")
 
 
-def _check_device(device: str) -> None:
-    """An accelerator that is asked for by name is there."""
-    if device in ("auto", "cpu"):
-        return
-    import torch  # only where somebody asks for an accelerator
-
-    if device == "mps":
-        there = torch.backends.mps.is_available()
-    else:
-        there = int(device.partition(":")[2] or 0) < torch.cuda.device_count()
-    if not there:
-        raise ConfigError(
-            f"run.device={device}: this machine has {torch.cuda.device_count()} CUDA devices and no such one"
-        )
+def _check_devices(jobs: Sequence[Job]) -> None:
+    """Accelerators that are asked for by name are there."""
+    for named in dict.fromkeys(json.dumps(plain(job.cfg.run)["devices"]) for job in jobs):
+        try:
+            devices.resolve(json.loads(named))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def _check_values(kind: type[Settings] | type[Run], given: Mapping[str, Any], path: str) -> None:

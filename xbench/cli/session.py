@@ -5,6 +5,7 @@ What a job leaves is a file, `<store>/runs/<run.id>/<number>.json`: the driver m
 
 import json
 import os
+import sys
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,9 +41,11 @@ def begin(display: Display) -> Session:
 
 
 def end() -> None:
-    """Close the session."""
+    """Close the session, and end the worker processes of its jobs."""
     global _session
     _session = None
+    if "xbench.pool" in sys.modules:  # else no job had any, and importing it would import torch
+        sys.modules["xbench.pool"].close()
 
 
 def load_runner() -> ModuleType:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from xbench import devices
 from xbench.files import file_name
 
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
@@ -11,7 +12,6 @@ COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by
 SINGLE = ("model", "dataset")  # one component
 ONE_PER_COMMAND = ("name", "store", "reports", "display", "plan")  # nothing to sweep over
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
-_DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,12 @@ class Run:
     rows: int | Literal["auto"]
     memory: int | str
     block: int
-    device: str
+    devices: str | list[str]
+    timing: Literal["exclusive", "shared"]
+    timeout: float | None
+    precision: Literal["fp32", "bf16"]
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None
+    rewrites: bool | Literal["always"]
     id: str | None
 
     def __post_init__(self) -> None:
@@ -31,8 +36,9 @@ class Run:
             raise ValueError(f"block must be at least 1 sample, got {self.block}")
         if self.memory != "auto" and not re.fullmatch(_BYTES, str(self.memory), re.IGNORECASE):
             raise ValueError(f"memory must be auto, a number of bytes or a text such as 2GiB, got {self.memory!r}")
-        if not re.fullmatch(_DEVICE, self.device):
-            raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+        devices.check(self.devices)
+        if self.timeout is not None and self.timeout <= 0:
+            raise ValueError(f"timeout must be a number of seconds, or null for none, got {self.timeout:g}")
 
 
 @dataclass(frozen=True)

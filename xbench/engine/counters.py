@@ -16,6 +16,7 @@ class Counters:
         forward_rows, backward_rows: rows (one example through the model once) as the plan asks for them.
         repeated_rows: rows evaluated again after an out-of-memory error, on top of those.
         notes: what adaptive algorithms report per sample, (n,) each: steps used, an error reached.
+        rewrites: how the trial of each rewrite of the model ended, "used" or "dropped: ..."; see `engine.rewrites`.
         peak_bytes: the most tensor memory alive during one evaluation, beyond the model and the data.
     """
 
@@ -24,6 +25,7 @@ class Counters:
     repeated_rows: int = 0
     peak_bytes: int = 0
     notes: dict[str, Tensor] = field(default_factory=dict)
+    rewrites: dict[str, str] = field(default_factory=dict)
 
     def count(self, rows: int, *, backward: bool) -> None:
         self.forward_rows += rows

@@ -11,19 +11,19 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from xbench.case import Case
-from xbench.engine.channels_last import try_channels_last
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
+from xbench.engine.rewrites import Rewrites
 from xbench.engine.rows import CACHES, RowLimit
 from xbench.engine.subject import Subject
 from xbench.plan import Answer, Made, Noted, Plan, Rule, Several, Want
+from xbench.speed import Speed
 
 MakePlan = Callable[[Case, Tensor], Made]
 
@@ -45,6 +45,7 @@ class Engine:
         memory: the budget for tensors during an evaluation, see `parse_bytes`.
         rows: a fixed number of rows per evaluation instead of the search for the best.
         progress: called after every piece with the rows done and the rows in all of this run.
+        speed: which rewrites of the model are tried.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Engine:
         memory: int | str | None = None,
         rows: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        speed: Speed | None = None,
     ) -> None:
         if rows is not None and rows < 1:
             raise ValueError(f"rows: expected a positive number or auto, got {rows}")
@@ -62,24 +64,30 @@ class Engine:
         self._budget = parse_bytes(memory, subject.device)
         self._rows = rows
         self._begun: list[RowLimit] = []
+        self._rewrites = Rewrites(speed or Speed())
         self._progress = progress
         self._done = self._of = 0  # rows of the current run
         # When the last piece ended: making the next points and reducing the answers count towards speed too.
         self._mark: float | None = None
 
-    def run(self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False) -> Tensor:
-        """The plan's result for all samples, (n, ...), whatever the slicing; `whole` forbids it to adaptive plans."""
-        n = len(case)
+    def run(
+        self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None
+    ) -> Tensor:
+        """The plan's result for all samples, (n, ...), whatever the slicing; `whole` forbids it to adaptive plans.
+
+        `share` names the samples to do when it is not all of them; the others are still their mates.
+        """
+        done, n = (0, len(case)) if share is None else (share.start, share.stop)
         self._done = self._of = 0
         self._mark = None
         parts: list[Tensor] = []
-        done = 0
-        most = n if whole else self._room(x[0].numel() * x.element_size())
+        count = n - done
+        most = count if whole else self._room(x[0].numel() * x.element_size())
         while done < n:
             rows = slice(done, min(n, done + most))
             plan = make_plan(case.part(rows), x[rows])
             if isinstance(plan, Plan):
-                self._of = self._of or n * plan.n_points
+                self._of = self._of or count * plan.n_points
                 most = max(1, min(most, self._limits(plan).slice_limit // plan.group))
                 if plan.want & (Want.GRADIENT | Want.ACTIVATION):
                     width = self.subject.at(plan.read, None).read_layout.width
@@ -200,8 +208,8 @@ class Engine:
         self.counters.peak_bytes = max(self.counters.peak_bytes, limits.peak_at(rows))
         self._check(answer, samples.repeat(g))
         self._mark = time.perf_counter()
+        self._done += rows
         if self._progress is not None:
-            self._done += rows
             self._progress(self._done, self._of)
         return answer
 
@@ -209,20 +217,24 @@ class Engine:
         self, subject: Subject, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit
     ) -> Answer:
         rows, device = len(flat), subject.device
-        subject = replace(subject, channels_last=True) if limits.channels_last else subject
-        if limits.needs_measuring(rows):
+        kind = self._rewrites.of(subject, samples, want, rule)
+        measuring = limits.needs_measuring(rows)
+        start = time.perf_counter()
+        if measuring:
             with PeakMemory(device) as peak:
-                answer = subject.evaluate(flat, samples, want, rule)
+                answer = kind.subject.evaluate(flat, samples, want, rule)
             limits.measured(rows, peak.bytes)
-            if limits.channels_last is None:
-                limits.channels_last = try_channels_last(subject, flat, samples, want, rule, answer)
-            return answer
-        answer = subject.evaluate(flat, samples, want, rule)
-        if not limits.settled:
+        else:
+            answer = kind.subject.evaluate(flat, samples, want, rule)
+        if not limits.settled or kind.pending:
             synchronise(device)
-            now = time.perf_counter()
-            if self._mark is not None:
-                limits.timed(rows, now - self._mark)
+        now = time.perf_counter()
+        if not measuring and not limits.settled and self._mark is not None:
+            limits.timed(rows, now - self._mark)
+        # The meter slows an evaluation down: its time says nothing about the rows that are left.
+        left = 0 if measuring else self._of - self._done - rows
+        self._rewrites.consider(kind, flat, samples, want, rule, answer, now - start, left)
+        self.counters.rewrites.update(kind.notes)
         return answer
 
     def _check(self, answer: Answer, samples: Tensor) -> None:

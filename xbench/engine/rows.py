@@ -26,7 +26,6 @@ class RowLimit:
     enough: int | None = None
     rows: int = _FIRST
     settled: bool = False
-    channels_last: bool | None = None  # whether images go through in that order; None: not tried yet
     peak_bytes: dict[int, int] = field(default_factory=dict)
     _rates: dict[int, list[float]] = field(default_factory=dict)
     _ceiling: int = 1 << 30

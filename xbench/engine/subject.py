@@ -43,6 +43,8 @@ class Subject:
         second: a place where a second part of the points enters, with the tensors there.
         channels_last: lay images out that way in memory, see `engine.channels_last`.
         create_graph: answers can be differentiated further, by the points and by the parameters.
+        autocast: evaluate in bfloat16 where torch finds that safe; not under a backward rule.
+        reuses_memory: the model gives its results in memory that the next evaluation writes to (CUDA graphs).
     """
 
     model: nn.Module
@@ -60,6 +62,8 @@ class Subject:
     second: tuple[Site, Layout] | None = None
     channels_last: bool = False
     create_graph: bool = False
+    autocast: bool = False
+    reuses_memory: bool = False
 
     @property
     def n(self) -> int:
@@ -101,6 +105,8 @@ class Subject:
                     entered[site] = self._enter(stack, site, layout.unflatten(flat[:, self.layout.width :]))
                 reading = self._watch(stack, self.read, detach=grad and not self.create_graph)
                 neuron = self._watch(stack, self.readout.neuron)
+                if self.autocast and rule is None:
+                    stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
                 if rule is not None:
                     stack.enter_context(rule.apply())
                 value = self._scalar(points, samples, neuron, want)
@@ -116,7 +122,9 @@ class Subject:
                 gradient = self._through(value, where, neuron) if Want.THROUGH in want else self._gradient(value, where)
             activation = self.read_layout.flatten(where) if Want.ACTIVATION in want else None
         answer = Answer(widened(value), gradient, activation)
-        return answer if self.create_graph else answer.detached()
+        if self.create_graph:
+            return answer
+        return answer.detached().copied() if self.reuses_memory else answer.detached()
 
     def require_numbers(self) -> None:
         """NoGradientError when points are integers and gradients are read where they enter."""

@@ -78,6 +78,11 @@ class Metric(ABC):
         """Evaluations that do not depend on the map: done once and shared by all algorithms; result (n, q)."""
         return None
 
+    @property
+    def has_probe(self) -> bool:
+        """Whether there are such evaluations."""
+        return type(self).probe is not Metric.probe
+
     @abstractmethod
     def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
         """The columns, (n,) each, from the maps and the evidence (the probe's or the re-explanations' result)."""

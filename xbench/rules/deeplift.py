@@ -9,6 +9,7 @@ window's difference to the position of the larger maximum, as the authors' code 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xbench.rules import maxima, operations, rescale
 from xbench.rules.composites import COMPOSITES
@@ -26,6 +27,8 @@ class Rescale:
     eps: differences |x - x0| below this count as none, and the plain gradient is used there
     unknown: at an operation without a rule, "raise" UnknownOperation, or "warn" and use its plain gradient
     """
+
+    merges_affine: ClassVar[bool] = True
 
     eps: float = 1e-10
     unknown: Unknown = "raise"

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1412.6806 (guided); Zeiler, Fergus, "Visualizing and Under
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -29,6 +29,8 @@ class PositiveGradients:
         unknown: at steps whose ReLUs cannot be seen (TorchScript, an autograd.Function), "raise" UnknownOperation, or
             "warn" and use their plain gradient.
     """
+
+    merges_affine: ClassVar[bool] = True
 
     kind: Pass
     unknown: Unknown = "raise"

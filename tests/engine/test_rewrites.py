@@ -1,0 +1,169 @@
+"""A rewritten model gives the same numbers, or is not used and says why; layers that are looked at stay themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.algorithms.test_contract import NODES, algorithm
+from tests.models_for_tests import numbers, weights
+from xbench import Speed, attribute
+from xbench.algorithms import (
+    Activation,
+    Algorithm,
+    Conductance,
+    DeepLift,
+    IntegratedGradients,
+    Saliency,
+)
+from xbench.algorithms.base import NotApplicable
+from xbench.explain import Explainer
+from xbench.setting import Setting
+
+N = 4
+ALWAYS, NEVER = Speed(rewrites="always"), Speed(rewrites=False)
+X = numbers(N, 2, 6, 6)
+
+
+class Normed(nn.Module):
+    """Convolutions with batch-norms, a skip connection past the second, a linear layer with a batch-norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4))
+        self.relu = nn.ReLU()
+        self.late = nn.Conv2d(4, 3, 3)
+        self.hidden, self.norm = nn.Linear(48, 6), nn.BatchNorm1d(6, affine=False)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        early = self.stem(x)
+        hidden = self.relu(self.body(early) + early)
+        return self.head(torch.tanh(self.norm(self.hidden(self.late(hidden).flatten(1)))))
+
+
+def normed() -> Normed:
+    model = weights(Normed())
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm1d)):
+            channels = module.num_features
+            module.running_mean, module.running_var = numbers(channels, seed=3), numbers(channels, seed=4).exp()
+    assert isinstance(model, Normed)
+    return model.eval()
+
+
+def explainer(model: nn.Module, speed: Speed, **changes: Any) -> Explainer:
+    return Explainer(replace(Setting(model, X, target=[0, 1, 2, 1]), speed=speed, **changes))
+
+
+@pytest.mark.parametrize("layer", [None, "stem", "body.1:input", "body.0", "late:input"])
+@pytest.mark.parametrize("name", sorted(NODES))
+def test_no_algorithm_s_maps_change(name: str, layer: str | None) -> None:
+    made = algorithm(name)
+    plain = explainer(normed(), NEVER, layer=layer)
+    try:
+        expected = plain.attribute(made)
+    except (NotApplicable, ValueError) as error:
+        pytest.skip(f"does not apply here: {error}")
+    fast = explainer(normed(), ALWAYS, layer=layer)
+    torch.testing.assert_close(fast.attribute(made), expected, rtol=1e-9, atol=1e-11)
+
+
+def used(model: nn.Module, method: Algorithm, speed: Speed = ALWAYS, **changes: Any) -> dict[str, str]:
+    made = explainer(model, speed, **changes)
+    made.attribute(method)
+    return made.engine.counters.rewrites
+
+
+def test_batch_norms_are_folded_and_the_cell_says_so() -> None:
+    assert used(normed(), Saliency())["folded"] == "used"
+    assert used(normed(), DeepLift())["folded"] == "used"  # two affine steps are one to it
+    assert "folded" not in used(normed(), algorithm("lrp"))  # relevance depends on where a step ends
+    assert "folded" not in used(normed(), Saliency(), NEVER)
+
+
+def test_the_user_s_model_stays_as_it_is_and_a_change_of_it_is_seen() -> None:
+    model = normed()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = attribute(model, X, Saliency(abs=False), target=0, speed=ALWAYS)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+    with torch.no_grad():
+        model.stem[0].weight.mul_(2)
+    second = attribute(model, X, Saliency(abs=False), target=0, speed=ALWAYS)
+    expected = attribute(model, X, Saliency(abs=False), target=0, speed=NEVER)
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(second, expected)
+
+
+class Reads(Normed):
+    """Looks at its own batch-norm, which a folded model no longer has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.body[1].weight.sum()
+
+
+class Differs(Normed):
+    """Gives other numbers where its batch-norm is gone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (2 if isinstance(self.body[1], nn.Identity) else 1)
+
+
+@pytest.mark.parametrize(("kind", "note"), [(Reads, "dropped: AttributeError"), (Differs, "dropped: results differ")])
+def test_a_rewrite_that_changes_outputs_is_dropped_with_a_note(kind: type[Normed], note: str) -> None:
+    torch.manual_seed(0)
+    model = kind().double().eval()
+    assert used(model, Saliency())["folded"].startswith(note)
+    exact = attribute(model, X, IntegratedGradients(5), target=0, speed=NEVER)
+    torch.testing.assert_close(attribute(model, X, IntegratedGradients(5), target=0, speed=ALWAYS), exact)
+
+
+def test_the_front_is_left_out_where_points_enter_behind_it() -> None:
+    notes = used(normed(), IntegratedGradients(6), layer="late:input")
+    assert notes["front left out"] == "used"
+    # A skip connection passes the layer: what lies before it still matters.
+    notes = used(normed(), IntegratedGradients(6), layer="body.1")
+    assert notes["front left out"].startswith("dropped")
+    assert "front left out" not in used(normed(), IntegratedGradients(6))
+    assert "front left out" not in used(normed(), Conductance(), read="late")
+
+
+def test_little_work_is_done_without_trials_unless_always() -> None:
+    assert used(normed(), Activation(), Speed(), layer=None, read="late") == {}
+    assert "folded" not in used(normed(), Saliency(), Speed())
+
+
+def test_bf16_is_near_and_not_under_a_backward_rule() -> None:
+    model = normed().float()
+    x = X.float()
+    exact = attribute(model, x, Saliency(), target=0)
+    rounded = attribute(model, x, Saliency(), target=0, speed=Speed(precision="bf16"))
+    assert isinstance(exact, Tensor)
+    assert isinstance(rounded, Tensor)
+    assert rounded.dtype == torch.float32
+    assert 0 < float((rounded - exact).abs().max()) < 0.05 * float(exact.abs().max())
+    torch.testing.assert_close(
+        attribute(model, x, DeepLift(), target=0, speed=Speed(precision="bf16")),
+        attribute(model, x, DeepLift(), target=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"precision": "fp16"}, "precision must be fp32 or bf16, got 'fp16'"),
+        ({"compile": "fast"}, "compile must be null or a mode of torch.compile"),
+        ({"rewrites": "never"}, "rewrites must be true, false or always"),
+    ],
+)
+def test_what_is_no_setting_is_named(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Speed(**arguments)

@@ -1,0 +1,52 @@
+"""Which devices compute: `run.devices`. Imports no torch, for a command is checked before that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_NAME = re.compile(r"(auto|cpu|mps|cuda(?::\d+)?)(?:\*([1-9]\d*))?")
+_EXPECTED = "auto, cpu, cuda, cuda:N, mps, one of them times a number of workers such as cpu*2, or a list of those"
+
+
+def check(given: str | Sequence[str]) -> None:
+    """ValueError when that is no way to name devices."""
+    names = _listed(given)
+    if not names or not all(_NAME.fullmatch(name) for name in names) or (len(names) > 1 and "auto" in names):
+        raise ValueError(f"devices must be {_EXPECTED}, got {given if isinstance(given, str) else list(given)!r}")
+
+
+def resolve(given: str | Iterable[str]) -> list[str]:
+    """One name per worker: `auto` is every CUDA device, else the CPU; `cuda` is every CUDA device.
+
+    Raises:
+        ValueError: an accelerator that is asked for is not there.
+    """
+    found: list[str] = []
+    for text in _listed(given):
+        match = _NAME.fullmatch(text)
+        assert match is not None
+        found += _present(match[1]) * int(match[2] or 1)
+    return found
+
+
+def _listed(given: str | Iterable[str]) -> list[str]:
+    return [given] if isinstance(given, str) else [str(name) for name in given]
+
+
+def _present(name: str) -> list[str]:
+    if name == "cpu":
+        return ["cpu"]
+    import torch  # only where an accelerator may be in question
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    every = [f"cuda:{i}" for i in range(count)]
+    if name == "auto":
+        return every or ["cpu"]
+    if name == "mps":
+        there = ["mps"] if torch.backends.mps.is_available() else []
+    else:
+        there = every if name == "cuda" else [name] if name in every else []
+    if not there:
+        raise ValueError(f"run.devices={name}: this machine has {count} CUDA devices and no such one")
+    return there

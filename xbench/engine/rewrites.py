@@ -1,0 +1,145 @@
+"""Rewrites of the model: other ways to the same numbers, each tried on real rows and kept only if it gives them.
+
+A rewrite is tried once per kind of evaluation (what enters, what is read, under which rule), on top of those kept
+before it. Rewritten models are copies that live as long as the engine, so a model changed between two calls is
+rewritten anew, and nothing is ever put on the user's own.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from xbench.engine.channels_last import channels_last
+from xbench.engine.compiled import compiled
+from xbench.engine.folded import folded
+from xbench.engine.front import without_front
+from xbench.engine.subject import Subject
+from xbench.plan import Answer, Rule, Want
+from xbench.speed import Speed
+
+# (subject, samples, rule) -> the rewritten subject first, then others that must agree as well; [] where it does not
+# apply. What it raises drops it.
+Rewrite = Callable[[Subject, Tensor, Rule | None], list[Subject]]
+
+_TOLERANCE = {torch.float64: 1e-9}  # of the largest value
+_SINGLE = 1e-5  # float32 sums in another order stay below
+_WORTH = 8  # trials that the work of this kind must outweigh
+_LONG = 160  # characters of a note
+_SETUP = 0.05  # seconds: what copying a model costs, about
+_USED = "used"
+_ORDER = "channels last"  # costs nothing to set up, so it is tried at once and remembered
+
+# Kind of evaluation -> how its trial ended, as long as the model lives: the next call starts with it.
+_CHANNELS_LAST: weakref.WeakKeyDictionary[nn.Module, dict[tuple[object, ...], str]] = weakref.WeakKeyDictionary()
+
+
+@dataclass
+class Rewritten:
+    """One kind of evaluation: the subject that serves it now, the rewrites still to be tried, and how others ended."""
+
+    subject: Subject
+    pending: dict[str, Rewrite]
+    known: dict[tuple[object, ...], str]
+    kind: tuple[object, ...]
+    notes: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass
+class Rewrites:
+    """The rewrites of one subject."""
+
+    speed: Speed
+    _kinds: dict[tuple[object, ...], Rewritten] = field(default_factory=dict)
+
+    def of(self, subject: Subject, samples: Tensor, want: Want, rule: Rule | None) -> Rewritten:
+        """How evaluations of this kind are done now."""
+        s = subject
+        places = (s.inject, s.read, s.second and s.second[0], s.readout.neuron)
+        kind = (want, repr(rule), *map(str, places), s.device, s.layout)
+        if kind not in self._kinds:
+            self._kinds[kind] = self._begin(subject, samples, rule, kind)
+        return self._kinds[kind]
+
+    def _begin(self, subject: Subject, samples: Tensor, rule: Rule | None, kind: tuple[object, ...]) -> Rewritten:
+        pending: dict[str, Rewrite] = {}
+        if self.speed.rewrites:
+            pending = {"channels last": channels_last, "folded": folded, "front left out": without_front}
+        if self.speed.compile is not None:
+            pending["compiled"] = partial(compiled, mode=self.speed.compile)
+        known = _CHANNELS_LAST.setdefault(subject.model, {})
+        state = Rewritten(subject, pending, known, kind)
+        if _ORDER in pending and kind in known:
+            change = pending.pop(_ORDER)
+            state.notes[_ORDER] = known[kind]
+            state.subject = change(subject, samples, rule)[0] if known[kind] == _USED else subject
+        return state
+
+    def consider(
+        self, kind: Rewritten, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None,
+        answer: Answer, seconds: float, left: int,
+    ) -> None:  # fmt: skip
+        """Try what is pending, if it pays.
+
+        Args:
+            answer: of the rows `flat` (r, d) of `samples` (r,), which took `seconds`.
+            left: rows that are known to follow.
+        """
+        if not kind.pending:
+            return
+        kind.seconds += seconds
+        work = kind.seconds + left * seconds / len(flat)
+        enough = self.speed.rewrites == "always" or work >= _WORTH * (seconds + _SETUP)
+        tried = [name for name in kind.pending if enough or name in (_ORDER, "compiled")]
+        if kind.subject.autocast and tried:  # exact numbers decide, not those rounded to three digits
+            answer = replace(kind.subject, autocast=False).evaluate(flat, samples, want, rule)
+        for name in tried:
+            self._try(kind, name, flat, samples, want, rule, answer)
+
+    def _try(
+        self, kind: Rewritten, name: str, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, expected: Answer
+    ) -> None:
+        make = kind.pending.pop(name)
+        try:
+            candidates = make(kind.subject, samples, rule)
+            apart = [
+                _difference(replace(c, autocast=False).evaluate(flat, samples, want, rule), expected)
+                for c in candidates
+            ]
+        except Exception as error:  # whatever a user's model raises: the same rows passed without the rewrite
+            kind.notes[name] = f"dropped: {type(error).__name__}: {str(error).strip().splitlines()[0]}"[:_LONG]
+        else:
+            if not candidates:
+                return
+            tolerance = _TOLERANCE.get(expected.value.dtype, _SINGLE)
+            fits = all(difference <= tolerance for difference in apart)  # NaN does not
+            kind.notes[name] = _USED if fits else f"dropped: results differ by {max(apart, key=_nan_last):.0e}"
+            if fits:
+                kind.subject = candidates[0]
+        if name == _ORDER:
+            kind.known[kind.kind] = kind.notes[name]
+
+
+def _difference(answer: Answer, expected: Answer) -> float:
+    """The largest difference, as a share of the largest value expected; NaN when there is one."""
+    apart = 0.0
+    for name in ("value", "gradient", "activation"):
+        given, wanted = getattr(answer, name), getattr(expected, name)
+        if given is not None and wanted is not None:
+            difference, scale = float((given - wanted).abs().max()), float(wanted.abs().max())
+            share = difference / scale if scale > 0 else (0.0 if difference == 0 else math.inf)
+            if math.isnan(share):
+                return math.nan
+            apart = max(apart, share)
+    return apart
+
+
+def _nan_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value

@@ -1,0 +1,67 @@
+"""Opens a job: its data and its model, on a device. The last ones stay open, for the jobs of a sweep share them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from xbench.block import Job
+from xbench.cells import Algorithms, Identities
+from xbench.config import instantiate
+from xbench.datasets.record import Dataset
+from xbench.environment import environment
+from xbench.models.record import Model
+from xbench.setting import on_device
+from xbench.sites import Site
+from xbench.store import Store
+
+
+def open_job(cfg: DictConfig, device: torch.device, beside: int = 0) -> Job:
+    """The job of a settled config on `device`; see `block.Job` for `beside`.
+
+    Raises whatever a user's files and code raise while data and model load.
+    """
+    parts = Algorithms.of(cfg)
+    dataset, model = dataset_of(cfg), model_of(cfg)
+    _check_places(cfg, model)
+    store = Store(cfg.store)
+    names = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    where = store.save_environment(environment(devices=names, threads=torch.get_num_threads(), beside=beside))
+    ids = Identities(cfg, dataset, model.name, model.fingerprint)
+    model = replace(model, module=on_device(model.module, device))
+    return Job(cfg, store, parts, dataset, model, device, ids, where, beside)
+
+
+def dataset_of(cfg: DictConfig) -> Dataset:
+    """The job's data set."""
+    return _dataset(_text(cfg.dataset))
+
+
+def model_of(cfg: DictConfig) -> Model:
+    """The job's model; trained or fetched when it has not been yet."""
+    return _model(_text(cfg.model), _text(cfg.dataset))
+
+
+def _check_places(cfg: DictConfig, model: Model) -> None:
+    """ValueError with the nearest names when the command names a layer that the model does not have."""
+    for name in (cfg.layer, cfg.read, cfg.neuron and cfg.neuron[0]):
+        if name is not None:
+            Site.parse(name).module(model.module)
+
+
+def _text(node: DictConfig) -> str:
+    return json.dumps(OmegaConf.to_container(node, resolve=True), sort_keys=True)
+
+
+@functools.lru_cache(maxsize=2)
+def _dataset(node: str) -> Dataset:
+    return instantiate(json.loads(node), "dataset").load()
+
+
+@functools.lru_cache(maxsize=2)
+def _model(node: str, dataset: str) -> Model:
+    return instantiate(json.loads(node), "model").load(_dataset(dataset))

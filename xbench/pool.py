@@ -1,0 +1,284 @@
+"""A process per device, each with one item in hand. A process that dies costs its item another try, nothing else.
+
+The processes open the job themselves, from its configuration: what goes to them is which cell to compute, and what
+comes back is what came of it. This process alone stores results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from xbench.config import plain
+from xbench.display import Display
+from xbench.made import Made, join
+from xbench.worker import BEAT, Task, serve
+from xbench.workers import Item, shares
+
+_SILENT = 120.0  # without any, a process counts as lost: stopped, or stuck where nothing interrupts it
+_TRIES = 2
+_START = 300.0  # seconds a process may take to import its libraries
+
+
+@dataclass
+class _Cell:
+    """A cell in the making: its shares to do and done."""
+
+    item: Item
+    todo: deque[Item]
+    count: int
+    made: dict[int, Made] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    over: bool = False
+
+    def first(self, share: Item) -> int:
+        return 0 if share.share is None else share.share.start
+
+
+class _Worker:
+    """One process, seen from this one."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+        self.device = device
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=serve, args=(theirs, device, threads), daemon=True, name=f"xbench {device}"
+        )
+        self.process.start()
+        theirs.close()
+        self.heard = time.monotonic() + _START
+        self.doing: tuple[_Cell, Item] | None = None
+        self.since: float | None = None  # when it began to compute what it has in hand
+
+    def give(self, cell: _Cell, item: Item, task: Task) -> None:
+        self.doing, self.since = (cell, item), None
+        with contextlib.suppress(OSError):  # it died just now, which is noticed in a moment
+            self.connection.send(task)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+class Pool:
+    """Workers on several devices, or on one whose cells have a time limit.
+
+    Args:
+        devices: one process for each.
+        threads: for each process.
+    """
+
+    def __init__(self, devices: Sequence[str], threads: int) -> None:
+        self.devices = tuple(devices)
+        self.threads = threads
+        self.workers = [_Worker(device, threads) for device in devices]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether two workers share a processor, so that a cell that is timed must run alone."""
+        shared = len(set(self.devices)) < len(self.devices) or "cpu" in self.devices
+        return shared and len(self.devices) > 1
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+        for worker in self.workers:
+            worker.end()
+        self.workers = []
+
+    def on(self, cfg: DictConfig, display: Display) -> Crew:
+        """The workers, for the cells of one job."""
+        return Crew(self, cfg, display)
+
+    def replace(self, worker: _Worker) -> None:
+        """A new process for one that is no use any more."""
+        worker.end()
+        self.workers[self.workers.index(worker)] = _Worker(worker.device, self.threads)
+
+
+class Crew:
+    """A pool at work for one job; see `Workers`."""
+
+    at_once = 1 << 30
+
+    def __init__(self, pool: Pool, cfg: DictConfig, display: Display) -> None:
+        self._pool = pool
+        self._display = display
+        self._timeout: float | None = cfg.run.timeout
+        self._config = plain(cfg)
+        self._shared = cfg.run.timing == "shared"
+
+    @property
+    def beside(self) -> int:
+        """Other workers that may be busy on a timed cell's processor."""
+        return len(self._pool.devices) - 1 if self._shared and self._pool.in_order else 0
+
+    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+        exclusive = alone and self._pool.in_order and not self._shared
+        whole = alone and not self._shared
+        coming = iter(items)
+        cells: list[_Cell] = []
+        try:
+            while True:
+                self._feed(coming, cells, exclusive, whole)
+                if not cells:
+                    return
+                self._listen()
+                for cell in [c for c in cells if c.over or len(c.made) == c.count]:
+                    if not any(w.doing and w.doing[0] is cell for w in self._pool.workers):
+                        cells.remove(cell)
+                        yield cell.item, join([cell.made[first] for first in sorted(cell.made)])
+        except BaseException:
+            self._pool.close()  # what is in hand is lost; a worker left to itself would go on with it
+            raise
+
+    def _feed(self, coming: Iterator[Item], cells: list[_Cell], exclusive: bool, whole: bool) -> None:
+        """Give every idle worker something to do."""
+        for worker in self._pool.workers:
+            if worker.doing is not None or (exclusive and any(w.doing for w in self._pool.workers)):
+                continue
+            cell = next((c for c in cells if c.todo and not c.over), None)
+            if cell is None:
+                item = next(coming, None)
+                if item is None:
+                    return
+                parts = shares(item, len(self._pool.devices), alone=whole)
+                cell = _Cell(item, deque(parts), len(parts))
+                cells.append(cell)
+                self._display.cell_started(item.unit.label)
+            part = cell.todo.popleft()
+            worker.give(cell, part, Task(self._config, os.getcwd(), self.beside, part.block, part.unit.key, part.share))
+
+    def _listen(self) -> None:
+        """Wait for a word from any worker, or for the lack of one."""
+        by_end: dict[object, _Worker] = {}
+        for worker in self._pool.workers:
+            by_end[worker.connection] = by_end[worker.process.sentinel] = worker
+        lost: list[_Worker] = []
+        for end in wait(list(by_end), timeout=BEAT):  # type: ignore[arg-type]
+            worker = by_end[end]
+            if isinstance(end, Connection):
+                self._hear(worker, lost)
+            elif worker not in lost and not worker.connection.poll():
+                lost.append(worker)
+        now = time.monotonic()
+        for worker in list(self._pool.workers):
+            if worker in lost or not worker.process.is_alive():
+                if worker in lost or not worker.connection.poll():
+                    self._lost(worker, _death(worker))
+            elif now - worker.heard > _SILENT:
+                self._lost(worker, f"its process gave no sign of life for {_SILENT:.0f} s")
+            elif self._late(worker, now):
+                self._end_late(worker)
+
+    def _hear(self, worker: _Worker, lost: list[_Worker]) -> None:
+        try:
+            while worker.connection.poll():
+                self._take(worker, worker.connection.recv())
+        except (EOFError, OSError):
+            if worker not in lost:
+                lost.append(worker)
+
+    def _take(self, worker: _Worker, word: Any) -> None:  # noqa: ANN401
+        worker.heard = time.monotonic()
+        if isinstance(word, Made):
+            assert worker.doing is not None
+            cell, item = worker.doing
+            worker.doing = worker.since = None
+            self._keep(cell, item, word)
+        elif word == "begun":
+            worker.since = worker.heard
+        elif isinstance(word, tuple) and worker.doing is not None:
+            kind, *rest = word
+            if kind == "advance":
+                self._display.advance(_label(worker.doing[1]), *rest)
+            else:
+                self._display.message(*rest)
+
+    def _keep(self, cell: _Cell, item: Item, made: Made) -> None:
+        cell.seconds += made.seconds
+        if cell.over:
+            return
+        cell.made[cell.first(item)] = made
+        if made.status != "ok":  # the other shares are of no use
+            cell.over = True
+            cell.made = {0: made}
+
+    def _late(self, worker: _Worker, now: float) -> bool:
+        if self._timeout is None or worker.doing is None or worker.since is None:
+            return False
+        return worker.doing[0].seconds + now - worker.since > self._timeout
+
+    def _end_late(self, worker: _Worker) -> None:
+        assert worker.doing is not None
+        cell, item = worker.doing
+        reason = f"took longer than run.timeout={self._timeout:g} s"
+        seconds = self._timeout or 0.0
+        self._pool.replace(worker)
+        self._keep(cell, item, Made("timeout", reason, seconds=seconds))
+
+    def _lost(self, worker: _Worker, reason: str) -> None:
+        """Its item gets another try, once."""
+        doing = worker.doing
+        self._pool.replace(worker)
+        if doing is None:
+            return
+        cell, item = doing
+        first = cell.first(item)
+        cell.tries[first] = cell.tries.get(first, 1) + 1
+        if cell.over:
+            return
+        if cell.tries[first] <= _TRIES:
+            self._display.message(f"{_label(item)}: {reason}; it gets another try")
+            cell.todo.appendleft(item)
+        else:
+            self._keep(cell, item, Made("crashed", f"{reason}, {_TRIES} times"))
+
+
+def _label(item: Item) -> str:
+    share = "" if item.share is None else f" [{item.share.start}:{item.share.stop}]"
+    return item.unit.label + share
+
+
+def _death(worker: _Worker) -> str:
+    worker.process.join(BEAT)
+    code = worker.process.exitcode
+    if code == -signal.SIGKILL:
+        return "its process was killed, as systems do when memory ends (run.memory bounds what xbench takes)"
+    if code is not None and code < 0:
+        return f"its process died of {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"
+
+
+# The workers of the last job: the next one of a sweep finds its data and model there.
+_last: Pool | None = None
+
+
+def open_pool(devices: Sequence[str]) -> Pool:
+    """A worker per device, with its part of this process's threads; the last pool if it fits."""
+    global _last  # jobs of a sweep come one by one, and nothing but this module stays between them
+    if _last is None or not _last.workers or _last.devices != tuple(devices):
+        close()
+        _last = Pool(devices, max(1, torch.get_num_threads() // len(devices)))
+    return _last
+
+
+def close() -> None:
+    """End the processes that jobs of this process have left waiting."""
+    global _last
+    if _last is not None:
+        _last.close()
+        _last = None

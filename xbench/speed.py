@@ -1,0 +1,37 @@
+"""How fast the model may be made: settings for what changes how it is evaluated, not what is explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Precision = Literal["fp32", "bf16"]
+Compile = Literal["default", "reduce-overhead", "max-autotune"]
+Rewriting = bool | Literal["always"]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What may be done to evaluate the model faster; see `engine.rewrites` for how each step is verified.
+
+    Attributes:
+        precision: fp32 takes the model as it is; bf16 evaluates under autocast to bfloat16, which changes numbers in
+            the third digit. Evaluations under a backward rule (DeepLIFT, LRP, ...) are not autocast.
+        compile: a mode of torch.compile, for evaluations without a layer and without a backward rule; None: not.
+        rewrites: change the model where that gives the same numbers (batch-norm folded into convolutions, images in
+            channels-last order, the front before a layer left out): True, when there is enough work for the trial to
+            pay; "always"; or False.
+    """
+
+    precision: Precision = "fp32"
+    compile: Compile | None = None
+    rewrites: Rewriting = True
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision must be fp32 or bf16, got {self.precision!r}")
+        if self.compile is not None and self.compile not in get_args(Compile):
+            modes = ", ".join(get_args(Compile))
+            raise ValueError(f"compile must be null or a mode of torch.compile ({modes}), got {self.compile!r}")
+        if not isinstance(self.rewrites, bool) and self.rewrites != "always":
+            raise ValueError(f"rewrites must be true, false or always, got {self.rewrites!r}")

@@ -185,12 +185,15 @@ class Crew:
                 self._end_late(worker)
 
     def _hear(self, worker: _Worker, lost: list[_Worker]) -> None:
+        words: list[Any] = []
         try:
             while worker.connection.poll():
-                self._take(worker, worker.connection.recv())
+                words.append(worker.connection.recv())
         except (EOFError, OSError):
             if worker not in lost:
                 lost.append(worker)
+        for word in words:  # outside the try block: an error of the display is not the worker's
+            self._take(worker, word)
 
     def _take(self, worker: _Worker, word: Any) -> None:  # noqa: ANN401
         worker.heard = time.monotonic()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from xbench.engine.subject import Subject
-from xbench.engine.twin import sites, twin
+from xbench.engine.twin import sites, twin, watch_once
 from xbench.plan import Rule
 
 _CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -66,12 +66,7 @@ def _pairs(subject: Subject, sample: Tensor) -> list[tuple[nn.Module, nn.Module]
                 seen.gave.append((output, output._version))
 
             handles.append(module.register_forward_hook(ended))
-    try:
-        with torch.no_grad():
-            subject.forward([t[sample] for t in subject.inputs], sample)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch_once(subject, sample, handles)
     once = {module: seen for module, seen in calls.items() if len(seen.gave) == 1}
     found = []
     for norm, seen in once.items():

@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xbench.engine.subject import Subject
-from xbench.engine.twin import sites, twin
+from xbench.engine.twin import sites, twin, watch_once
 from xbench.plan import Rule
 from xbench.sites import Site, _split
 
@@ -73,14 +72,9 @@ def _watch(subject: Subject, site: Site, sample: Tensor) -> dict[nn.Module, _See
         if module is place and site.at == "output" and of.begun == (site.call or 1):
             reached = True
 
-    handles: list[Any] = [m.register_forward_pre_hook(begin, with_kwargs=True) for m in seen]
+    handles = [m.register_forward_pre_hook(begin, with_kwargs=True) for m in seen]
     handles += [m.register_forward_hook(end, with_kwargs=True) for m in seen]
-    try:
-        with torch.no_grad():
-            subject.forward([t[sample] for t in subject.inputs], sample)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch_once(subject, sample, handles)
     return seen
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from xbench.engine.subject import Subject
 from xbench.sites import Site
@@ -38,3 +40,13 @@ def sites(subject: Subject) -> Iterator[Site]:
 def _hooks(module: nn.Module) -> bool:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, kind) for kind in kinds)
+
+
+def watch_once(subject: Subject, sample: Tensor, handles: Sequence[RemovableHandle]) -> None:
+    """Send samples through the model while hooks watch, then take the hooks off."""
+    try:
+        with torch.no_grad():
+            subject.forward([t[sample] for t in subject.inputs], sample)
+    finally:
+        for handle in handles:
+            handle.remove()

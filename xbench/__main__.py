@@ -33,6 +33,10 @@ def _main(arguments: Sequence[str]) -> int:
         from xbench.cli.listing import main as list_options
 
         return list_options(arguments[1:])
+    if arguments[:1] == ["status"]:
+        from xbench.cli.status import main as tell_status
+
+        return tell_status(arguments[1:])
     if "--version" in arguments:
         print(f"xbench {_version()}")
         return 0

@@ -120,11 +120,13 @@ class Crew:
         self._timeout: float | None = cfg.run.timeout
         self._config = plain(cfg)
         self._shared = cfg.run.timing == "shared"
+        self._beside: int = cfg.run.beside
 
     @property
     def beside(self) -> int:
         """Other workers that may be busy on a timed cell's processor."""
-        return len(self._pool.devices) - 1 if self._shared and self._pool.in_order else 0
+        within = len(self._pool.devices) - 1 if self._shared and self._pool.in_order else 0
+        return self._beside + within
 
     def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
         exclusive = alone and self._pool.in_order and not self._shared

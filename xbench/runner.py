@@ -40,7 +40,7 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     try:
         names = devices.resolve(cfg.run.devices)
         in_processes = len(names) > 1 or cfg.run.timeout is not None
-        job = open_job(cfg, torch.device("cpu" if in_processes else names[0]))
+        job = open_job(cfg, torch.device("cpu" if in_processes else names[0]), cfg.run.beside)
         splits = list(blocks(cfg, job.dataset.test))
         run = _Run(job, display, splits)
         store.check_writable(run.bytes)

@@ -163,5 +163,5 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
 
 def _unparsed(text: str) -> str:
     if "=" not in text and not text.startswith("~"):
-        return f"'{text}' is neither KEY=VALUE nor a command; there is one: xbench list algorithms"
+        return f"'{text}' is neither KEY=VALUE nor a command; there are xbench list algorithms and xbench status"
     return f"'{text}' cannot be read; quote values with spaces or brackets, as in \"key='a b'\""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from xbench.cli import hydra_main, plan, session
+from xbench.cli import hydra_main, launchers, plan, session, status
 from xbench.cli.compose import Composer
 from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
 from xbench.cli.preflight import Job, check_names, preflight, relax
@@ -32,7 +32,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     composer = Composer(args.config_dir, args.config_name)
     overrides = relax(composer, command.overrides)
     jobs = preflight(composer, overrides, args.multirun)
-    display = create(jobs[0].cfg.display)
+    display = create(_display(jobs[0]))
     with logging_through(display), _terminable():
         try:
             if jobs[0].cfg.plan:
@@ -63,11 +63,17 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     directory = session.folder(cfg.store, run_id)
     display.expect([len(of_config(job.cfg)) for job in jobs])
+    launcher = jobs[0].launcher
+    task = session.job if launchers.here(launcher) else launchers.elsewhere()
+    if not launchers.here(launcher):
+        display.message(f"{len(jobs)} jobs; how they are getting on: xbench status {cfg.store}")
+    given = [f"run.id={run_id}", f"run.beside={launchers.beside(launcher, len(jobs))}"]
+    status.announce(directory, command.words, len(jobs))
     shared = session.begin(display)
     began = time.monotonic()
     try:
         # When a launcher gives up, Hydra says why; the jobs that then left nothing are reported as failed.
-        hydra_main.run(session.job, [*command.flags, *overrides, f"run.id={run_id}"])
+        hydra_main.run(task, [*command.flags, *overrides, *given])
     except KeyboardInterrupt:
         shared.interrupted = True
     finally:
@@ -84,6 +90,12 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     code = conclude(result, store, display)
     session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
     return code
+
+
+def _display(job: Job) -> str:
+    """The kind of display: lines where other processes write to the same terminal."""
+    kind: str = job.cfg.display
+    return kind if launchers.here(job.launcher) or kind not in ("auto", "rich") else "plain"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from xbench import devices
 from xbench.arguments import check, join
+from xbench.cli import launchers
 from xbench.cli.compose import Composer, is_component, settle, values
 from xbench.cli.settings import (
     COMPONENTS,
@@ -36,6 +37,7 @@ class Job:
     overrides: tuple[str, ...]
     cfg: DictConfig  # settled, see `settle`
     settings: Mapping[str, str]  # the overrides that are not groups: {"algorithm.ig.n_steps": "50"}
+    launcher: DictConfig  # of Hydra, alike in all jobs
 
 
 def preflight(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[Job]:
@@ -53,11 +55,11 @@ def preflight(composer: Composer, overrides: Sequence[str], multirun: bool) -> l
         _check_keys(cfg)
     _check_used([cfg for _, cfg in composed])
     jobs = [
-        Job(number, texts, settle(cfg, cfg.hydra.runtime.choices), _settings_of(composer, texts))
+        Job(number, texts, settle(cfg, cfg.hydra.runtime.choices), _settings_of(composer, texts), cfg.hydra.launcher)
         for number, (texts, cfg) in enumerate(composed)
     ]
     _check_settings(jobs)
-    if composed[0][1].hydra.runtime.choices.get("hydra/launcher") == "basic":  # else it is not here that jobs run
+    if launchers.here(jobs[0].launcher):  # else it is not here that jobs run
         _check_devices(jobs)
     _check_components(jobs)
     return jobs
@@ -68,13 +70,16 @@ def _compose(composer: Composer, overrides: Sequence[str], multirun: bool) -> li
     if not multirun and not any(override.is_sweep_override() for override in composer.parse(overrides)):
         cfg = composer.compose(overrides)
         if cfg.hydra.mode != RunMode.MULTIRUN:
+            launchers.check_sweep(cfg.hydra, sweeps=False)
             return [(tuple(overrides), cfg)]
     sweep = composer.sweep(overrides, multirun)
     check_names(composer, sweep or ())  # again, with what a stored sweep adds
     for override in composer.parse(sweep or overrides):
         _check_sweep(override, sweep is not None)
     expanded = [tuple(overrides)] if sweep is None else composer.expand(sweep)
-    return [(texts, composer.compose(texts)) for texts in expanded]
+    composed = [(texts, composer.compose(texts)) for texts in expanded]
+    launchers.check_sweep(composed[0][1].hydra, sweeps=sweep is not None)
+    return composed
 
 
 def check_names(composer: Composer, overrides: Sequence[str]) -> None:
@@ -133,6 +138,8 @@ def _check_options(override: Override, options: Sequence[str]) -> None:
     for value in values(override):
         if value is None or isinstance(value, dict) or "${" in str(value):
             continue
+        if group == launchers.GROUP:
+            launchers.check_installed(str(value), options)
         if str(value) not in options:
             raise ConfigError(f"no option '{value}' for {group}; {nearest(str(value), options)}")
 

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from xbench.cli import status
 from xbench.cli.compose import settle
 from xbench.display import Display, PlainDisplay, create
 from xbench.files import read_json, write_atomic
@@ -71,10 +72,12 @@ def job(cfg: DictConfig) -> None:
         display = PlainDisplay() if cfg.display in ("auto", "rich") else create(cfg.display)
     else:
         display = session.display
-    outcome = _outcome(settle(cfg, hydra.runtime.choices), display)
+    directory = folder(cfg.store, cfg.run.id)
+    with status.Noted(display, status.file_of(directory, number)) as noted:
+        outcome = _outcome(settle(cfg, hydra.runtime.choices), noted)
     if session is not None:
         session.interrupted = outcome.interrupted
-    write_atomic(_part(folder(cfg.store, cfg.run.id), number), json.dumps(asdict(outcome)).encode())
+    write_atomic(_part(directory, number), json.dumps(asdict(outcome)).encode())
 
 
 def outcome_of(directory: Path, number: int) -> Outcome | None:
@@ -85,7 +88,10 @@ def outcome_of(directory: Path, number: int) -> Outcome | None:
 
 def clear(directory: Path, jobs: int) -> None:
     """Remove what the jobs left, once it is merged; logs of other launchers stay."""
-    for path in (*(_part(directory, number) for number in range(jobs)), directory / "multirun.yaml"):
+    for number in range(jobs):
+        _part(directory, number).unlink(missing_ok=True)
+        status.file_of(directory, number).unlink(missing_ok=True)
+    for path in (status.command_file(directory), directory / "multirun.yaml"):
         path.unlink(missing_ok=True)
     for empty in (directory, directory.parent):
         if empty.is_dir() and not any(empty.iterdir()):

@@ -28,6 +28,7 @@ class Run:
     compile: Literal["default", "reduce-overhead", "max-autotune"] | None
     rewrites: bool | Literal["always"]
     id: str | None
+    beside: int
 
     def __post_init__(self) -> None:
         if self.rows != "auto" and self.rows < 1:
@@ -39,6 +40,8 @@ class Run:
         devices.check(self.devices)
         if self.timeout is not None and self.timeout <= 0:
             raise ValueError(f"timeout must be a number of seconds, or null for none, got {self.timeout:g}")
+        if self.beside < 0:
+            raise ValueError(f"beside must be 0 or more, got {self.beside}")
 
 
 @dataclass(frozen=True)

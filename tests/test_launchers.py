@@ -1,0 +1,146 @@
+"""Hydra's launchers on this machine: the same table as one process makes, and `xbench status` meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.jobs import COSTS, Run, blobs, cells
+from xbench.__main__ import main
+from xbench.cli.compose import Composer
+
+ROOT = Path(__file__).parents[1]
+SWEEP = ["algorithm=saliency,gradient_shap", "metric=[infidelity,sensitivity_max]", "-m"]
+WORKERS = {
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": [],  # starts all jobs at once, which are two
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
+}
+
+
+def numbers(name: str) -> pd.DataFrame:
+    """Every score of every sample, without what differs between runs."""
+    frame = pd.read_parquet(Path("reports") / name / "tables" / "scores.parquet")
+    return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, as a user types it in this folder."""
+    line = [sys.executable, "-m", "xbench", "--config-dir", "conf", "dataset=blobs", *arguments]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.parametrize("launcher", WORKERS)
+def test_a_sweep_under_a_launcher_makes_the_table_of_one_process(run: Run, launcher: str) -> None:
+    assert blobs(run, *SWEEP, "name=serial", "store=serial") == 0
+    command = start(*SWEEP, f"hydra/launcher={launcher}", *WORKERS[launcher], "name=other", "store=other")
+    said, _ = command.communicate(timeout=300)
+    assert command.returncode == 0, said
+    pd.testing.assert_frame_equal(numbers("other"), numbers("serial"), rtol=1e-5, atol=1e-6)
+    timed = cells("other").query("metric.isna() & algorithm.notna()")["timing"]
+    assert set(timed) == {"median of 3, up to 1 other workers busy"}
+    assert "xbench status other" in said
+    assert blobs(run, *SWEEP, "name=other", "store=other", "reuse=only") == 0  # all of it is in the store
+    assert not list(Path("other/runs").glob("*/*.json"))
+
+
+def test_jobs_of_a_launcher_may_have_worker_processes_of_their_own(run: Run) -> None:
+    command = start("algorithm=saliency,ig", "metric=[]", "-m", "hydra/launcher=joblib", "run.timeout=200", "store=s")
+    said, _ = command.communicate(timeout=300)
+    assert command.returncode == 0, said
+
+
+def test_status_tells_what_a_command_is_doing_and_that_it_was_killed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = start("algorithm=[ig]", "metric=[infidelity]", "dataset.n=64", "algorithm.ig.n_steps=300000", "store=s")
+    try:
+        told = _told_in_time(capsys)
+    finally:
+        command.kill()
+        command.communicate()
+    assert told["state"] == "running"
+    assert "algorithm=[ig]" in told["command"]
+    assert told["jobs"][0]["cells"] > told["jobs"][0]["done"]
+    assert main_with("status", "s") == 0
+    said = capsys.readouterr().out
+    assert "job 0: lost" in said
+    assert "type it again to go on" in said
+
+
+def _told_in_time(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    """What status says once the first cell has begun."""
+    for _ in range(240):
+        if Path("s").is_dir():
+            capsys.readouterr()
+            assert main_with("status", "s", "--json") == 0
+            told = json.loads(capsys.readouterr().out)
+            if told and told[0]["jobs"][0].get("cell"):
+                return told[0]
+        time.sleep(0.25)
+    raise AssertionError("the command said nothing for a minute")
+
+
+def main_with(*arguments: str) -> int:
+    typed, sys.argv = sys.argv, ["xbench", *arguments]
+    try:
+        return main()
+    finally:
+        sys.argv = typed
+
+
+def test_status_of_a_store_at_rest_and_of_none(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert blobs(run, "algorithm=[saliency]", "metric=[]") == 0
+    capsys.readouterr()
+    assert main_with("status") == 0
+    assert capsys.readouterr().out == "no command is at work on the store results\n"
+    assert main_with("status", "nowhere") == 2
+    assert "there is no store nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [({"host": "elsewhere", "written": 0.0}, "silent"), ({"host": "elsewhere", "written": 1e12}, "running")],
+)
+def test_a_job_on_another_machine_is_known_by_what_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], told: dict[str, object], state: str
+) -> None:
+    facts = {"pid": 1, "began": 0.0, "cells": 4, "done": 1, "reused": 0, "failed": 1, "cell": "ig", "seconds_left": 9.0}
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "command.json").write_text(json.dumps({"command": ["xbench"], "jobs": 2, **told, **facts}))
+    (folder / "00001.status.json").write_text(json.dumps({**facts, **told}))
+    assert main_with("status", str(tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert "job 0: waiting" in said
+    assert f"job 1: {state}, 1 of 4 cells (0 reused, 1 failed)" in said
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "ray_cluster"])
+def test_the_presets_compose(run: Run, launcher: str) -> None:
+    assert blobs(run, *SWEEP, f"hydra/launcher={launcher}", "plan=true") == 0
+
+
+def _without_plugins(_self: Composer, group: str) -> list[str]:
+    return sorted(path.stem for folder in (ROOT / "conf", Path("conf")) for path in (folder / group).glob("*.yaml"))
+
+
+def test_a_launcher_without_a_sweep_or_without_its_plugin_is_refused(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert blobs(run, "hydra/launcher=joblib") == 2
+    assert "add -m" in capsys.readouterr().err
+    assert blobs(run, *SWEEP, "hydra/launcher=joblip") == 2
+    assert "joblib" in capsys.readouterr().err
+    monkeypatch.setattr(Composer, "options", _without_plugins)
+    for launcher, extra in {"submitit_local": "submitit", "slurm": "submitit", "ray_cluster": "ray"}.items():
+        assert blobs(run, *SWEEP, f"hydra/launcher={launcher}") == 2
+        assert f"pip install 'xbench[{extra}]'" in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""Hydra's launchers, which run the jobs of a sweep in other processes and on other machines."""
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+
+from omegaconf import DictConfig
+
+from xbench.config import ConfigError
+
+GROUP = "hydra/launcher"
+_PLUGINS = {  # what an option rests on: another option, which a plugin brings, and our extra that installs it
+    "joblib": ("joblib", "joblib"),
+    "submitit_local": ("submitit_local", "submitit"),
+    "submitit_slurm": ("submitit_slurm", "submitit"),
+    "slurm": ("submitit_slurm", "submitit"),
+    "ray": ("ray", "ray"),
+    "ray_cluster": ("ray", "ray"),
+}
+_VARIABLES = ("XBENCH_", "HF_", "TRANSFORMERS_", "TORCH_HOME", "PYTHONPATH")
+
+
+def check_installed(name: str, options: Sequence[str]) -> None:
+    """The plugin of a launcher's option is among the `options`; raises ConfigError that says how to get it."""
+    needs, extra = _PLUGINS.get(name, (None, None))
+    if needs is not None and needs not in options:
+        raise ConfigError(f"{GROUP}={name} needs a plugin that is not installed: pip install 'xbench[{extra}]'")
+
+
+def check_sweep(hydra: DictConfig, sweeps: bool) -> None:
+    """Where a launcher is asked for there is a sweep, for Hydra would ignore it otherwise; raises ConfigError."""
+    if not here(hydra.launcher) and not sweeps:
+        raise ConfigError(
+            f"{GROUP}={hydra.runtime.choices[GROUP]} runs the jobs of a sweep, and this is one job: add -m, as in "
+            "algorithm=ig,deeplift -m; a job uses several devices by run.devices"
+        )
+
+
+def here(launcher: DictConfig) -> bool:
+    """Whether jobs run in the driver's own process."""
+    return str(launcher._target_).endswith(".BasicLauncher")
+
+
+def beside(launcher: DictConfig, jobs: int) -> int:
+    """How many other jobs of the command may be busy on the processor of one that takes times."""
+    kind = str(launcher._target_).rpartition(".")[2]
+    if kind in ("BasicLauncher", "SlurmLauncher"):  # one after the other; SLURM gives each processors of its own
+        return 0
+    at_once = jobs
+    if kind == "JoblibLauncher":
+        cores = os.cpu_count() or 1
+        at_once = launcher.n_jobs if launcher.n_jobs > 0 else max(1, cores + 1 + launcher.n_jobs)
+    return min(jobs, at_once) - 1
+
+
+def elsewhere() -> Callable[[DictConfig], None]:
+    """Hydra's task function for another process: there, paths and variables mean what they mean here."""
+    folder, path = os.getcwd(), list(sys.path)
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+
+    def task(cfg: DictConfig) -> None:  # goes there by value, so that it works before xbench is on the path
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            what = f"the folder {folder}, where the command was typed, cannot be opened on {socket.gethostname()}"
+            raise RuntimeError(f"{what}: {error.strerror}; type it in a folder that all machines see") from error
+        os.environ.update(variables)
+        sys.path.extend(place for place in path if place not in sys.path)
+        if multiprocessing.get_start_method() == "loky":  # joblib's own, which the processes of a pool cannot find
+            multiprocessing.set_start_method("spawn", force=True)
+        from xbench.cli.session import job
+
+        job(cfg)
+
+    return task

@@ -86,6 +86,16 @@ def test_a_cell_that_kills_its_worker_twice_has_crashed_and_the_others_go_on(run
     assert reasons.str.contains("killed, as systems do when memory ends").all()
 
 
+def test_a_device_where_every_process_dies_at_once_is_given_up(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    job = ["model.module.fault=dies in a worker", "algorithm=[saliency,deeplift]", "metric=[infidelity]"]
+    started = time.monotonic()
+    assert blobs(run, *job, "run.devices=cpu*2", "display=plain") == 1
+    assert set(cells()["status"]) == {"crashed"}
+    assert cells()["reason"].str.contains("no process starts: its process was killed").any()
+    assert capsys.readouterr().err.count("3 times before it computed anything; given up") == 2
+    assert time.monotonic() - started < 120
+
+
 def test_a_cell_over_its_time_ends_as_timeout_and_the_others_go_on(run: Run) -> None:
     job = ["model.module.fault=hangs", "algorithm=[saliency,deeplift]", "metric=[]", "controls=false"]
     started = time.monotonic()

@@ -28,6 +28,8 @@ from xbench.workers import Item, shares
 
 _SILENT = 120.0  # without any, a process counts as lost: stopped, or stuck where nothing interrupts it
 _TRIES = 2
+_STARTS = 3  # processes in a row that may die before they compute anything; a device where that happens is given up
+_GONE = 10.0  # seconds that the system may take to end a process
 _START = 300.0  # seconds a process may take to import its libraries
 
 
@@ -62,6 +64,7 @@ class _Worker:
         self.heard = time.monotonic() + _START
         self.doing: tuple[_Cell, Item] | None = None
         self.since: float | None = None  # when it began to compute what it has in hand
+        self.began = False  # to compute anything, ever
 
     def give(self, cell: _Cell, item: Item, task: Task) -> None:
         self.doing, self.since = (cell, item), None
@@ -70,7 +73,7 @@ class _Worker:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.join()
+        self.process.join(_GONE)
         self.connection.close()
 
 
@@ -85,7 +88,15 @@ class Pool:
     def __init__(self, devices: Sequence[str], threads: int) -> None:
         self.devices = tuple(devices)
         self.threads = threads
-        self.workers = [_Worker(device, threads) for device in devices]
+        self.workers: list[_Worker] = []
+        self._stillborn: dict[int, int] = {}
+        try:
+            for device in devices:
+                self.workers.append(_Worker(device, threads))
+        except BaseException:  # Ctrl-C, or no process can be started: those that were would stay
+            self.close()
+            raise
+        self._places = {id(worker): place for place, worker in enumerate(self.workers)}
 
     @property
     def in_order(self) -> bool:
@@ -103,10 +114,17 @@ class Pool:
         """The workers, for the cells of one job."""
         return Crew(self, cfg, display)
 
-    def replace(self, worker: _Worker) -> None:
-        """A new process for one that is no use any more."""
+    def replace(self, worker: _Worker) -> bool:
+        """A new process for one that is no use any more; False when none is tried again on this device."""
         worker.end()
-        self.workers[self.workers.index(worker)] = _Worker(worker.device, self.threads)
+        place = self._places.pop(id(worker))
+        self._stillborn[place] = 0 if worker.began else self._stillborn.get(place, 0) + 1
+        if self._stillborn[place] == _STARTS:
+            self.workers.remove(worker)
+            return False
+        new = self.workers[self.workers.index(worker)] = _Worker(worker.device, self.threads)
+        self._places[id(new)] = place
+        return True
 
 
 class Crew:
@@ -121,6 +139,7 @@ class Crew:
         self._config = plain(cfg)
         self._shared = cfg.run.timing == "shared"
         self._beside: int = cfg.run.beside
+        self._unfit = ""  # why a device was given up
 
     @property
     def beside(self) -> int:
@@ -148,7 +167,11 @@ class Crew:
             raise
 
     def _feed(self, coming: Iterator[Item], cells: list[_Cell], exclusive: bool, whole: bool) -> None:
-        """Give every idle worker something to do."""
+        """Give every idle worker something to do; where none is left, everything has crashed."""
+        if not self._pool.workers:
+            cells += [_Cell(item, deque(), 1) for item in coming]
+            for lost in cells:
+                lost.over, lost.made = True, {0: Made("crashed", f"no process starts: {self._unfit}")}
         for worker in self._pool.workers:
             if worker.doing is not None or (exclusive and any(w.doing for w in self._pool.workers)):
                 continue
@@ -205,7 +228,7 @@ class Crew:
             worker.doing = worker.since = None
             self._keep(cell, item, word)
         elif word == "begun":
-            worker.since = worker.heard
+            worker.since, worker.began = worker.heard, True
         elif isinstance(word, tuple) and worker.doing is not None:
             kind, *rest = word
             if kind == "advance":
@@ -238,10 +261,15 @@ class Crew:
     def _lost(self, worker: _Worker, reason: str) -> None:
         """Its item gets another try, once."""
         doing = worker.doing
-        self._pool.replace(worker)
+        if not self._pool.replace(worker):
+            self._display.message(f"{worker.device}: {reason}, {_STARTS} times before it computed anything; given up")
+            self._unfit = reason
         if doing is None:
             return
         cell, item = doing
+        if not worker.began and self._pool.workers:  # which it is not to blame for
+            cell.todo.appendleft(item)
+            return
         first = cell.first(item)
         cell.tries[first] = cell.tries.get(first, 1) + 1
         if cell.over:

@@ -21,31 +21,34 @@ def evaluate(limit: RowLimit, seconds_per_row, bytes_per_row: int = 1, times: in
     return sizes
 
 
-def test_rows_double_while_that_is_faster_and_go_back_to_the_best():
-    """Seconds per row fall up to 64 rows and rise beyond."""
-    limit = RowLimit(1000 * GB)
-    slow = {4: 8.0, 8: 4.0, 16: 2.0, 32: 1.0, 64: 1.5, 128: 1.5}
-    sizes = evaluate(limit, lambda rows: slow[rows], bytes_per_row=MB, times=24)
-    assert sizes == [4] * 3 + [8] * 3 + [16] * 3 + [32] * 3 + [64] * 3 + [128] * 3 + [32] * 6
+def test_rows_start_where_enough_bytes_are_taken_and_halve_while_that_is_faster():
+    """Seconds per row fall down to 32 rows and rise below."""
+    limit = RowLimit(1000 * GB, enough=128 * MB)
+    slow = {4: 8.0, 8: 4.0, 16: 2.0, 32: 1.0, 64: 1.5, 128: 2.5}
+    sizes = evaluate(limit, lambda rows: slow[rows], bytes_per_row=MB, times=20)
+    assert sizes == [4] + [128] * 3 + [64] * 2 + [32] * 2 + [16] * 2 + [32] * 10
     assert limit.settled
 
 
-def test_one_slow_level_does_not_end_the_search():
-    """A busy machine can spoil one level; the next one is tried all the same."""
-    limit = RowLimit(1000 * GB)
-    slow = {4: 8.0, 8: 4.0, 16: 5.0, 32: 1.0, 64: 0.9, 128: 1.5, 256: 1.5}
-    assert evaluate(limit, lambda rows: slow[rows], bytes_per_row=MB, times=24)[-1] == 64
+def test_of_equal_speeds_the_largest_rows_are_kept():
+    limit = RowLimit(1000 * GB, enough=128 * MB)
+    assert evaluate(limit, lambda rows: 1.0, bytes_per_row=MB, times=8) == [4] + [128] * 3 + [64] * 2 + [128] * 2
+    assert limit.settled
 
 
-def test_tiny_evaluations_go_up_by_fours():
-    limit = RowLimit(GB)
-    assert evaluate(limit, lambda rows: 1 / rows, times=9) == [4] * 3 + [16] * 3 + [64] * 3
+def test_what_does_not_grow_with_the_rows_does_not_keep_them_few():
+    """Ten megabytes that one evaluation takes however few its rows are."""
+    limit = RowLimit(1000 * GB, enough=64 * MB)
+    for _ in range(4):
+        if limit.needs_measuring(limit.limit):
+            limit.measured(limit.limit, 10 * MB + limit.limit * MB)
+    assert limit.limit == 32
 
 
-def test_the_search_ends_where_the_caches_are_full():
+def test_large_examples_go_through_a_few_at_a_time():
     limit = RowLimit(1000 * GB, enough=20 * MB)
-    assert max(evaluate(limit, lambda rows: 1 / rows, bytes_per_row=MB, times=20)) == 16
-    assert limit.settled
+    assert set(evaluate(limit, lambda rows: 1.0, bytes_per_row=100 * MB, times=20)) == {4, 2}
+    assert limit.limit == 4
 
 
 def test_the_budget_bounds_the_rows_however_fast_more_would_be():
@@ -57,7 +60,7 @@ def test_the_budget_bounds_the_rows_however_fast_more_would_be():
 
 def test_a_new_run_has_its_own_budget_and_tries_more_after_a_failure():
     limit = RowLimit(GB)
-    evaluate(limit, lambda rows: 1 / rows, bytes_per_row=1000, times=9)
+    evaluate(limit, lambda rows: 1 / rows, bytes_per_row=1000, times=3)
     limit.begin(5000)
     assert limit.limit == 5
     limit.begin(GB)
@@ -71,7 +74,7 @@ def test_a_new_run_has_its_own_budget_and_tries_more_after_a_failure():
 def test_a_budget_below_the_first_evaluation_takes_effect_at_once():
     limit = RowLimit(budget=5_000)
     sizes = evaluate(limit, lambda rows: 1.0, bytes_per_row=1000, times=4)
-    assert sizes == [4, 4, 4, 5]
+    assert sizes == [4, 5, 5, 5]
     assert limit.slice_limit == 5
 
 
@@ -89,8 +92,8 @@ def test_fixed_rows_are_not_searched():
 
 
 def test_a_failure_halves_the_rows_for_good():
-    limit = RowLimit(GB)
-    evaluate(limit, lambda rows: 1 / rows, times=7)
+    limit = RowLimit(GB, enough=64)
+    evaluate(limit, lambda rows: 1 / rows, times=2)
     assert limit.limit == 64
     limit.failed(64)
     assert limit.limit == 32
@@ -103,12 +106,12 @@ def test_a_failure_halves_the_rows_for_good():
 
 def test_an_evaluation_smaller_than_allowed_says_nothing_about_speed():
     """The last chunk of a slice must not make the search settle."""
-    limit = RowLimit(GB)
+    limit = RowLimit(GB, enough=16)
     limit.measured(16, 16)
     for _ in range(5):
         limit.timed(1, 1.0)
     assert not limit.settled
-    assert limit.limit == 4
+    assert limit.limit == 16
 
 
 def test_the_peak_is_that_of_the_nearest_larger_evaluation_in_proportion():

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _FIRST = 4  # rows of the first evaluation: safe also for a large model, where more would gain little
-_TINY = 2 * 2**20  # bytes: evaluations this small are all overhead, so the next level is four times as large
 CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations only cost page faults there
-_WORSE = 0.9  # a level this much slower than one half or a quarter as large ends the search
-_PATIENCE = 4  # so much beyond the fastest level: one slow level may be a busy machine's
+PLENTY = 8 * 2**30  # bytes: with that much in flight a GPU is busy
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
 
@@ -16,14 +14,14 @@ _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest cal
 class RowLimit:
     """Rows per evaluation of one kind (same model, same device, same things read).
 
-    Starts small and goes up on useful work until rows per second get worse or an evaluation takes `enough` bytes,
-    then keeps the best; never beyond the budget divided by the measured bytes per row. `fixed` rows switch the
-    search off.
+    The first, small evaluation tells what a row takes. From then on as many rows as `enough` bytes hold go through
+    the model at once, and half as many wherever that turns out faster on useful work; the best is kept. Never beyond
+    the budget divided by the measured bytes per row. `fixed` rows switch the search off.
     """
 
     budget: int
     fixed: int | None = None
-    enough: int | None = None
+    enough: int = CACHES
     rows: int = _FIRST
     settled: bool = False
     peak_bytes: dict[int, int] = field(default_factory=dict)
@@ -50,8 +48,10 @@ class RowLimit:
         return rows > max(self.peak_bytes, default=0)
 
     def measured(self, rows: int, peak: int) -> None:
-        """Record the peak bytes of an evaluation."""
+        """Record the peak bytes of an evaluation; as long as none was timed, they say where to start."""
         self.peak_bytes[rows] = peak
+        if not self.settled and not self._rates:
+            self.rows = max(_FIRST, _power_of_two(self.enough * rows // max(peak, 1)))
 
     def begin(self, budget: int) -> None:
         """A new run: its budget, and after an earlier failure a careful try at more, for memory comes and goes."""
@@ -64,20 +64,18 @@ class RowLimit:
         return self.peak_bytes[nearest] * rows // nearest
 
     def timed(self, rows: int, seconds: float) -> None:
-        """Record the seconds of an evaluation; after two about as large as allowed, go up or settle."""
+        """Record the seconds of an evaluation; after two about as large as allowed, go down or settle."""
         rates = self._rates.setdefault(rows, [])
         rates.append(rows / max(seconds, 1e-9))
         if self.settled or 4 * rows <= self.rows or len(rates) < 2:
             return  # also when the budget keeps the rows small: nothing was learnt about speed
         speeds = {r: max(seen) for r, seen in self._rates.items() if len(seen) > 1}
         best = max(speeds.values())
-        good = [r for r, speed in speeds.items() if speed >= _EQUAL * best]
-        step = 4 if self.peak_at(rows) < _TINY else 2
-        beyond = self.enough is not None and step * self.peak_at(rows) > self.enough
-        if beyond or (speeds[rows] < _WORSE * best and rows >= _PATIENCE * max(good)):
-            self.rows, self.settled = max(good), True
+        good = max(r for r, speed in speeds.items() if speed >= _EQUAL * best)
+        if rows < good or rows == 1:
+            self.rows, self.settled = good, True
         else:
-            self.rows *= step
+            self.rows = rows // 2
 
     def failed(self, rows: int) -> None:
         """Memory ended at `rows`: half of that at most, from now on."""
@@ -89,3 +87,8 @@ class RowLimit:
             return 1 << 30
         rows = max(self.peak_bytes)
         return max(1, self.budget * rows // max(self.peak_bytes[rows], 1))
+
+
+def _power_of_two(number: int) -> int:
+    """The largest one that is not above `number`, at least 1."""
+    return 1 << max(0, number.bit_length() - 1)

@@ -33,6 +33,12 @@ def table(name: str = "latest", reports: str = "reports") -> pd.DataFrame:
     return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
 
 
+def numbers(name: str) -> pd.DataFrame:
+    """Every score of every sample, without what differs between runs."""
+    frame = pd.read_parquet(Path("reports") / name / "tables" / "scores.parquet")
+    return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
+
+
 def cells(name: str = "latest") -> pd.DataFrame:
     return pd.read_csv(Path("reports") / name / "tables" / "cells.csv")
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.jobs import COSTS, Run, blobs, cells
-from xbench.__main__ import main
+from tests.jobs import Run, blobs, cells, numbers
 from xbench.cli.compose import Composer
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +22,6 @@ WORKERS = {
     "submitit_local": [],  # starts all jobs at once, which are two
     "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
 }
-
-
-def numbers(name: str) -> pd.DataFrame:
-    """Every score of every sample, without what differs between runs."""
-    frame = pd.read_parquet(Path("reports") / name / "tables" / "scores.parquet")
-    return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -63,25 +56,25 @@ def test_status_tells_what_a_command_is_doing_and_that_it_was_killed(
 ) -> None:
     command = start("algorithm=[ig]", "metric=[infidelity]", "dataset.n=64", "algorithm.ig.n_steps=300000", "store=s")
     try:
-        told = _told_in_time(capsys)
+        told = _told_in_time(run, capsys)
     finally:
         command.kill()
         command.communicate()
     assert told["state"] == "running"
     assert "algorithm=[ig]" in told["command"]
     assert told["jobs"][0]["cells"] > told["jobs"][0]["done"]
-    assert main_with("status", "s") == 0
+    assert run("status", "s") == 0
     said = capsys.readouterr().out
     assert "job 0: lost" in said
     assert "type it again to go on" in said
 
 
-def _told_in_time(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def _told_in_time(run: Run, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     """What status says once the first cell has begun."""
     for _ in range(240):
         if Path("s").is_dir():
             capsys.readouterr()
-            assert main_with("status", "s", "--json") == 0
+            assert run("status", "s", "--json") == 0
             told = json.loads(capsys.readouterr().out)
             if told and told[0]["jobs"][0].get("cell"):
                 return told[0]
@@ -89,20 +82,12 @@ def _told_in_time(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     raise AssertionError("the command said nothing for a minute")
 
 
-def main_with(*arguments: str) -> int:
-    typed, sys.argv = sys.argv, ["xbench", *arguments]
-    try:
-        return main()
-    finally:
-        sys.argv = typed
-
-
 def test_status_of_a_store_at_rest_and_of_none(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert blobs(run, "algorithm=[saliency]", "metric=[]") == 0
     capsys.readouterr()
-    assert main_with("status") == 0
+    assert run("status") == 0
     assert capsys.readouterr().out == "no command is at work on the store results\n"
-    assert main_with("status", "nowhere") == 2
+    assert run("status", "nowhere") == 2
     assert "there is no store nowhere" in capsys.readouterr().err
 
 
@@ -111,14 +96,14 @@ def test_status_of_a_store_at_rest_and_of_none(run: Run, capsys: pytest.CaptureF
     [({"host": "elsewhere", "written": 0.0}, "silent"), ({"host": "elsewhere", "written": 1e12}, "running")],
 )
 def test_a_job_on_another_machine_is_known_by_what_it_writes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], told: dict[str, object], state: str
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], told: dict[str, object], state: str
 ) -> None:
     facts = {"pid": 1, "began": 0.0, "cells": 4, "done": 1, "reused": 0, "failed": 1, "cell": "ig", "seconds_left": 9.0}
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
     (folder / "command.json").write_text(json.dumps({"command": ["xbench"], "jobs": 2, **told, **facts}))
     (folder / "00001.status.json").write_text(json.dumps({**facts, **told}))
-    assert main_with("status", str(tmp_path)) == 0
+    assert run("status", str(tmp_path)) == 0
     said = capsys.readouterr().out
     assert "job 0: waiting" in said
     assert f"job 1: {state}, 1 of 4 cells (0 reused, 1 failed)" in said

@@ -12,16 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.jobs import COSTS, Run, blobs, cells
+from tests.jobs import Run, blobs, cells, numbers
 from xbench.store import Store
 
 ROOT = Path(__file__).parents[1]
-
-
-def numbers(name: str) -> pd.DataFrame:
-    """Every score of every sample, without what differs between runs."""
-    frame = pd.read_parquet(Path("reports") / name / "tables" / "scores.parquet")
-    return frame[~frame["metric"].isin(COSTS)].reset_index(drop=True)
 
 
 def maps(store: str) -> dict[tuple[str, int], np.ndarray]:

@@ -14,6 +14,7 @@ from xbench import devices
 from xbench.block import Job
 from xbench.cells import Algorithms, Identities, Unit, blocks, known, probes, units
 from xbench.config import instantiate
+from xbench.crew import Crew
 from xbench.datasets.record import Split
 from xbench.display import Display
 from xbench.grid import Outcome, of_config
@@ -56,7 +57,7 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     try:
         workers: Workers = Here(job, display)
         if in_processes and run.missing:
-            workers = open_pool(names).on(cfg, display)
+            workers = Crew(open_pool(names), cfg, display)
         elif run.missing:
             run.announce()
         run.all(workers)

@@ -1,4 +1,4 @@
-"""The inside of a worker process: takes tasks, computes, and says how it goes. See `xbench.pool` for the other end."""
+"""The inside of a worker process: takes tasks, computes, and says how it goes. See `xbench.crew` for the other end."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from xbench.grid import Outcome, of_config
 from xbench.store import Store
 
 _LOST = "its process ended without a result"
+_LEFT = "{jobs} jobs said nothing to the end; their cells are kept, and some may go on: xbench status {store}"
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
@@ -54,21 +56,21 @@ def show_config(command: Command, args: argparse.Namespace) -> int:
 
 def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], display: Display) -> int:
     cfg = jobs[0].cfg
-    store = Store(cfg.store)
+    store, launcher = Store(cfg.store), jobs[0].launcher
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    directory = session.folder(cfg.store, run_id)
     try:
         store.check_writable()
         check_writable(Path(cfg.reports).expanduser(), "reports", 16 * 2**20)
+        status.announce(directory, command.words, len(jobs))
     except StoreError as error:
         raise ConfigError(str(error)) from error
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    directory = session.folder(cfg.store, run_id)
     display.expect([len(of_config(job.cfg)) for job in jobs])
-    launcher = jobs[0].launcher
-    task = session.job if launchers.here(launcher) else launchers.elsewhere()
-    if not launchers.here(launcher):
+    here = launchers.here(launcher)
+    if not here:
         display.message(f"{len(jobs)} jobs; how they are getting on: xbench status {cfg.store}")
+    task = session.job if here else launchers.elsewhere()
     given = [f"run.id={run_id}", f"run.beside={launchers.beside(launcher, len(jobs))}"]
-    status.announce(directory, command.words, len(jobs))
     shared = session.begin(display)
     began = time.monotonic()
     try:
@@ -88,7 +90,10 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
         seconds=time.monotonic() - began,
     )
     code = conclude(result, store, display)
-    session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
+    if interrupted and not here and None in found:  # elsewhere jobs may go on: `xbench status` still shows them
+        print(_LEFT.format(jobs=found.count(None), store=cfg.store), file=sys.stderr)
+    else:
+        session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
     return code
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+BUSY = ", up to 1 other workers busy"  # after how often a cell was timed, which follows from how long it takes
 COSTS = ["runtime", "peak_memory"]  # differ between runs
 Run = Callable[..., int]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.jobs import Run, blobs, cells, numbers
+from tests.jobs import BUSY, Run, blobs, cells, numbers
 from xbench.cli.compose import Composer
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def test_a_sweep_under_a_launcher_makes_the_table_of_one_process(run: Run, launc
     assert command.returncode == 0, said
     pd.testing.assert_frame_equal(numbers("other"), numbers("serial"), rtol=1e-5, atol=1e-6)
     timed = cells("other").query("metric.isna() & algorithm.notna()")["timing"]
-    assert set(timed) == {"median of 3, up to 1 other workers busy"}
+    assert timed.str.endswith(BUSY).all()
     assert "xbench status other" in said
     assert blobs(run, *SWEEP, "name=other", "store=other", "reuse=only") == 0  # all of it is in the store
     assert not list(Path("other/runs").glob("*/*.json"))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.jobs import Run, blobs, cells, numbers
+from tests.jobs import BUSY, Run, blobs, cells, numbers
 from xbench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -48,12 +48,13 @@ def test_one_two_and_three_workers_make_the_same_table(run: Run) -> None:
 
 def test_rows_say_what_ran_beside_them_and_runtimes_are_then_not_ranked_together(run: Run) -> None:
     assert blobs(run, "algorithm=[saliency]", "metric=[]", "run.devices=cpu*2", "store=a") == 0
-    assert set(cells().query("metric.isna() & algorithm.notna()")["timing"]) == {"median of 3"}
+    assert not cells().query("metric.isna() & algorithm.notna()")["timing"].str.contains("busy").any()
     assert blobs(run, "algorithm=[ig]", "metric=[]", "run.devices=cpu*2", "run.timing=shared", "store=a") == 0
-    shared = "median of 3, up to 1 other workers busy"
-    assert shared in set(cells()["timing"])
+    assert cells().query("algorithm == 'ig' & metric.isna()")["timing"].str.endswith(BUSY).all()
     assert blobs(run, "algorithm=[saliency,ig]", "metric=[]", "store=a", "name=both") == 0
-    assert {"median of 3", shared} <= set(cells("both")["timing"])
+    timed = cells("both").query("metric.isna() & algorithm.notna()").set_index("algorithm")["timing"]
+    assert timed["ig"].endswith(BUSY)
+    assert not timed["saliency"].endswith(BUSY)
     assert "different hardware" in Path("reports/both/tables/comparison.tex").read_text()
 
 
@@ -93,12 +94,12 @@ def test_a_device_where_every_process_dies_at_once_is_given_up(run: Run, capsys:
 def test_a_cell_over_its_time_ends_as_timeout_and_the_others_go_on(run: Run) -> None:
     job = ["model.module.fault=hangs", "algorithm=[saliency,deeplift]", "metric=[]", "controls=false"]
     started = time.monotonic()
-    assert blobs(run, *job, "run.timeout=3") == 1
-    assert time.monotonic() - started < 60
+    assert blobs(run, *job, "run.timeout=15") == 1
+    assert time.monotonic() - started < 120
     found = cells().set_index("algorithm")
     assert found.loc["saliency", "status"] == "ok"
     assert found.loc["deeplift", "status"] == "timeout"
-    assert "run.timeout=3" in str(found.loc["deeplift", "reason"])
+    assert "run.timeout=15" in str(found.loc["deeplift", "reason"])
 
 
 def test_two_commands_on_one_store_at_once_both_end_with_the_whole_table(run: Run, cache: Path) -> None:

@@ -7,7 +7,7 @@ algorithms or the number of times a run was resumed. Draws are made on the CPU, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -17,9 +17,31 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=65536)
-def _key(seed: int, sample: str, purpose: str) -> int:
+def _key(seed: int, sample: str, purpose: str) -> np.ndarray:
     digest = hashlib.sha256(f"{seed}\0{sample}\0{purpose}".encode()).digest()
-    return int.from_bytes(digest[:16], "little")
+    return np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
+
+
+class _Stream:
+    """One generator that jumps: to set its state takes a fifth of the time of making a new one."""
+
+    def __init__(self) -> None:
+        self._bits = np.random.Philox(0)
+        self._generator = np.random.Generator(self._bits)
+        self._counter, self._empty = np.zeros(4, np.uint64), np.zeros(4, np.uint64)
+
+    def jump(self, key: np.ndarray, index: int) -> np.random.Generator:
+        """The generator at the start of draw `index` of a key."""
+        self._counter[2] = index
+        self._bits.state = {
+            "bit_generator": "Philox",
+            "state": {"counter": self._counter, "key": key},
+            "buffer": self._empty,
+            "buffer_pos": 4,
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        return self._generator
 
 
 @dataclass(frozen=True)
@@ -35,31 +57,38 @@ class Draws:
 
     def generator(self, row: int, purpose: str, index: int = 0) -> np.random.Generator:
         """The generator of one sample's draw `index`; a counter-based one, so any draw is reached at once."""
-        key = _key(self.seed, self.ids[row], f"{self.scope}/{purpose}")
-        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, index, 0]))
+        return _Stream().jump(_key(self.seed, self.ids[row], f"{self.scope}/{purpose}"), index)
+
+    def of_samples(self, purpose: str, index: int = 0) -> Iterator[np.random.Generator]:
+        """The generator of every sample's draw `index`, in order; each is good until the next one is asked for."""
+        stream, named = _Stream(), f"{self.scope}/{purpose}"
+        for sample in self.ids:
+            yield stream.jump(_key(self.seed, sample, named), index)
+
+    def of_draws(self, row: int, purpose: str, count: int) -> Iterator[np.random.Generator]:
+        """The generator of every draw 0, ..., count - 1 of one sample; each is good until the next is asked for."""
+        stream, key = _Stream(), _key(self.seed, self.ids[row], f"{self.scope}/{purpose}")
+        for index in range(count):
+            yield stream.jump(key, index)
 
     def normal(self, purpose: str, index: int, like: Tensor) -> Tensor:
         """Standard normal numbers in the shape, type and place of `like`: (n, ...)."""
-        return self._fill(purpose, index, like, lambda g, size, dtype: g.standard_normal(size, dtype=dtype))
+        return self._fill(purpose, index, like, lambda g, out: g.standard_normal(dtype=out.dtype, out=out))
 
     def uniform(self, purpose: str, index: int, like: Tensor) -> Tensor:
         """Uniform numbers in [0, 1) in the shape, type and place of `like`: (n, ...)."""
-        return self._fill(purpose, index, like, lambda g, size, dtype: g.random(size, dtype=dtype))
+        return self._fill(purpose, index, like, lambda g, out: g.random(dtype=out.dtype, out=out))
 
     def within(self, scope: str) -> Draws:
         """The same samples with numbers of their own, named by `scope`."""
         return replace(self, scope=f"{self.scope}/{scope}")
 
     def _fill(
-        self,
-        purpose: str,
-        index: int,
-        like: Tensor,
-        draw: Callable[[np.random.Generator, int, type], np.ndarray],
+        self, purpose: str, index: int, like: Tensor, draw: Callable[[np.random.Generator, np.ndarray], object]
     ) -> Tensor:
         # One flat vector per sample: padding a sample on the right does not change the numbers before it.
-        size = like[0].numel() if len(like) else 0
         dtype = np.float32 if like.dtype in (torch.float32, torch.float16, torch.bfloat16) else np.float64
-        rows = [draw(self.generator(row, purpose, index), size, dtype) for row in range(len(self.ids))]
-        flat = torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, size)
-        return flat.reshape(like.shape).to(like.device, like.dtype)
+        flat = np.empty((len(self.ids), like[0].numel() if len(like) else 0), dtype)
+        for generator, row in zip(self.of_samples(purpose, index), flat, strict=True):
+            draw(generator, row)
+        return torch.from_numpy(flat).reshape(like.shape).to(like.device, like.dtype)

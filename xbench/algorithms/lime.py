@@ -72,13 +72,12 @@ class Lime(OnFeatures):
         counts = case.counts.tolist()
         weights: deque[Tensor] = deque()
 
-        def presence(row: int, draw: int) -> np.ndarray:
-            return (self.perturb_func or _halves)(case.draws.generator(row, "lime", draw), counts[row])
+        perturb = self.perturb_func or _halves
 
         def presences(draw: int) -> Tensor:
             present = np.zeros((len(counts), max(counts)), dtype=bool)
-            for row, k in enumerate(counts):
-                present[row, :k] = presence(row, draw)
+            for row, k, generator in zip(present, counts, case.draws.of_samples("lime", draw), strict=True):
+                row[:k] = perturb(generator, k)
             return torch.from_numpy(present).to(x.device)
 
         def points() -> Iterator[Tensor]:
@@ -100,7 +99,8 @@ class Lime(OnFeatures):
                         f"similarity: expected weights with a positive sum, got {w[row].sum()} for sample "
                         f"{case.draws.ids[row]}; a larger `kernel_width` or finite baselines may help"
                     )
-                z = np.array([presence(row, draw) for draw in range(self.n_samples)], dtype=bool).astype(float)
+                drawn = case.draws.of_draws(row, "lime", self.n_samples)  # again: less memory than keeping all
+                z = np.array([perturb(generator, k) for generator in drawn], dtype=bool).astype(float)
                 phi[row, :k] = fitted(self.interpretable_model, self.alpha, z, values[row], w[row])
             found = torch.from_numpy(phi).to(x.device, value_dtype(x))
             return to_elements(case, found, x) if self.return_input_shape else found

@@ -81,8 +81,7 @@ class Rise(OnFeatures):
         channels, height, width = shape
         cell = -(-height // self.cells), -(-width // self.cells)
         masks = []
-        for row in range(len(case)):
-            generator = case.draws.generator(row, "grid", draw)
+        for generator in case.draws.of_samples("grid", draw):
             grid = torch.from_numpy((generator.random((self.cells + 1,) * 2) < self.p).astype(np.float64))
             down, right = (int(generator.integers(side)) for side in cell)
             size = [(self.cells + 1) * side for side in cell]
@@ -94,8 +93,8 @@ class Rise(OnFeatures):
         """Which features stay, (n, K)."""
         counts = case.counts.tolist()
         kept = np.zeros((len(counts), max(counts)), dtype=bool)
-        for row, k in enumerate(counts):
-            kept[row, :k] = case.draws.generator(row, "kept", draw).random(k) < self.p
+        for row, k, generator in zip(kept, counts, case.draws.of_samples("kept", draw), strict=True):
+            row[:k] = generator.random(k) < self.p
         return torch.from_numpy(kept)
 
 

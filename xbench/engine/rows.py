@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _FIRST = 4  # rows of the first evaluation: safe also for a large model, where more would gain little
-CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations only cost page faults there
+AMPLE = 128 * 2**20  # bytes: on a CPU more only costs page faults, and much less leaves the calls to dominate
 PLENTY = 8 * 2**30  # bytes: with that much in flight a GPU is busy
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
@@ -21,7 +21,7 @@ class RowLimit:
 
     budget: int
     fixed: int | None = None
-    enough: int = CACHES
+    enough: int = AMPLE
     rows: int = _FIRST
     settled: bool = False
     peak_bytes: dict[int, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from sklearn import config_context
 from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from torch import Tensor
 
@@ -29,7 +30,8 @@ def fitted(model: Model | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weigh
     """Coefficients (K,) of y (S,) on z (S, K)."""
     if callable(model):
         return np.asarray(model(z, y, weights))
-    return np.asarray(_MODELS[model](alpha).fit(z, y, sample_weight=weights).coef_)
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # checks that take longer than the fit
+        return np.asarray(_MODELS[model](alpha).fit(z, y, sample_weight=weights).coef_)
 
 
 def _lasso(alpha: float) -> Lasso:

@@ -117,8 +117,7 @@ class SquareRemoval(Removal):
         if max(sizes) > short:
             raise ValueError(f"sizes: a square of side {max(sizes)} is larger than the image {height}x{width}")
         removed = torch.zeros(len(x), *shapes[0], dtype=torch.bool)
-        for row in range(len(x)):
-            rng = case.draws.generator(row, "perturbation", index)
+        for row, rng in enumerate(case.draws.of_samples("perturbation", index)):
             side = int(rng.choice(sizes))
             top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
             removed[row, ..., top : top + side, left : left + side] = True
@@ -137,8 +136,8 @@ class FeatureRemoval(Removal):
         require_features(case)
         counts = case.counts.tolist()
         removed = torch.zeros(len(x), max(counts), dtype=torch.bool)
-        for row, k in enumerate(counts):
-            rng = case.draws.generator(row, "perturbation", index)
+        for row, rng in enumerate(case.draws.of_samples("perturbation", index)):
+            k = counts[row]
             size = int(rng.integers(1, k + 1))
             removed[row, torch.from_numpy(rng.permutation(k)[:size])] = True
         removed = removed.to(x.device)

@@ -1,8 +1,14 @@
 """The experiments run, on tiny settings, and say what they claim to say."""
 
+import sys
+
+import pytest
 import torch
 
 from experiments import estimators_vs_captum as estimators
+from experiments import memory_growth, whole_job
+from experiments.parts import whole
+from experiments.parts.workloads import load
 
 
 def test_estimators_are_compared_at_equal_evaluations(capsys, monkeypatch):
@@ -40,3 +46,47 @@ def test_the_global_random_state_is_not_touched():
     before = torch.get_rng_state()
     estimators.compete("shapley_sampling", "logistic", 1, 1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_ten_times_the_evaluations_take_no_more_memory(capsys):
+    """The quick ones; the script asks all that conf/ holds."""
+    quick = ["blur_ig", "conductance", "deeplift_shap", "gradient_shap", "idgi", "ig", "infidelity", "smoothgrad"]
+    found = memory_growth.main(["--methods", *quick])
+    assert {line.method for line in found} == set(quick)
+    assert [line for line in found if line.ratio >= memory_growth.TARGET] == []
+    assert "(target: none)" in capsys.readouterr().out
+
+
+def test_growth_is_seen_and_named():
+    line = memory_growth.Growth("ig", "n_steps", 100, 105)
+    assert "Growth of 5% or more: ig (n_steps) 1.050" in memory_growth.show([line], 10)
+
+
+def test_an_unknown_method_is_named(capsys):
+    with pytest.raises(SystemExit):
+        memory_growth.main(["--methods", "igg"])
+    assert "got igg" in capsys.readouterr().err
+
+
+def test_the_whole_job_is_one_that_the_command_plans(run, tmp_path, capsys):
+    whole.write_config(tmp_path / "whole", "cnn")
+    assert run("--config-dir", "whole", *whole.options(load("cnn")), "plan=true") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in [*whole.ALGORITHMS, "infidelity", "sensitivity_max", "31 cells"])
+
+
+def test_the_whole_job_of_captum_is_a_table(monkeypatch):
+    monkeypatch.setattr(whole, "ALGORITHMS", ("saliency", "ig"))
+    table = whole.loop(load("mlp"), {"ig": 256})
+    assert list(table["algorithm"]) == ["saliency", "ig"]
+    assert (table[["infidelity", "sensitivity_max", "runtime"]] > 0).all(axis=None)
+
+
+def test_seconds_are_those_of_whole_processes(tmp_path):
+    spent = whole_job.Run()
+    command = [sys.executable, "-c", "import time; time.sleep(0.2); print('done')"]
+    assert whole_job.process(command, 1, tmp_path, spent) == "done\n"
+    assert spent.seconds[0] >= 0.2
+    assert spent.peak > 2**20
+    with pytest.raises(RuntimeError, match="ended with 3: no such disk"):
+        whole_job.process([sys.executable, "-c", "print('no such disk'); raise SystemExit(3)"], 1, tmp_path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -141,8 +141,8 @@ def ours_call(w: Workload, method: Method, further: Mapping[str, object]) -> Cal
     return run
 
 
-def captums_call(w: Workload, method: Method, chunk: int | None) -> Callable[[], Tensor]:
-    """Captum's maps, with its own default chunk for None."""
+def captums(w: Workload, method: Method, chunk: int | None) -> tuple[Any, dict[str, object]]:
+    """Captum's object and the arguments of its `attribute`, with its own default chunk for None."""
     from captum import attr
 
     options = {"target": w.target, **method.options}
@@ -151,11 +151,18 @@ def captums_call(w: Workload, method: Method, chunk: int | None) -> Callable[[],
         options[method.chunk] = chunk
     kind = getattr(attr, method.peer)
     if method.peer == "NoiseTunnel":
-        peer = kind(attr.Saliency(w.model))
-    elif method.peer.startswith("Layer") or method.peer == "InternalInfluence":
-        peer = kind(w.model, w.model.get_submodule(w.convolution or "" if method.peer == "LayerGradCam" else w.layer))
-    else:
-        peer = kind(w.model)
+        return kind(attr.Saliency(w.model)), options
+    if method.peer.startswith("Layer") or method.peer == "InternalInfluence":
+        layer = w.model.get_submodule(w.convolution or "" if method.peer == "LayerGradCam" else w.layer)
+        return kind(w.model, layer), options
+    return kind(w.model), options
+
+
+def captums_call(w: Workload, method: Method, chunk: int | None) -> Callable[[], Tensor]:
+    """Captum's maps, always from the same draws."""
+    from captum import attr
+
+    peer, options = captums(w, method, chunk)
 
     def run() -> Tensor:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

@@ -45,6 +45,14 @@ def test_what_does_not_grow_with_the_rows_does_not_keep_them_few():
     assert limit.limit == 32
 
 
+def test_enough_is_stretched_where_it_holds_few_rows():
+    """What a call costs shows in few rows; never beyond 32 of them, or four times as many bytes."""
+    for size, rows in ((MB, 32), (2 * MB, 32), (4 * MB, 32), (8 * MB, 16), (100 * MB, 4)):
+        limit = RowLimit(1000 * GB, enough=32 * MB)
+        limit.measured(4, 4 * size)
+        assert limit.limit == rows
+
+
 def test_large_examples_go_through_a_few_at_a_time():
     limit = RowLimit(1000 * GB, enough=20 * MB)
     assert set(evaluate(limit, lambda rows: 1.0, bytes_per_row=100 * MB, times=20)) == {4, 2}
@@ -106,12 +114,12 @@ def test_a_failure_halves_the_rows_for_good():
 
 def test_an_evaluation_smaller_than_allowed_says_nothing_about_speed():
     """The last chunk of a slice must not make the search settle."""
-    limit = RowLimit(GB, enough=16)
+    limit = RowLimit(GB, enough=64)
     limit.measured(16, 16)
     for _ in range(5):
         limit.timed(1, 1.0)
     assert not limit.settled
-    assert limit.limit == 16
+    assert limit.limit == 64
 
 
 def test_the_peak_is_that_of_the_nearest_larger_evaluation_in_proportion():

@@ -20,7 +20,7 @@ from xbench.case import Case
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
 from xbench.engine.rewrites import Rewrites
-from xbench.engine.rows import AMPLE, PLENTY, RowLimit
+from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
 from xbench.plan import Answer, Made, Noted, Plan, Rule, Several, Want
 from xbench.speed import Speed
@@ -134,7 +134,7 @@ class Engine:
             str(plan.read or s.read), s.layout, str(s.readout.neuron), self._rows,
         )  # fmt: skip
         known = _LEARNT.setdefault(s.model, {})
-        enough = PLENTY if s.device.type == "cuda" else AMPLE
+        enough = PLENTY if s.device.type == "cuda" else CACHES
         limits = known.setdefault(kind, RowLimit(self._budget, self._rows, enough))
         if limits not in self._begun:
             limits.begin(self._budget)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _FIRST = 4  # rows of the first evaluation: safe also for a large model, where more would gain little
-AMPLE = 128 * 2**20  # bytes: on a CPU more only costs page faults, and much less leaves the calls to dominate
+CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations cost page faults there
+_BUSY, _STRETCH = 32, 4  # so many rows hide what a call costs, for which `enough` may be stretched so many times
 PLENTY = 8 * 2**30  # bytes: with that much in flight a GPU is busy
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
@@ -15,13 +16,14 @@ class RowLimit:
     """Rows per evaluation of one kind (same model, same device, same things read).
 
     The first, small evaluation tells what a row takes. From then on as many rows as `enough` bytes hold go through
-    the model at once, and half as many wherever that turns out faster on useful work; the best is kept. Never beyond
-    the budget divided by the measured bytes per row. `fixed` rows switch the search off.
+    the model at once (somewhat more where those are few), and half as many wherever that turns out faster on useful
+    work; the best is kept. Never beyond the budget divided by the measured bytes per row. `fixed` rows switch the
+    search off.
     """
 
     budget: int
     fixed: int | None = None
-    enough: int = AMPLE
+    enough: int = CACHES
     rows: int = _FIRST
     settled: bool = False
     peak_bytes: dict[int, int] = field(default_factory=dict)
@@ -51,7 +53,8 @@ class RowLimit:
         """Record the peak bytes of an evaluation; as long as none was timed, they say where to start."""
         self.peak_bytes[rows] = peak
         if not self.settled and not self._rates:
-            self.rows = max(_FIRST, _power_of_two(self.enough * rows // max(peak, 1)))
+            held = self.enough * rows // max(peak, 1)
+            self.rows = max(_FIRST, _power_of_two(held), min(_BUSY, _power_of_two(_STRETCH * held)))
 
     def begin(self, budget: int) -> None:
         """A new run: its budget, and after an earlier failure a careful try at more, for memory comes and goes."""

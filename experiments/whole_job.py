@@ -1,0 +1,134 @@
+"""How long does a whole comparison take, from the start of the process to its table, beside a loop around Captum?
+
+    python experiments/whole_job.py [--workloads cnn transformer] [--rounds 3] [--threads 2] [--write]
+
+Ten algorithms with infidelity and sensitivity-max of ten draws each, all samples of the workload, the same parameters.
+xbench is its command, with an empty store and with its report; Captum is a loop that collects a pandas table, once with
+default arguments and once with the chunk arguments that a search found best (the search is not timed). Every
+contender is a process of its own and they take turns; seconds are those of the process, imports included, medians over
+the rounds. Memory is the most that the process held. Needs the `dev` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from experiments.parts.contender import ROOT
+from experiments.parts.printing import finish, hardware, number, table
+from experiments.parts.whole import loop, options, search, write_config
+from experiments.parts.workloads import WORKLOADS, load
+
+NAME = "whole_job"
+CONTENDERS = ("xbench", "default", "tuned")
+TARGETS = {"default": 4.0, "tuned": 2.0}
+
+
+@dataclass
+class Run:
+    """Processes of one contender: seconds and peak bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+
+
+def process(command: Sequence[str], threads: int, folder: Path, run: Run | None = None) -> str:
+    """What a process prints; raises RuntimeError with its last words when it fails."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+    with (folder / "printed").open("w+") as printed:
+        start = time.perf_counter()
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        text = printed.read()
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}: {text[-2000:]}")
+    if run is not None:
+        run.seconds.append(seconds)
+        run.peak = max(run.peak, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    return text
+
+
+def race(workload: str, rounds: int, threads: int) -> dict[str, Run]:
+    """All contenders on one workload, in turns."""
+    runs = {name: Run() for name in CONTENDERS}
+    peer = [sys.executable, "-m", "experiments.whole_job", "--threads", str(threads), "--peer", workload]
+    with tempfile.TemporaryDirectory() as scratch:
+        conf = Path(scratch) / "conf"
+        write_config(conf, workload)
+        chosen = process([*peer, "--search"], threads, Path(scratch)).splitlines()[-1]
+        for turn in range(rounds):
+            for name in CONTENDERS if turn % 2 == 0 else reversed(CONTENDERS):
+                folder = Path(scratch) / f"{name}-{turn}"
+                folder.mkdir()
+                command = [*peer, "--chunks", chosen if name == "tuned" else "{}"]
+                if name == "xbench":
+                    command = [
+                        sys.executable,
+                        "-m",
+                        "xbench",
+                        "--config-dir",
+                        str(conf),
+                        *options(load(workload)),
+                        "display=none",
+                    ]
+                process(command, threads, folder, runs[name])
+                print(f"{workload:12} {name:8} {runs[name].seconds[-1]:.1f} s", flush=True)
+    return runs
+
+
+def show(found: dict[str, dict[str, Run]]) -> str:
+    """The table, and the targets."""
+    lines = []
+    for workload, runs in found.items():
+        ours = statistics.median(runs["xbench"].seconds)
+        for name, run in runs.items():
+            seconds = statistics.median(run.seconds)
+            lines.append(
+                [f"{workload}, {name}", number(seconds, 1), number(seconds / ours), number(run.peak / 2**20, 0)]
+            )
+    goals = ", ".join(f"{factor:.0f} for {name}" for name, factor in TARGETS.items())
+    return table(["", "seconds", "x xbench", "peak MiB"], lines) + f"\n\nTargets for `x xbench`: {goals}."
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Run]]:
+    """Print the table; the runs by workload and contender."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=["cnn", "transformer"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--write", action="store_true", help=f"write experiments/{NAME}.md")
+    parser.add_argument("--peer", metavar="WORKLOAD", help=argparse.SUPPRESS)  # be a contender, not the driver
+    parser.add_argument("--chunks", type=json.loads, default={}, help=argparse.SUPPRESS)
+    parser.add_argument("--search", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.peer is not None:
+        torch.set_num_threads(given.threads)
+        w = load(given.peer)
+        print(json.dumps(search(w)) if given.search else loop(w, given.chunks).to_string())
+        return {}
+    found = {workload: race(workload, given.rounds, given.threads) for workload in given.workloads}
+    about = (
+        "How long does a whole comparison take, from the start of the process to its table, beside a loop around "
+        "Captum? Ten algorithms, infidelity and sensitivity-max of ten draws each."
+    )
+    finish(NAME, about, f"python experiments/{NAME}.py", hardware(given.threads), show(found), given.write)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments import estimators_vs_captum as estimators
-from experiments import memory_growth, whole_job
+from experiments import memory_growth, two_workers, whole_job
 from experiments.parts import whole
 from experiments.parts.workloads import load
 
@@ -90,3 +90,8 @@ def test_seconds_are_those_of_whole_processes(tmp_path):
     assert spent.peak > 2**20
     with pytest.raises(RuntimeError, match="ended with 3: no such disk"):
         whole_job.process([sys.executable, "-c", "print('no such disk'); raise SystemExit(3)"], 1, tmp_path)
+
+
+def test_what_workers_share_leaves_out_the_start():
+    lines = two_workers.show({"one": 25.0, "many": 15.0, "idle": 5.0}, 2).splitlines()
+    assert [line.split()[-2] for line in lines[2:4]] == ["1.67", "2.00"]

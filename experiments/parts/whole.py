@@ -43,7 +43,7 @@ class Samples:
             fingerprint=hashlib.sha256(w.x.numpy().tobytes()).hexdigest(),
             origin="random numbers, see experiments/parts/workloads.py",
             baseline=torch.zeros_like(w.x[:1]),
-            features=w.features,
+            features=w.features.expand_as(w.x[:1]),
         )
 
 

@@ -57,6 +57,11 @@ class LiveBytes(TorchDispatchMode):
         self.peak = 0
         self._known: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch's own guard against compiling what is below imports its compiler: a second, also when nobody compiles.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., object],

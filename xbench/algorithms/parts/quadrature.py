@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import roots_legendre
 
 Method = Literal["gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"]
 
@@ -38,6 +37,8 @@ def quadrature(method: str, n_steps: int) -> tuple[list[float], list[float]]:
 
 @lru_cache(maxsize=64)
 def _gauss_legendre(n: int) -> tuple[list[float], list[float]]:
+    from scipy.special import roots_legendre  # imported here: it takes a quarter of a second
+
     # SciPy's is O(n^2) with O(n) memory: NumPy's holds an n x n matrix, a minute and 200 MB for 5000 nodes.
     nodes, weights = roots_legendre(n)
     return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()

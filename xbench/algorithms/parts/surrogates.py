@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from sklearn import config_context
-from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
 Model = Literal["lasso", "ridge", "linear"]
 Distance = Literal["cosine", "euclidean"]
@@ -30,17 +31,18 @@ def fitted(model: Model | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weigh
     """Coefficients (K,) of y (S,) on z (S, K)."""
     if callable(model):
         return np.asarray(model(z, y, weights))
+    from sklearn import config_context  # imported here: it takes most of a second
+
     with config_context(assume_finite=True, skip_parameter_validation=True):  # checks that take longer than the fit
-        return np.asarray(_MODELS[model](alpha).fit(z, y, sample_weight=weights).coef_)
+        return np.asarray(_regression(model, alpha).fit(z, y, sample_weight=weights).coef_)
 
 
-def _lasso(alpha: float) -> Lasso:
+def _regression(model: Model, alpha: float) -> Lasso | Ridge | LinearRegression:
+    from sklearn.linear_model import Lasso, LinearRegression, Ridge
+
+    if model == "ridge":
+        return Ridge(alpha=alpha)
+    if model == "linear" or not alpha:
+        return LinearRegression()
     # The tolerance: the same map whatever the rounding of the outputs. The seed keeps off NumPy's global state.
     return Lasso(alpha=alpha, max_iter=10_000, tol=1e-8, random_state=0)
-
-
-_MODELS: dict[Model, Callable[[float], Lasso | Ridge | LinearRegression]] = {
-    "lasso": lambda alpha: _lasso(alpha) if alpha else LinearRegression(),
-    "ridge": lambda alpha: Ridge(alpha=alpha),
-    "linear": lambda alpha: LinearRegression(),
-}

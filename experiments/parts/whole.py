@@ -26,21 +26,25 @@ ALGORITHMS = (
 
 @dataclass(frozen=True)
 class Samples:
-    """A workload's samples as a data set of the command."""
+    """A workload's samples as a data set of the command; `copies` of them where more work is wanted."""
 
     workload: str
+    copies: int = 1
 
     def load(self) -> Dataset:
         w = load(self.workload)
-        split = Split(tuple(f"sample-{i}" for i in range(len(w.x))), w.x, w.target)
+        x, target = torch.cat([w.x] * self.copies), torch.cat([w.target] * self.copies)
+        split = Split(tuple(f"sample-{i}" for i in range(len(x))), x, target)
+        with torch.inference_mode():
+            outputs = w.model(w.x[:1]).shape[1]
         references = Split(tuple(f"reference-{i}" for i in range(len(w.references))), w.references, w.target[:4])
         return Dataset(
             name=self.workload,
             modality="image",  # the transformer's embedded tokens too: a grid of floats, with tokens as features
-            classes=tuple(str(i) for i in range(10)),
+            classes=tuple(str(i) for i in range(outputs)),
             test=split,
             train=lambda: references,
-            fingerprint=hashlib.sha256(w.x.numpy().tobytes()).hexdigest(),
+            fingerprint=hashlib.sha256(x.numpy().tobytes()).hexdigest(),
             origin="random numbers, see experiments/parts/workloads.py",
             baseline=torch.zeros_like(w.x[:1]),
             features=w.features.expand_as(w.x[:1]),
@@ -52,10 +56,10 @@ def network(workload: str) -> nn.Module:
     return load(workload).model
 
 
-def write_config(folder: Path, workload: str) -> None:
+def write_config(folder: Path, workload: str, copies: int = 1) -> None:
     """Option files `dataset=whole` and `model=whole` below `folder`."""
     files = {
-        "dataset": f"_target_: experiments.parts.whole.Samples\nworkload: {workload}\n",
+        "dataset": f"_target_: experiments.parts.whole.Samples\nworkload: {workload}\ncopies: {copies}\n",
         "model": "_target_: xbench.models.custom.Custom\nname: whole\n"
         f"module: {{_target_: experiments.parts.whole.network, _partial_: true, workload: {workload}}}\n",
     }

@@ -1,19 +1,16 @@
 """From a checked command to its jobs and what they left."""
 
 import argparse
-import contextlib
 import secrets
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from xbench.cli import hydra_main, launchers, plan, session, status
 from xbench.cli.compose import Composer
 from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
+from xbench.cli.interrupts import interruptible
 from xbench.cli.preflight import Job, check_names, preflight, relax
 from xbench.config import ConfigError
 from xbench.display import Display, create, logging_through
@@ -35,7 +32,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
     overrides = relax(composer, command.overrides)
     jobs = preflight(composer, overrides, args.multirun)
     display = create(_display(jobs[0]))
-    with logging_through(display), _terminable():
+    with logging_through(display), interruptible():
         try:
             if jobs[0].cfg.plan:
                 return plan.show([job.cfg for job in jobs], display)
@@ -101,20 +98,3 @@ def _display(job: Job) -> str:
     """The kind of display: lines where other processes write to the same terminal."""
     kind: str = job.cfg.display
     return kind if launchers.here(job.launcher) or kind not in ("auto", "rich") else "plain"
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM inside the block is Ctrl-C: what is done is kept and reported."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

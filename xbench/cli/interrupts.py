@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: a KeyboardInterrupt, but never in the middle of an import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_AGAIN = 0.05  # seconds until a signal that came during an import is sent again
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread; a signal that is ignored stays so.
+
+    A module whose import breaks off stays half made, and whoever imports it next fails: the report needs the same
+    libraries as the cell that was interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    outside = _imports(sys._getframe())
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if _imports(frame) > outside:
+            timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+        else:
+            raise KeyboardInterrupt
+
+    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> int:
+    """How many imports a frame is in the middle of."""
+    count = 0
+    while frame is not None:
+        count += (
+            frame.f_code.co_filename == "<frozen importlib._bootstrap>" and frame.f_code.co_name == "_find_and_load"
+        )
+        frame = frame.f_back
+    return count

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     given = parser.parse_args(arguments)
     seconds = race(given.workload, given.workers, given.threads, given.rounds)
     about = f"How much faster are two processes than one of the same threads? Workload: {load(given.workload).title}."
-    command = f"python experiments/{NAME}.py"
+    command = f"python experiments/{NAME}.py --rounds {given.rounds}"
     finish(NAME, about, command, hardware(given.threads), show(seconds, given.workers), given.write)
     return seconds
 

@@ -126,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Run]]:
         "How long does a whole comparison take, from the start of the process to its table, beside a loop around "
         "Captum? Ten algorithms, infidelity and sensitivity-max of ten draws each."
     )
-    finish(NAME, about, f"python experiments/{NAME}.py", hardware(given.threads), show(found), given.write)
+    command = f"python experiments/{NAME}.py --workloads {' '.join(given.workloads)} --rounds {given.rounds}"
+    finish(NAME, about, command, hardware(given.threads), show(found), given.write)
     return found
 
 

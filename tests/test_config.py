@@ -125,6 +125,7 @@ def composer() -> Composer:
 def test_every_option_file_composes_and_builds(composer: Composer, path: Path) -> None:
     given = {  # what the user must name
         "custom": ["model.module._target_=torch.nn.Identity"],
+        "table": ["dataset.path=no.csv", "dataset.target=y"],
         "callable": [f"algorithm.callable.function={HERE}:explain"],
     }.get(path.stem, [])
     jobs = preflight(composer, relax(composer, [f"{path.parent}={path.stem}", *given]), multirun=False)

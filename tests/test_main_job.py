@@ -240,9 +240,9 @@ def test_data_that_cannot_be_loaded_is_a_reason_on_its_cells(run: Run, capsys: p
     assert blobs(run, "model=text_cnn", "algorithm=saliency") == 1
     found = cells()
     assert set(found["status"]) == {"error"}
-    assert found["reason"].str.contains("takes texts").all()
+    assert found["reason"].str.contains("is for text data").all()
     assert "Traceback" not in capsys.readouterr().err
-    assert "takes texts" in (Path("reports") / "latest" / "index.html").read_text()
+    assert "is for text data" in (Path("reports") / "latest" / "index.html").read_text()
 
 
 def test_two_option_files_of_one_name_are_two_rows(run: Run) -> None:

@@ -137,6 +137,7 @@ def measure(
     select: str | int | None = None,
     rows: int | None = None,
     kwargs: Mapping[str, object] | None = None,
+    masks: Inputs | None = None,
     speed: Speed | None = None,
 ) -> Tensor:
     """The metric's main score of every sample, (n,); NaN where it is undefined.
@@ -149,13 +150,16 @@ def measure(
             such as `SensitivityMax`, need an algorithm or a callable.
         metric: an instance such as `xbench.metrics.Infidelity()`, or a name in conf/ such as "infidelity".
 
+        masks: for localisation metrics, where the evidence lies: a bool tensor (n, ...) per input, broadcastable to
+            it; the maps are summed over dimensions of size 1, such as channels (n, 1, H, W).
+
     The other arguments are those of `attribute`.
     """
     module, layer, _, neuron = _placed(model, devices, layer, None, neuron)
     explainer = Explainer(
         Setting(
             module, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
-            memory=memory, rows=rows, kwargs=kwargs or {}, speed=speed or Speed(),
+            memory=memory, rows=rows, kwargs=kwargs or {}, masks=masks, speed=speed or Speed(),
         )
     )  # fmt: skip
     if isinstance(explanation, str):

@@ -22,9 +22,9 @@ from xbench.engine.memory import PeakMemory
 from xbench.made import Arrays, Made, NeededFailed, failed
 from xbench.models.record import Model
 from xbench.outcomes import COST
+from xbench.pictures import heats, picture
 from xbench.prepared import Prepared
 from xbench.records import cell_key
-from xbench.samples import heat, picture
 from xbench.score import Explanation, probe_outputs, score_maps
 from xbench.store import Store
 
@@ -97,9 +97,8 @@ class Block:
             "confidence": chosen.confidence,
             "tokens": None if tokens is None else [list(row) for row in tokens],
         }
-        arrays = {}
-        if job.dataset.modality == "image":
-            arrays["image"] = picture(self.split.inputs, job.dataset.value_range)
+        shown = picture(job.dataset, self.split)
+        arrays = {} if shown is None else {"image": shown}
         return {"columns": {}, "values": {}, "counters": _counts(Counters()), "info": info}, arrays
 
     def _attribution(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
@@ -119,7 +118,8 @@ class Block:
         arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(layout.unflatten(flat, cast=False))}
         density = algorithm.density(explainer.case(distribution=facts.distribution).part(share), flat)
         if self.prepared.fits_tokens(layout):
-            arrays["heat"] = heat(layout.unflatten(density, cast=False)[0], self.job.dataset.modality)
+            samples = self.split.subset(range(share.start, share.stop))
+            arrays |= heats(self.job.dataset, samples, layout.unflatten(density, cast=False))
         info = {
             "kind": "local" if facts.local else "global",
             "stochastic": facts.stochastic,

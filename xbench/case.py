@@ -11,6 +11,7 @@ from torch import Tensor
 from xbench.draws import Draws
 from xbench.layout import Layout
 from xbench.places import NotApplicable, Places
+from xbench.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Case:
         mates: all samples of the call.
         paired: False when the baselines are a distribution, whatever their number.
         neuron: a neuron is explained, not the output.
+        truth: where the evidence is known to lie; None where nobody knows.
         channels_last: the samples are hidden states, (positions, channels), as an embedding gives them.
     """
 
@@ -62,6 +64,7 @@ class Case:
     paired: bool = True
     neuron: bool = False
     channels_last: bool = False
+    truth: Truth | None = None
 
     def __len__(self) -> int:
         return len(self.draws.ids)
@@ -126,6 +129,7 @@ class Case:
             draws=replace(self.draws, ids=self.draws.ids[rows]),
             span=slice(start + rows.start, start + rows.stop),
             mates=replace(self.mates, positions=self.mates.positions[rows]),
+            truth=self.truth and self.truth.part(rows),
         )
 
     def subset(self, rows: Tensor) -> Case:
@@ -138,6 +142,7 @@ class Case:
             features=self.features[here] if len(self.features) == len(self) else self.features,
             draws=replace(self.draws, ids=tuple(self.draws.ids[row] for row in rows.tolist())),
             mates=replace(self.mates, positions=self.mates.positions[rows.cpu()]),
+            truth=self.truth and self.truth.part(here),
         )
 
     def redrawn(self, scope: str) -> Case:

@@ -21,6 +21,7 @@ from xbench.readouts import Readout, target_rows
 from xbench.rules.attention import AttentionWeights
 from xbench.setting import Function, Setting, baseline_tensors
 from xbench.sites import Site, device_of, frozen, layer_name
+from xbench.truth import Truth
 
 _ADVICE = {
     Need.GRADIENT: "the model's inputs are integers and no site such as an embedding is named",
@@ -105,11 +106,12 @@ class Explainer:
         for mask in features or ():
             if len(mask) not in (1, n):
                 raise ValueError(f"features: got {len(mask)} rows for {n} samples; expected one, or one per sample")
+        groups = self._features(features)
         return Case(
             layout=self.subject.layout,
             read=self.subject.read_layout,
             baselines=self._baselines(distribution),
-            features=self._features(features),
+            features=groups,
             draws=Draws(s.seed, ids),
             span=slice(0, n),
             places=self.places,
@@ -117,6 +119,7 @@ class Explainer:
             paired=not distribution,
             neuron=s.neuron is not None,
             channels_last=self._inject is not None and self.places.channels_last(self._inject),
+            truth=self._truth(groups),
         )
 
     def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:
@@ -127,6 +130,21 @@ class Explainer:
             if not self.setting.features_where_they_fit:
                 raise
             return expand_features(None, layout, self.device)
+
+    def _truth(self, features: Tensor) -> Truth | None:
+        masks = self.setting.in_order(self.setting.masks, "masks")
+        if masks is None:
+            return None
+        masks = (masks,) if isinstance(masks, Tensor) else masks
+        for mask in masks:
+            if len(mask) != len(self.x):
+                raise ValueError(f"masks: expected a row for each of {len(self.x)} samples, got {len(mask)}")
+        try:
+            return Truth.of(masks, self.subject.layout, features)
+        except ValueError:
+            if not self.setting.features_where_they_fit:
+                raise
+            return None
 
     def attribute(self, algorithm: Algorithm, share: slice | None = None) -> Tensor:
         """The maps, flat: (n, d) at the read site for methods that read there, else where points enter.

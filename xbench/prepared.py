@@ -57,6 +57,7 @@ class Prepared:
             baselines=encoded.baseline,
             extra=encoded.extra,
             features=encoded.features,
+            masks=encoded.masks,
             layer=self.layer,
             read=cfg.read,
             neuron=_neuron(cfg.neuron),
@@ -83,9 +84,9 @@ class Prepared:
         return reason
 
     def fits_tokens(self, layout: Layout) -> bool:
-        """Whether the first tensor of a map has a value per token of the texts."""
+        """Whether one of the map's tensors has a value per token of the texts."""
         tokens = self.encoded.tokens
-        return tokens is None or layout.shapes[0][:1] == (len(tokens[0]),)
+        return tokens is None or any(shape[:1] == (len(tokens[0]),) for shape in layout.shapes)
 
 
 def _neuron(given: ListConfig | None) -> Neuron | None:

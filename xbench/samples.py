@@ -1,10 +1,9 @@
-"""What is shown and chosen per sample: predictions, the explained target, pictures of samples and maps."""
+"""What is chosen per sample: predictions and the explained target."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,24 +81,3 @@ def _outputs(model: Model, encoded: Encoded) -> Tensor:
                 raise ValueError(f"the model returned shape {tuple(output.shape)} for {wanted} samples")
             parts.append(output)
     return torch.cat(parts)
-
-
-def picture(images: Tensor | tuple[str, ...], value_range: tuple[float, float] | None) -> np.ndarray:
-    """Images (n, C, H, W) as (n, H, W, C) in 0..1, C being 1 or 3."""
-    assert isinstance(images, Tensor)
-    low, high = value_range or (float(images.min()), float(images.max()))
-    shown = ((images.float() - low) / max(high - low, 1e-12)).clamp(0, 1)
-    shown = shown if shown.shape[1] in (1, 3) else shown.mean(1, keepdim=True)
-    return shown.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def heat(maps: Tensor, modality: str) -> np.ndarray:
-    """A map for the eye: (n, H, W) for an image, (n, T) for a text, channels or embedding summed; float32.
-
-    Maps at a layer without height and width are shown as one row of units.
-    """
-    if modality == "image" and maps.dim() != 3:
-        maps = maps.sum(1) if maps.dim() == 4 else maps.flatten(1).unsqueeze(1)
-    elif modality == "text" and maps.dim() == 3:
-        maps = maps.sum(2)
-    return np.ascontiguousarray(maps.float().cpu().numpy())

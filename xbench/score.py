@@ -61,6 +61,8 @@ def refusal(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -
     setting = explainer.setting
     if setting.read is not None and not metric.facts.anywhere:
         return f"needs a map where points enter: this one is read at {setting.read}"
+    if metric.facts.truth and explainer.case(distribution=False).truth is None:
+        return "needs masks of where the evidence lies: the data come without"
     through = algorithm is not None and algorithm.facts.through_neuron and setting.read is None
     if through and setting.neuron is not None and not isinstance(metric, ReexplainingMetric):
         return "needs a map of the neuron: this one is of the output, as far as it passes the neuron"

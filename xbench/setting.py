@@ -44,6 +44,7 @@ class Setting:
     kwargs: Mapping[str, object] = field(default_factory=dict)
     create_graph: bool = False
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
+    masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
     progress: Callable[[int, int], None] | None = None
     speed: Speed = field(default_factory=Speed)

@@ -24,7 +24,7 @@ def _encoded() -> Encoded:
         ({"baseline": (torch.zeros(2, 4),)}, "baseline of shape"),
         ({"features": (torch.zeros(1, 3),)}, "int64"),
         ({"features": (torch.zeros(3, 3, dtype=torch.int64),)}, "features of shape"),
-        ({"masks": (torch.zeros(1, 3, dtype=torch.bool),)}, "masks of shape"),
+        ({"masks": (torch.zeros(1, 3, dtype=torch.bool),)}, "masks must hold one tensor of 2 rows"),
         ({"tokens": (("a",), ("b",))}, "2 rows of 3"),
     ],
 )
@@ -39,5 +39,5 @@ def test_a_model_is_in_eval_mode_and_has_its_site() -> None:
         Model("m", module, "f", encode_tensors)
     with pytest.raises(ValueError, match="no submodule 'embedding'"):
         Model("m", module.eval(), "f", encode_tensors, site="embedding")
-    with pytest.raises(ValueError, match=r"accuracy must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"accuracy must be at most 1"):
         Model("m", module.eval(), "f", encode_tensors, accuracy=97.0)

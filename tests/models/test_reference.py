@@ -155,7 +155,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_before_the_training(
 
 
 def test_the_wrong_data_and_wrong_parameters_are_named() -> None:
-    with pytest.raises(ValueError, match="'tiny' takes images, but data set 'sst2-standin' holds texts"):
+    with pytest.raises(ValueError, match="'tiny' is for image data, but data set 'sst2-standin' is text"):
         TINY.load(SST2(source="standin").load())
     with pytest.raises(TypeError, match="_partial_: true"):
         Reference("x", torch.nn.Linear, epochs=1)

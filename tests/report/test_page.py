@@ -97,9 +97,9 @@ def test_pictures_and_controls_have_names_and_tables_have_headers(page, built):
 
 def test_the_data_of_the_gallery_is_json_with_one_map_per_finished_algorithm(built):
     digits, texts = embedded(built.html)
-    assert (digits["modality"], len(digits["maps"]), len(digits["maps"][0])) == ("image", 4, 6)
+    assert (digits["view"], len(digits["maps"]), len(digits["maps"][0])) == ("picture", 4, 6)
     assert all(entry["png"].startswith("data:image/png;base64,") for row in digits["maps"] for entry in row)
-    assert (texts["modality"], len(texts["maps"])) == ("text", 2)  # ig and random; two have no map
+    assert (texts["view"], len(texts["maps"])) == ("words", 2)  # ig and random; two have no map
     for sample, entry in zip(texts["samples"], texts["maps"][0], strict=True):
         assert len(sample["tokens"]) == len(entry["values"])
         assert "" not in sample["tokens"]  # padding is not shown

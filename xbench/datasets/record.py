@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Item = TypeVar("Item")
+Part = Tensor | tuple[str, ...]  # one kind of input of all samples
+PartMasks = Tensor | tuple[tuple[bool, ...], ...]
+Inputs = Part | Mapping[str, Part]
+Masks = PartMasks | Mapping[str, PartMasks]
+Tensors = Tensor | Mapping[str, Tensor]
 
-MODALITIES = ("image", "text")
+MODALITIES = ("image", "text", "audio", "video", "tabular", "series", "graph", "multimodal")
 
 
 @dataclass(frozen=True)
@@ -21,17 +26,21 @@ class Split:
     """`n` samples with stable ids.
 
     ids: n distinct strings that name a sample for ever, e.g. "test-00017" or "dev-12".
-    inputs: a float tensor (n, *shape), or n texts whose words are separated by single spaces.
+    inputs: a float tensor (n, *shape), or n texts whose words are separated by single spaces; samples of several
+        parts have a dict of these, e.g. {"nodes": (n, N, F), "edges": (n, N, N)} or {"image": ..., "text": ...}.
     targets: (n,) int64 class numbers, or (n,) float values for a regression.
-    masks: ground truth, True where the evidence for the label is: a bool tensor shaped like `inputs`,
-        or for texts one bool per word; None where nobody knows.
+    masks: ground truth, True where the evidence for the label is: a bool tensor (n, ...) broadcastable to `inputs`,
+        of size 1 where it says nothing, as (n, 1, H, W) for images; for texts one bool per word; for several parts a
+        dict of these. None where nobody knows.
+    extra: further arguments of the model with a row per sample, such as which nodes of a padded graph there are.
     Raises ValueError when the lengths or shapes disagree.
     """
 
     ids: tuple[str, ...]
-    inputs: Tensor | tuple[str, ...]
+    inputs: Inputs
     targets: Tensor
-    masks: Tensor | tuple[tuple[bool, ...], ...] | None = None
+    masks: Masks | None = None
+    extra: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -39,13 +48,21 @@ class Split:
             raise ValueError("a split needs at least one sample, got none")
         if len(set(self.ids)) != n:
             raise ValueError(f"sample ids must be distinct, {_repeated(self.ids)!r} appears twice")
-        if len(self.inputs) != n or tuple(self.targets.shape) != (n,):
-            raise ValueError(
-                f"a split of {n} ids needs {n} inputs and targets of shape ({n},), "
-                f"got {len(self.inputs)} inputs and targets {tuple(self.targets.shape)}"
-            )
+        parts: Mapping[str, Part] = by_part(self.inputs)
+        for part in parts.values():
+            if len(part) != n or tuple(self.targets.shape) != (n,):
+                raise ValueError(
+                    f"a split of {n} ids needs {n} inputs and targets of shape ({n},), "
+                    f"got {len(part)} inputs and targets {tuple(self.targets.shape)}"
+                )
+        if any(len(tensor) != n for tensor in self.extra):
+            raise ValueError(f"extra needs a row for each of {n} samples, got {[len(t) for t in self.extra]}")
         if self.masks is not None:
-            _check_masks(self.ids, self.inputs, self.masks)
+            masks: Mapping[str, PartMasks] = by_part(self.masks)
+            if set(masks) != set(parts):
+                raise ValueError(f"masks must name the parts of the inputs, {list(parts)}, got {list(masks)}")
+            for name, part in parts.items():
+                _check_masks(self.ids, part, masks[name])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,9 +71,10 @@ class Split:
         """The samples at these positions, in this order."""
         return Split(
             ids=tuple(self.ids[row] for row in rows),
-            inputs=_pick(self.inputs, rows),
+            inputs=each_part(self.inputs, lambda part: _pick(part, rows)),
             targets=self.targets[torch.as_tensor(list(rows), dtype=torch.int64)],
-            masks=None if self.masks is None else _pick(self.masks, rows),
+            masks=None if self.masks is None else each_part(self.masks, lambda mask: _pick(mask, rows)),
+            extra=tuple(_pick(tensor, rows) for tensor in self.extra),
         )
 
 
@@ -65,18 +83,22 @@ class Dataset:
     """Everything that xbench knows about a data set.
 
     name: what rows, tables and reports say; a stand-in says so ("sst2-standin").
-    modality: "image" or "text".
-    classes: the name of each class, in the order of the class numbers.
+    modality: one of `MODALITIES`: it says how samples are drawn in the report, and what "a feature" may be.
+    classes: the name of each class, in the order of the class numbers; none for a regression.
     test: the samples that are explained. Their order is fixed and mixes the classes, so that the
         first k of them are a fair sample for any k.
     train: reads the training samples when they are needed.
     fingerprint: sha256 (64 hex digits) of the contents of train and test, independent of paths.
     origin: one sentence on where the data came from.
     standin: True when the data only stand in for the real ones.
-    baseline: (1, *shape) the natural "nothing here" of tensor inputs, e.g. a black image. Texts have
-        none: the model's encoder knows its neutral token.
-    features: (1, *shape) int64, which inputs form one feature (patches); -1 = not a feature.
+    baseline: (1, *shape) the natural "nothing here" of tensor inputs, e.g. a black image, or a dict of these by part.
+        Texts have none: the model's encoder knows its neutral token.
+    features: (1, *shape) int64, which inputs form one feature (patches); -1 = not a feature (padding); a dict by
+        part; or a function of a split, for features that each sample has of its own (superpixels).
     value_range: the lowest and highest value that an input can take.
+    columns: names of the elements of a sample, for tabular data.
+    rate: samples per second of audio.
+    known: builds the function that made the labels, where it is known: `model=known` explains it.
     Raises ValueError when a field disagrees with the others.
     """
 
@@ -88,23 +110,31 @@ class Dataset:
     fingerprint: str
     origin: str
     standin: bool = False
-    baseline: Tensor | None = None
-    features: Tensor | None = None
+    baseline: Tensors | None = None
+    features: Tensors | Callable[[Split], Tensors] | None = None
     value_range: tuple[float, float] | None = None
+    columns: tuple[str, ...] | None = None
+    rate: int | None = None
+    known: Callable[[], nn.Module] | None = None
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality must be one of {MODALITIES}, got {self.modality!r}")
         if len(self.fingerprint) != 64:
             raise ValueError(f"fingerprint must be a sha256 in 64 hex digits, got {self.fingerprint!r}")
-        if isinstance(self.test.inputs, Tensor) != (self.modality != "text"):
-            got = type(self.test.inputs).__name__
+        parts: Mapping[str, Part] = by_part(self.test.inputs)
+        texts = [part for part in parts.values() if not isinstance(part, Tensor)]
+        if bool(texts) != (self.modality in ("text", "multimodal")) and self.modality != "multimodal":
+            got = type(next(iter(parts.values()))).__name__
             raise ValueError(f"a data set of modality {self.modality!r} got {got} inputs")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range must go from low to high, got {self.value_range}")
         self._check_targets()
-        for name, tensor in (("baseline", self.baseline), ("features", self.features)):
-            self._check_one_row(name, tensor)
+        self._check_one_row("baseline", self.baseline)
+        if not callable(self.features):
+            self._check_one_row("features", self.features)
+        if self.columns is not None and not _named(self.columns, self.test.inputs):
+            raise ValueError(f"columns must name each of the samples' elements, got {len(self.columns)} names")
 
     def _check_targets(self) -> None:
         targets = self.test.targets
@@ -114,14 +144,27 @@ class Dataset:
         if low < 0 or high >= len(self.classes):
             raise ValueError(f"targets must lie in 0..{len(self.classes) - 1}, got {low}..{high}")
 
-    def _check_one_row(self, name: str, tensor: Tensor | None) -> None:
-        if tensor is None:
-            return
-        if not isinstance(self.test.inputs, Tensor):
-            raise ValueError(f"{name} belongs to tensor inputs; for texts the model's encoder gives it")
-        expected = (1, *self.test.inputs.shape[1:])
-        if tuple(tensor.shape) != expected:
-            raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")
+    def _check_one_row(self, name: str, given: Tensors | None) -> None:
+        inputs: Mapping[str, Part] = by_part(self.test.inputs)
+        for part, tensor in by_part(given).items() if given is not None else ():
+            if part not in inputs:
+                raise ValueError(f"{name}: {part or 'a tensor'} is no part of the samples: {list(inputs)}")
+            of = inputs[part]
+            if not isinstance(of, Tensor):
+                raise ValueError(f"{name} belongs to tensor inputs; for texts the model's encoder gives it")
+            expected = (1, *of.shape[1:])
+            if tuple(tensor.shape) != expected:
+                raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")
+
+
+def by_part(given: Item | Mapping[str, Item]) -> Mapping[str, Item]:
+    """The parts by name; what has one part calls it ""."""
+    return given if isinstance(given, Mapping) else {"": given}
+
+
+def each_part(given: Item | Mapping[str, Item], change: Callable[[Item], Item]) -> Item | Mapping[str, Item]:
+    """The same structure with every part changed."""
+    return {name: change(part) for name, part in given.items()} if isinstance(given, Mapping) else change(given)
 
 
 def mixed_order(labels: Sequence[int], keys: Sequence[Hashable]) -> list[int]:
@@ -140,12 +183,13 @@ def mixed_order(labels: Sequence[int], keys: Sequence[Hashable]) -> list[int]:
     return sorted(place, key=lambda row: place[row])
 
 
-def _check_masks(
-    ids: tuple[str, ...], inputs: Tensor | tuple[str, ...], masks: Tensor | tuple[tuple[bool, ...], ...]
-) -> None:
+def _check_masks(ids: tuple[str, ...], inputs: Part, masks: PartMasks) -> None:
     if isinstance(inputs, Tensor):
-        if not isinstance(masks, Tensor) or masks.shape != inputs.shape or masks.dtype != torch.bool:
-            raise ValueError(f"masks of tensor inputs must be a bool tensor of shape {tuple(inputs.shape)}")
+        if not isinstance(masks, Tensor) or masks.dtype != torch.bool or not _fits(masks.shape, inputs.shape):
+            raise ValueError(
+                f"masks of tensor inputs must be a bool tensor of shape {tuple(inputs.shape)}, or of size 1 in some "
+                "of its dimensions"
+            )
         return
     if len(masks) != len(inputs):
         raise ValueError(f"{len(inputs)} texts need {len(inputs)} masks, got {len(masks)}")
@@ -155,7 +199,17 @@ def _check_masks(
             raise ValueError(f"mask of sample {sample!r} has {len(mask)} entries for {words} words")
 
 
-def _pick(values: Tensor | tuple[Item, ...], rows: Sequence[int]) -> Tensor | tuple[Item, ...]:
+def _named(columns: tuple[str, ...], inputs: Inputs) -> bool:
+    return isinstance(inputs, Tensor) and tuple(inputs.shape[1:]) == (len(columns),)
+
+
+def _fits(mask: torch.Size, of: torch.Size) -> bool:
+    """Whether a mask has a row per sample and in every other dimension the same size, or 1."""
+    same = [m == size or (m == 1 and place > 0) for place, (m, size) in enumerate(zip(mask, of, strict=False))]
+    return len(mask) == len(of) and all(same)
+
+
+def _pick(values: Any, rows: Sequence[int]) -> Any:  # noqa: ANN401  (a tensor or a tuple, and the same again)
     """The values at these positions, as a tensor or a tuple like `values`."""
     if isinstance(values, Tensor):
         return values[torch.as_tensor(list(rows), dtype=torch.int64)]

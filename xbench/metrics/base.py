@@ -27,6 +27,7 @@ class Column:
 class MetricFacts:
     """What tables, the planner and the store must know.
 
+    truth: compares with where the evidence is known to lie; not applicable where nobody knows.
     anywhere: scores also maps that were read at another place than where points enter.
     version: raised when the numbers change.
     """
@@ -35,6 +36,7 @@ class MetricFacts:
     citation: str
     columns: Mapping[str, Column]
     anywhere: bool = False
+    truth: bool = False
     version: int = 1
 
 

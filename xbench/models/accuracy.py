@@ -1,4 +1,4 @@
-"""How well a model classifies the samples that are explained."""
+"""How well a model predicts the samples that are explained: accuracy, and R² for a regression."""
 
 from __future__ import annotations
 
@@ -42,12 +42,17 @@ def predict(module: nn.Module, encoded: Encoded, output: str | int | None = None
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
-    """Share of the rows of `logits` (n, classes) whose largest entry is the target's.
+    """Share of the rows of `logits` (n, classes) whose largest entry is the target's; R² for float targets.
+
+    R² is 1 - (squared error) / (squared error of the targets' own mean): 1 is perfect, below 0 worse than the mean.
 
     Raises ValueError when a logit is not finite.
     """
     if not torch.isfinite(logits).all():
         raise ValueError("the model returns NaN or infinite outputs, so it has no accuracy")
+    if targets.is_floating_point():
+        error = (logits.flatten().double() - targets.double()).square().sum()
+        return (1 - error / (targets.double() - targets.double().mean()).square().sum()).item()
     return (logits.argmax(dim=1) == targets).double().mean().item()
 
 
@@ -70,11 +75,10 @@ def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
         return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there yet, or damaged: compute it (again)
-    if dataset.test.targets.is_floating_point():
-        return None
     try:
         logits = predict(model.module, model.encode(dataset, dataset.test), model.output)
-        if logits.dim() != 2 or logits.shape[1] != len(dataset.classes):
+        regression = dataset.test.targets.is_floating_point()
+        if logits.dim() != 2 or logits.shape[1] != (1 if regression else len(dataset.classes)):
             log.warning(
                 "model %s gives outputs %s for the %d classes of %s: accuracy not known",
                 model.name, tuple(logits.shape[1:]), len(dataset.classes), dataset.name,

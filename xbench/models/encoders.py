@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from xbench.datasets.record import Dataset, Split
+from xbench.datasets.record import Dataset, Split, by_part
 from xbench.models.record import Encoded
 from xbench.models.vocabulary import MASK, PAD, Vocabulary
 
@@ -17,15 +17,34 @@ Item = TypeVar("Item")
 
 
 def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
-    """Tensor inputs as they are, with the data set's baseline (zeros if it has none) and feature groups."""
-    if not isinstance(split.inputs, Tensor):
+    """Tensor inputs as they are, in the order of their parts, with the data set's baseline and feature groups.
+
+    The baseline is zero where the data set has none.
+    """
+    parts = by_part(split.inputs)
+    tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
+    if len(tensors) != len(parts):
         raise ValueError(f"this model takes tensors, but data set {dataset.name!r} holds {dataset.modality}s")
-    baseline = torch.zeros_like(split.inputs[:1]) if dataset.baseline is None else dataset.baseline
+    given = {} if dataset.baseline is None else by_part(dataset.baseline)
+    features = dataset.features(split) if callable(dataset.features) else dataset.features
+    groups = None if features is None else by_part(features)
+    masks = {name: mask for name, mask in by_part(split.masks).items() if isinstance(mask, Tensor)}
     return Encoded(
-        inputs=(split.inputs,),
-        baseline=(baseline,),
-        features=None if dataset.features is None else (dataset.features,),
-        masks=(split.masks,) if isinstance(split.masks, Tensor) else None,
+        inputs=tuple(tensors.values()),
+        baseline=tuple(given[name] if name in given else torch.zeros_like(part[:1]) for name, part in tensors.items()),
+        features=None if groups is None else tuple(groups[name] for name in tensors),
+        masks=tuple(masks[name] for name in tensors) if masks else None,
+        tokens=_cells(dataset, tensors) if dataset.columns is not None else None,
+        extra=split.extra,
+    )
+
+
+def _cells(dataset: Dataset, tensors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
+    """The columns of a table with each sample's values."""
+    (values,) = tensors.values()
+    names = dataset.columns or ()
+    return tuple(
+        tuple(f"{name} = {value:.4g}" for name, value in zip(names, row, strict=True)) for row in values.tolist()
     )
 
 
@@ -40,7 +59,7 @@ class WordEncoder:
     vocabulary: Vocabulary
 
     def __call__(self, dataset: Dataset, split: Split) -> Encoded:
-        if isinstance(split.inputs, Tensor):
+        if not isinstance(split.inputs, tuple):
             raise ValueError(f"this model takes texts, but data set {dataset.name!r} holds {dataset.modality}s")
         ids = self.vocabulary.ids(split.inputs)
         real = ids != PAD
@@ -56,7 +75,7 @@ class WordEncoder:
 
 
 def _word_masks(split: Split, width: int) -> tuple[Tensor] | None:
-    if split.masks is None:
+    if split.masks is None or not isinstance(split.masks, tuple):
         return None
     return (torch.tensor([_padded(list(map(bool, mask)), width, False) for mask in split.masks]),)
 

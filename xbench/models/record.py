@@ -22,8 +22,8 @@ class Encoded:
     features: one int64 tensor (1 or n, ...) of group numbers per input, broadcastable to it; from 0
         without gaps for each sample, -1 where the position is no feature (padding, special tokens).
     extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
-    tokens: for texts, one string per position, "" at padded positions.
-    masks: one bool ground truth per input tensor, or None.
+    tokens: one string per position of an input, "" at padded positions: words, or columns with values.
+    masks: one bool ground truth (n, ...) per input tensor, of size 1 where it says nothing; or None.
     Raises ValueError when the shapes disagree.
     """
 
@@ -45,10 +45,11 @@ class Encoded:
             self._check_like_inputs("features", self.features, same_rows=False)
             if any(tensor.dtype != torch.int64 for tensor in self.features):
                 raise ValueError(f"features must be int64, got {[tensor.dtype for tensor in self.features]}")
-        if self.masks is not None:
-            self._check_like_inputs("masks", self.masks, same_rows=True)
-        if self.tokens is not None and [len(row) for row in self.tokens] != [self.inputs[0].shape[1]] * n:
-            raise ValueError(f"tokens must be {n} rows of {self.inputs[0].shape[1]} strings")
+        if self.masks is not None and [len(mask) for mask in self.masks] != [n] * len(self.inputs):
+            raise ValueError(f"masks must hold one tensor of {n} rows per input ({len(self.inputs)})")
+        widths = [tensor.shape[1] for tensor in self.inputs if tensor.dim() > 1]
+        if self.tokens is not None and [len(row) for row in self.tokens] not in [[width] * n for width in widths]:
+            raise ValueError(f"tokens must be {n} rows of {' or '.join(map(str, widths))} strings")
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -74,9 +75,9 @@ class Model:
         None = the input itself.
     output: which part of a structured output is explained: a key or attribute such as "logits", or a
         position; None = the output is a tensor.
-    accuracy: share of `dataset.test` that it classifies correctly; None = not known, or the classes of
-        model and data are not the same (then its labels mean nothing to this model and only the
-        predicted class can be explained).
+    accuracy: share of `dataset.test` that it classifies correctly, for a regression R²; None = not
+        known, or the classes of model and data are not the same (then its labels mean nothing to this model and only
+        the predicted class can be explained).
     """
 
     name: str
@@ -90,8 +91,8 @@ class Model:
     def __post_init__(self) -> None:
         if self.module.training:
             raise ValueError(f"model {self.name!r} must be in eval mode; call module.eval() first")
-        if self.accuracy is not None and not 0.0 <= self.accuracy <= 1.0:
-            raise ValueError(f"accuracy must lie in [0, 1], got {self.accuracy}")
+        if self.accuracy is not None and not self.accuracy <= 1.0:
+            raise ValueError(f"accuracy must be at most 1, got {self.accuracy}")
         names = dict(self.module.named_modules())
         if self.site is not None and Site.parse(self.site).layer not in names:
             raise ValueError(f"model {self.name!r} has no submodule {self.site!r}; it has {sorted(names)[1:]}")

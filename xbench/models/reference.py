@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.record import Dataset, Split
+from xbench.datasets.record import MODALITIES, Dataset, Split
 from xbench.models import trained
 from xbench.models.accuracy import accuracy, predict
 from xbench.models.encoders import WordEncoder, encode_tensors
@@ -27,7 +27,8 @@ from xbench.models.weights import digest, fit_weights
 log = logging.getLogger("xbench")
 
 VERSION = 1  # raise it when the same parameters train to something else
-SECONDS_PER_ROW = {"image": 2.7e-4, "text": 2.0e-4}  # per epoch, measured on one core; for the log line
+SECONDS_PER_ROW = {"image": 2.7e-4, "text": 2.0e-4, "tabular": 2e-6}  # per epoch, on one core; for the log line
+OTHER_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Reference:
 
     name: what rows say.
     architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in
-        YAML). It has an attribute `modality`; "image" is called with `shape` and `classes`, "text" with
-        `vocabulary` and `classes`, and names its word vectors `embedding`.
+        YAML). It has an attribute `modality`; "text" is called with `vocabulary` and `classes`, and names its word
+        vectors `embedding`; the others are called with `shape`, that of one sample (a dict of shapes where it has
+        several parts), and `classes`, 1 for a regression. A method `calibrate(*inputs, targets)` sees the training
+        samples before the training.
     epochs, lr, batch_size, seed: how it is trained (see `training.fit`).
     min_steps: a small data set is gone through more often, until there are this many batches.
     mask_rate: texts: mean share of words hidden behind the neutral token while training.
@@ -58,9 +61,9 @@ class Reference:
     min_count: int = 1
 
     def __post_init__(self) -> None:
-        if not callable(self.architecture) or self.modality not in ("image", "text"):
+        if not callable(self.architecture) or self.modality not in MODALITIES:
             raise TypeError(
-                "architecture must be a module class with an attribute modality ('image' or 'text'), "
+                f"architecture must be a module class with an attribute modality ({', '.join(MODALITIES)}), "
                 f"in YAML with `_partial_: true`; got {self.architecture!r}"
             )
         for name in ("epochs", "min_steps", "batch_size", "min_count", "vocabulary"):
@@ -90,7 +93,7 @@ class Reference:
         """The trained model. Raises ValueError when the model takes another kind of data."""
         if dataset.modality != self.modality:
             raise ValueError(
-                f"model {self.name!r} takes {self.modality}s, but data set {dataset.name!r} holds {dataset.modality}s"
+                f"model {self.name!r} is for {self.modality} data, but data set {dataset.name!r} is {dataset.modality}"
             )
         found = trained.load(self._folder(dataset)) or self._train(dataset)
         module = self._build(dataset, found.vocabulary)
@@ -122,18 +125,22 @@ class Reference:
 
     def _build(self, dataset: Dataset, vocabulary: Vocabulary | None) -> nn.Module:
         """A fresh network, initialised from the seed."""
-        classes = len(dataset.classes)
+        classes = max(1, len(dataset.classes))
         with seeded(self.seed):
             if vocabulary is not None:
                 return self.architecture(vocabulary=len(vocabulary.words), classes=classes)
-            assert isinstance(dataset.test.inputs, Tensor)  # Dataset checks it: only texts are not tensors
-            return self.architecture(shape=tuple(dataset.test.inputs.shape[1:]), classes=classes)
+            inputs = dataset.test.inputs
+            if isinstance(inputs, Mapping):
+                shapes = {name: tuple(part.shape[1:]) for name, part in inputs.items() if isinstance(part, Tensor)}
+                return self.architecture(shape=shapes, classes=classes)
+            assert isinstance(inputs, Tensor)  # Dataset checks it: only texts are not tensors
+            return self.architecture(shape=tuple(inputs.shape[1:]), classes=classes)
 
     def _train(self, dataset: Dataset) -> trained.Trained:
         trained.check_writable(self._folder(dataset))
         train = dataset.train()
         epochs = self._epochs(len(train))
-        guess = SECONDS_PER_ROW[dataset.modality] * len(train) * epochs
+        guess = SECONDS_PER_ROW.get(dataset.modality, OTHER_SECONDS) * len(train) * epochs
         log.info("training %s on %s (first use, about %.0f s)", self.name, dataset.name, max(1.0, guess))
         start = time.perf_counter()
         vocabulary = self._vocabulary(train)
@@ -144,8 +151,8 @@ class Reference:
             seconds = time.perf_counter() - start
             reached = accuracy(predict(module, encode(dataset, dataset.test)), dataset.test.targets)
         log.info(
-            "trained %s on %s in %.1f s: test accuracy %.4f (%d samples)",
-            self.name, dataset.name, seconds, reached, len(dataset.test),
+            "trained %s on %s in %.1f s: test %s %.4f (%d samples)",
+            self.name, dataset.name, seconds, "accuracy" if dataset.classes else "R²", reached, len(dataset.test),
         )  # fmt: skip
         about = {
             "identity": self._identity(),
@@ -156,20 +163,23 @@ class Reference:
         return trained.save(self._folder(dataset), module.state_dict(), vocabulary, reached, about)
 
     def _vocabulary(self, train: Split) -> Vocabulary | None:
-        if isinstance(train.inputs, Tensor):
+        if not isinstance(train.inputs, tuple):
             return None
         return Vocabulary.build(train.inputs, self.vocabulary, self.min_count)
 
     def _fit(self, module: nn.Module, encoded: Encoded, targets: Tensor) -> None:
-        (inputs,) = encoded.inputs
+        extra = tuple(value for value in encoded.extra if isinstance(value, Tensor))
         batches = (
-            word_batches(inputs, targets, self.batch_size, self.mask_rate)
+            word_batches(encoded.inputs[0], targets, self.batch_size, self.mask_rate)
             if self.modality == "text"
-            else tensor_batches(inputs, targets, self.batch_size)
+            else tensor_batches((*encoded.inputs, *extra), targets, self.batch_size)
         )
+        calibrate = getattr(module, "calibrate", None)
+        if callable(calibrate):
+            calibrate(*encoded.inputs, targets)
         generator = torch.Generator().manual_seed(self.seed)
         with seeded(self.seed), torch.enable_grad():
-            fit(module, batches, self._steps(len(inputs)), self._epochs(len(inputs)), self.lr, generator)
+            fit(module, batches, self._steps(len(targets)), self._epochs(len(targets)), self.lr, generator)
 
     def _steps(self, rows: int) -> int:
         """Batches per epoch."""

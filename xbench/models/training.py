@@ -12,12 +12,13 @@ from xbench.models.vocabulary import MASK, PAD
 
 POOL = 50  # batches that are sorted by length together: little padding, yet no fixed batches
 
-Batches = Callable[[torch.Generator], Iterator[tuple[Tensor, Tensor]]]  # one epoch of (inputs, targets)
+Batches = Callable[[torch.Generator], Iterator[tuple[tuple[Tensor, ...], Tensor]]]  # an epoch of (arguments, targets)
 
 
 def fit(module: nn.Module, batches: Batches, steps: int, epochs: int, lr: float, generator: torch.Generator) -> None:
-    """Train in place with Adam, cross-entropy, and a learning rate that falls from `lr` to 0 along a cosine.
+    """Train in place with Adam and a learning rate that falls from `lr` to 0 along a cosine.
 
+    Classes are learned with cross-entropy, float targets by least squares.
     batches: gives the batches of one epoch, in an order drawn from `generator`; `steps` of them per epoch.
     The module draws its dropout from the ambient CPU generator: call this inside `randomness.seeded`.
     """
@@ -29,18 +30,24 @@ def fit(module: nn.Module, batches: Batches, steps: int, epochs: int, lr: float,
     for _ in range(epochs):
         for inputs, targets in batches(generator):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(module(inputs), targets).backward()
+            _loss(module(*inputs), targets).backward()
             optimizer.step()
             schedule.step()
     module.eval()
 
 
-def tensor_batches(inputs: Tensor, targets: Tensor, size: int) -> Batches:
+def _loss(output: Tensor, targets: Tensor) -> Tensor:
+    if targets.is_floating_point():
+        return F.mse_loss(output.squeeze(1), targets)
+    return F.cross_entropy(output, targets)
+
+
+def tensor_batches(inputs: tuple[Tensor, ...], targets: Tensor, size: int) -> Batches:
     """Batches of `size` rows in random order."""
 
-    def epoch(generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.randperm(len(inputs), generator=generator).split(size):
-            yield inputs[rows], targets[rows]
+    def epoch(generator: torch.Generator) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        for rows in torch.randperm(len(targets), generator=generator).split(size):
+            yield tuple(tensor[rows] for tensor in inputs), targets[rows]
 
     return epoch
 
@@ -54,12 +61,12 @@ def word_batches(ids: Tensor, targets: Tensor, size: int, mask_rate: float) -> B
     """
     lengths = (ids != PAD).sum(dim=1)
 
-    def epoch(generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(generator: torch.Generator) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         order = torch.randperm(len(ids), generator=generator)
         batches = [batch for pool in order.split(size * POOL) for batch in pool[lengths[pool].argsort()].split(size)]
         for place in torch.randperm(len(batches), generator=generator).tolist():
             rows = batches[place]
-            yield hide_words(ids[rows, : int(lengths[rows].max())], mask_rate, generator), targets[rows]
+            yield (hide_words(ids[rows, : int(lengths[rows].max())], mask_rate, generator),), targets[rows]
 
     return epoch
 

@@ -14,6 +14,7 @@ from xbench.report import maps, words
 from xbench.report.collect import Method, Sample, Setting
 from xbench.store import Store
 
+VIEWS = {"text": "words", "tabular": "bars", "multimodal": "both"}  # of the others a picture
 ROWS = 8  # samples per setting
 MAX_BYTES = 8 * 2**20  # for the galleries of one page together
 
@@ -26,7 +27,7 @@ class Gallery:
     """One setting's gallery. Without `rows`, `left_out` says why."""
 
     title: str
-    modality: str | None
+    view: str  # how maps are shown: a picture, words, bars, or a picture above words
     left_out: str
     methods: tuple[Mapping[str, Any], ...] = ()
     rows: tuple[Mapping[str, Any], ...] = ()
@@ -35,23 +36,24 @@ class Gallery:
 
 def build(store: Store, setting: Setting, scores: pd.DataFrame, budget: int) -> Gallery:
     """The first samples of a setting, as many as fit in `budget` bytes, and at most ROWS."""
-    if setting.modality not in ("image", "text") or not setting.samples:
-        return Gallery(setting.title, None, "No maps to show: the samples of this setting were not finished.")
+    view = VIEWS.get(setting.modality or "", "picture")
+    if not setting.samples:
+        return Gallery(setting.title, view, "No maps to show: the samples of this setting were not finished.")
     arrays, known = _Arrays(store), _known(setting, scores)
     methods = [method for method in setting.methods if method.keys]
     absent = [method.label for method in setting.methods if not method.keys]
     shown: list[_Row] = []
     spent = 0
     for sample in setting.samples[:ROWS]:
-        row = _row(arrays, setting, methods, sample, known)
+        row = _row(arrays, setting, view, methods, sample, known)
         spent += row.size
         if spent > budget:
             break
         shown.append(row)
     if not shown:
-        return Gallery(setting.title, setting.modality, "Left out: one sample's maps are more than a page may hold.")
+        return Gallery(setting.title, view, "Left out: one sample's maps are more than a page may hold.")
     data = {
-        "modality": setting.modality,
+        "view": view,
         "samples": [{"id": row.sample.id, "tokens": row.tokens} for row in shown],
         "maps": [[row.maps[column] for row in shown] for column in range(len(methods))],
     }
@@ -61,7 +63,7 @@ def build(store: Store, setting: Setting, scores: pd.DataFrame, budget: int) -> 
     left_out += f" No map of {words.listed(absent)}." if absent else ""
     heads = tuple({"label": m.label, "control": m.control, "note": m.info.get("kind", "")} for m in methods)
     rows = tuple(row.shown for row in shown)
-    return Gallery(setting.title, setting.modality, left_out, heads, rows, inline(data))
+    return Gallery(setting.title, view, left_out, heads, rows, inline(data))
 
 
 def inline(data: object) -> Markup:
@@ -106,19 +108,21 @@ class _Arrays:
             arrays = self._store.arrays(key)
         except StoreError:
             return {}, {}
-        kept = {name: array for name, array in arrays.items() if name in ("heat", "image")}
+        kept = {name: array for name, array in arrays.items() if name in ("heat", "words", "image")}
         return {id: row for row, id in enumerate(record["samples"])}, kept
 
 
-def _row(arrays: _Arrays, setting: Setting, methods: Sequence[Method], sample: Sample, known: Scores) -> _Row:
+def _row(
+    arrays: _Arrays, setting: Setting, view: str, methods: Sequence[Method], sample: Sample, known: Scores
+) -> _Row:
     positions = [t for t, token in enumerate(sample.tokens or ()) if token]  # padding carries no token
     tokens = None if sample.tokens is None else [sample.tokens[t] for t in positions]
-    image = arrays.find([sample.key], sample.id, "image") if setting.modality == "image" else None
+    image = arrays.find([sample.key], sample.id, "image")
     found: list[Mapping[str, Any] | None] = []
     cells: list[Cell] = []
     for method in methods:
-        heat = arrays.find(method.keys, sample.id, "heat")
-        entry, missing = _map(heat, positions, setting.modality == "image")
+        heat, values = (arrays.find(method.keys, sample.id, name) for name in ("heat", "words"))
+        entry, missing = _map(heat, values, positions, view, image)
         found.append(entry)
         scores = known.get((method.name, sample.id), {})
         cells.append({"missing": missing, "scores": [] if missing else _values(scores)})
@@ -129,6 +133,7 @@ def _row(arrays: _Arrays, setting: Setting, methods: Sequence[Method], sample: S
     shown = {
         "id": sample.id,
         "image": picture,
+        "wide": image is not None and image.shape[1] > 2 * image.shape[0],
         "text": " ".join(tokens or ()),
         "predicted": words.clip(sample.predicted, 32),
         "label": words.clip(sample.label, 32),
@@ -139,18 +144,37 @@ def _row(arrays: _Arrays, setting: Setting, methods: Sequence[Method], sample: S
     return _Row(sample, shown, found, tokens, len(json.dumps([found, tokens, shown])))
 
 
-def _map(heat: np.ndarray | None, positions: Sequence[int], image: bool) -> tuple[Cell | None, str]:
-    """What the script needs to colour one map, or None and why there is none."""
-    if heat is None:
+def _map(
+    heat: np.ndarray | None, further: np.ndarray | None, positions: Sequence[int], view: str, image: np.ndarray | None
+) -> tuple[Cell | None, str]:
+    """What the script needs to colour one map, or None and why there is none.
+
+    `further` holds the values of the words of samples that are a picture and a text.
+    """
+    values = further if view == "both" else heat
+    if heat is None or values is None:
         return None, "no map"
-    if not image:
-        heat = heat[list(positions)]
-    if not np.isfinite(heat).all():
+    if view != "picture":
+        values = values[list(positions)]
+    if not np.isfinite(heat).all() or not np.isfinite(values).all():
         return None, "not finite"
-    if image:
-        png, limit = maps.map_png(heat)
-        return {"png": png, "scale": limit}, ""
-    return {"values": [float(f"{value:.4g}") for value in heat], "scale": maps.scale(heat)}, ""
+    entry: Cell = {}
+    limit = maps.scale(heat)
+    if view in ("picture", "both"):
+        png, limit = maps.map_png(heat if image is None else _as_large(heat, image))
+        entry |= {"png": png, "own": limit}
+    if view != "picture":
+        # One scale for the picture and its words: they share what is explained.
+        limit = max(limit, maps.scale(values)) if view == "both" else maps.scale(values)
+        entry |= {"values": [float(f"{value:.4g}") for value in values]}
+    return entry | {"scale": limit}, ""
+
+
+def _as_large(heat: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """A map whose frame the picture's is a multiple of, as large as the picture; any other as it is."""
+    down, across = (image.shape[axis] // heat.shape[axis] for axis in (0, 1))
+    large = heat.repeat(max(down, 1), axis=0).repeat(max(across, 1), axis=1)
+    return large if large.shape == image.shape[:2] else heat
 
 
 def _known(setting: Setting, scores: pd.DataFrame) -> Scores:

@@ -96,7 +96,7 @@
       const jobs = [];
       const keep = (key, uri) => jobs.push(decode(uri).then((image) => this.pixels.set(key, image)));
       this.data.maps.forEach((row, a) => row.forEach((map, s) => { if (map && map.png) keep(`${a},${s}`, map.png); }));
-      if (this.data.modality === "image") all("img[data-input]", this.table).forEach((img) => keep(img.dataset.input, img.src));
+      all("img[data-input]", this.table).forEach((img) => keep(img.dataset.input, img.src));
       await Promise.all(jobs);
       this.paint();
     }
@@ -121,7 +121,8 @@
       for (const place of this.places) {
         const [a, s] = place.dataset.map.split(",").map(Number);
         if (hidden.has(String(a))) continue;
-        if (this.data.modality === "image") this.paintImage(place, a, s, absolute);
+        if (place.tagName === "CANVAS") this.paintImage(place, a, s, absolute);
+        else if (this.data.view === "bars") this.paintBars(place, a, s, absolute);
         else this.paintTokens(place, a, s, absolute);
       }
     }
@@ -129,7 +130,7 @@
     paintImage(canvas, a, s, absolute) {
       const grey = this.pixels.get(`${a},${s}`), input = this.pixels.get(String(s));
       if (!grey) return;
-      const own = this.data.maps[a][s].scale, limit = this.limit(a, s) || 1, alpha = Number(this.opacity.value) / 100;
+      const own = this.data.maps[a][s].own, limit = this.limit(a, s) || 1, alpha = Number(this.opacity.value) / 100;
       const factor = own / limit / 127;                // 8 bits hold -127..127 of the map's own scale around 128
       const table = Array.from({ length: 256 }, (_, q) => colour((q - 128) * factor, absolute));
       canvas.width = grey.width;
@@ -143,6 +144,23 @@
         out.data[i + 3] = 255;
       }
       context.putImageData(out, 0, 0);
+    }
+
+    paintBars(place, a, s, absolute) {                 // the columns of a table, the strongest first
+      const map = this.data.maps[a][s], limit = this.limit(a, s) || 1;
+      const order = map.values.map((v, t) => t).sort((t, u) => Math.abs(map.values[u]) - Math.abs(map.values[t]));
+      place.replaceChildren(...order.slice(0, 12).map((t) => {
+        const v = absolute ? Math.abs(map.values[t]) : map.values[t], share = Math.min(1, Math.abs(v) / limit);
+        const row = document.createElement("span"), name = document.createElement("span"), bar = document.createElement("i");
+        name.textContent = this.data.samples[s].tokens[t];   // never innerHTML: the text of a data set is untrusted
+        row.title = `${name.textContent}: ${map.values[t]}`;
+        bar.style.width = `${50 * share}%`;
+        bar.style.marginLeft = v < 0 ? `${50 - 50 * share}%` : "50%";
+        bar.style.backgroundColor = v < 0 ? "rgb(33 102 172)" : "rgb(178 24 43)";
+        row.append(name, bar);
+        return row;
+      }));
+      if (order.length > 12) place.append(`and ${order.length - 12} weaker ones`);
     }
 
     paintTokens(place, a, s, absolute) {

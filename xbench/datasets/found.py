@@ -1,0 +1,58 @@
+"""Where the files of a data set are: under the data directory, in the cache, or behind a checked download."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from xbench.datasets.cache import cache_directory, data_directory
+from xbench.datasets.download import DownloadError, download
+from xbench.files import write_atomic
+
+log = logging.getLogger("xbench")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file of a data set.
+
+    path: below the data directory, e.g. "adult/adult.data".
+    url, sha256: where it can be had and what it must be then; None = nowhere.
+    what: one sentence for a user who has to put it there.
+    """
+
+    path: str
+    what: str
+    url: str | None = None
+    sha256: str = ""
+
+    def find(self, data_dir: str | None = None) -> Path:
+        """The file. Raises FileNotFoundError that says what to put where."""
+        chosen = Path(data_dir) if data_dir is not None else data_directory()
+        places = [root / self.path for root in dict.fromkeys((chosen, cache_directory() / "data"))]
+        for place in places:
+            if place.is_file():
+                return place
+        failed = "it cannot be downloaded"
+        if self.url is not None:
+            try:
+                content = download(self.url, self.sha256)
+                write_atomic(places[-1], content)
+                log.info("downloaded %s to %s", self.url, places[-1])
+                return places[-1]
+            except DownloadError as error:
+                failed = f"the download failed: {error}"
+        raise FileNotFoundError(
+            f"{self.path} is missing: put it at {places[0]} ({self.what}), or set XBENCH_DATA to the folder that "
+            f"holds {self.path}. Looked at {', '.join(map(str, places))}; {failed}"
+        )
+
+
+def fingerprint(*contents: bytes) -> str:
+    """sha256 of the contents, in order."""
+    total = hashlib.sha256()
+    for content in contents:
+        total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()

@@ -1,0 +1,58 @@
+"""What localisation metrics share: relevance per cell of the mask, and how much of the largest lies inside it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.case import Case
+from xbench.metrics.base import Maps, Metric
+from xbench.truth import Truth
+
+SIGNS = ("positive", "absolute")
+
+
+@dataclass(frozen=True)
+class LocalisationMetric(Metric):
+    """Base of the metrics that compare a map with the place of the evidence.
+
+    The map is summed within each cell that the mask tells apart. A sample without evidence, or a map with NaN, has no
+    score: NaN, counted as undefined. Equally relevant cells count as in random order, by their expectation: so a
+    constant map scores the area of the mask.
+
+    Args:
+        sign: "positive": only evidence for the output counts (ranks: the largest first); "absolute": magnitudes.
+    """
+
+    sign: str = "positive"
+
+    def __post_init__(self) -> None:
+        if self.sign not in SIGNS:
+            raise ValueError(f"sign: expected one of {', '.join(SIGNS)}, got {self.sign!r}")
+
+    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+        truth = case.truth
+        assert truth is not None, "a localisation metric is only asked where the evidence is known"
+        relevance = truth.relevance(maps.density)
+        relevance = relevance.abs() if self.sign == "absolute" else relevance
+        undefined = relevance.isnan().any(1) | ~(truth.evidence & truth.inside).any(1)
+        found = self.compare(truth, relevance.nan_to_num())
+        return {name: values.double().masked_fill(undefined, torch.nan) for name, values in found.items()}
+
+    @abstractmethod
+    def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:
+        """The columns, (n,) each, from finite relevance (n, m); those of samples without evidence are ignored."""
+
+
+def largest_inside(truth: Truth, relevance: Tensor, count: Tensor) -> Tensor:
+    """How many of each sample's `count` (n,) most relevant cells hold evidence, (n,) float64; ties in expectation."""
+    ranked = relevance.masked_fill(~truth.inside, -torch.inf)
+    order = ranked.sort(dim=1, descending=True).values
+    threshold = order.gather(1, (count.clamp(min=1) - 1)[:, None])
+    above, level = ranked > threshold, (ranked == threshold) & truth.inside
+    evidence = truth.evidence & truth.inside
+    drawn = (count - above.sum(1)).double() / level.sum(1).clamp(min=1)
+    return (above & evidence).sum(1).double() + drawn * (level & evidence).sum(1).double()

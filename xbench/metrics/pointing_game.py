@@ -1,0 +1,58 @@
+"""Pointing game: does the most relevant cell hold evidence?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from xbench.metrics.base import Column, MetricFacts
+from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
+from xbench.truth import Truth
+
+
+@dataclass(frozen=True)
+class PointingGame(LocalisationMetric):
+    """1 where the most relevant cell (pixel, word, column) lies in the mask, else 0; the mean is the share of hits.
+
+    Several cells that are equally relevant count by the share of them that lies inside.
+    Source: Zhang, Bargal, Lin, Brandt, Shen, Sclaroff 2018, "Top-Down Neural Attention by Excitation Backprop"
+    (IJCV, arXiv 1608.00507).
+
+    Args:
+        tolerance: cells around the mask, in both directions of an image, that count as hits (15 pixels in the paper).
+    """
+
+    tolerance: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance: expected a number of cells >= 0, got {self.tolerance}")
+
+    @property
+    def facts(self) -> MetricFacts:
+        return MetricFacts(
+            "Pointing game",
+            "Zhang et al. 2018, Top-Down Neural Attention by Excitation Backprop, arXiv 1608.00507",
+            {"pointing_game": Column("higher")},
+            truth=True,
+        )
+
+    def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:
+        wide = replace(truth, evidence=self._widened(truth)) if self.tolerance else truth
+        one = torch.ones(len(relevance), dtype=torch.int64, device=relevance.device)
+        return {"pointing_game": largest_inside(wide, relevance, one)}
+
+    def _widened(self, truth: Truth) -> Tensor:
+        parts = truth.evidence.split([torch.Size(shape).numel() for shape in truth.shapes], dim=1)
+        grown = []
+        for part, shape in zip(parts, truth.shapes, strict=True):
+            if len(shape) < 2:
+                raise ValueError(f"tolerance: needs masks with height and width, got {list(truth.shapes)}")
+            image = part.reshape(len(part), -1, *shape[-2:]).float()
+            side = 2 * self.tolerance + 1
+            grown.append(F.max_pool2d(image, side, stride=1, padding=self.tolerance).flatten(1) > 0)
+        return torch.cat(grown, dim=1)

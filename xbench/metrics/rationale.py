@@ -1,0 +1,52 @@
+"""Agreement with a rationale: precision, recall, F1 and IOU of the most relevant words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.metrics.base import Column, MetricFacts
+from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
+from xbench.truth import Truth
+
+
+@dataclass(frozen=True)
+class Rationale(LocalisationMetric):
+    """The most relevant share of a sample's cells, as a set, against the marked cells (words, tokens).
+
+    Source: DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models" (arXiv 1911.03429), token
+    level: soft scores become a set by taking a share of the tokens that is fixed for a data set.
+
+    Args:
+        share: of the cells, between 0 and 1, at least one cell; choose the mean share of the data's rationales.
+    """
+
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: expected a number above 0 and at most 1, got {self.share}")
+
+    @property
+    def facts(self) -> MetricFacts:
+        names = ("rationale_f1", "rationale_precision", "rationale_recall", "rationale_iou")
+        return MetricFacts(
+            "Rationale F1",
+            "DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models, arXiv 1911.03429",
+            {name: Column("higher") for name in names},
+            truth=True,
+        )
+
+    def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:
+        marked = (truth.evidence & truth.inside).sum(1).double()
+        taken = (truth.inside.sum(1) * self.share).round().long().clamp(min=1)
+        both = largest_inside(truth, relevance, taken)
+        return {
+            "rationale_f1": 2 * both / (taken + marked),
+            "rationale_precision": both / taken,
+            "rationale_recall": both / torch.where(marked > 0, marked, 1),
+            "rationale_iou": both / (taken + marked - both),
+        }

@@ -126,6 +126,8 @@ def test_every_option_file_composes_and_builds(composer: Composer, path: Path) -
     given = {  # what the user must name
         "custom": ["model.module._target_=torch.nn.Identity"],
         "table": ["dataset.path=no.csv", "dataset.target=y"],
+        "series_table": ["dataset.path=no.csv", "dataset.target=y"],
+        "wav_folder": ["dataset.path=no"],
         "callable": [f"algorithm.callable.function={HERE}:explain"],
     }.get(path.stem, [])
     jobs = preflight(composer, relax(composer, [f"{path.parent}={path.stem}", *given]), multirun=False)

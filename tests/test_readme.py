@@ -56,7 +56,8 @@ def test_the_table_of_presets_is_true() -> None:
     from xbench.cli.preflight import preflight
 
     composer = Composer(None, None)
-    table = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    text = (ROOT / "README.md").read_text().split("| `algorithm=` |")[1].split("\n\n")[0]
+    table = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
 
     def named(preset: str) -> set[str]:
         words, within = set(re.findall(r"\w+", table[preset])), re.findall(r"`(\w+)`", table[preset])
@@ -73,6 +74,17 @@ def test_the_table_of_presets_is_true() -> None:
         assert set(job.cfg.algorithm) == named(preset), preset
     (job,) = preflight(composer, ["algorithm=all", "controls=false"], False)
     assert set(job.cfg.algorithm) == set.union(*(named(preset) for preset in presets - {"all", "layer"}))
+
+
+def test_the_table_of_data_names_every_data_set_with_its_model() -> None:
+    text = (ROOT / "README.md").read_text().split("| `dataset=` |")[1].split("\n\n")[0]
+    rows = [[re.findall(r"`(\w+)`", cell) for cell in row.split("|")[1:-1]] for row in text.splitlines()[2:]]
+    files = {path.stem: path.read_text() for path in (ROOT / "conf" / "dataset").glob("*.yaml")}
+    assert sorted(name for names, *_ in rows for name in names) == sorted(files)
+    for names, *_, models in rows:
+        for name in names:
+            assert re.search(r"/model@_global_.model: (\w+)", files[name])[1] == models[0], name
+            assert {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} >= set(models)
 
 
 def commands() -> list[str]:

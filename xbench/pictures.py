@@ -120,7 +120,7 @@ def _spectrogram(waves: Tensor) -> np.ndarray:
         center=False,
     )
     loud = found.abs().clamp(min=1e-6).log().flip(1)  # low tones at the bottom
-    low, high = loud.amax((1, 2), keepdim=True) - 9, loud.amax((1, 2), keepdim=True)
+    low, high = loud.amax((1, 2), keepdim=True) - 5, loud.amax((1, 2), keepdim=True)
     dark = ((loud - low) / (high - low)).clamp(0, 1)
     columns = -(-waves.shape[2] // -(-waves.shape[2] // COLUMNS))
     shown = F.interpolate(dark[:, None], size=(2 * STRIP, columns), mode="area")[:, 0]

@@ -7,7 +7,12 @@ import pytest
 from xbench.config import CONF, component
 
 FILES = sorted([*(CONF / "model").glob("*.yaml"), *(CONF / "dataset").glob("*.yaml")])
-NEEDED = {"custom": ["module._target_=torch.nn.Identity"], "table": ["path=no.csv", "target=y"]}
+NEEDED = {
+    "custom": ["module._target_=torch.nn.Identity"],
+    "table": ["path=no.csv", "target=y"],
+    "series_table": ["path=no.csv", "target=y"],
+    "wav_folder": ["path=no"],
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")

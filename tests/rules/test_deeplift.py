@@ -365,3 +365,13 @@ def test_both_ends_of_a_pool_can_be_explained() -> None:
     for at_input in (False, True):
         theirs = captum.attribute(x, x0, target=1, attribute_to_layer_input=at_input).detach().flatten(1).sum(1)
         assert torch.allclose(theirs, wanted, rtol=1e-2) != at_input
+
+
+def test_a_modulus_that_is_zero_in_input_and_baseline_has_no_slope() -> None:
+    class Loudness(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.rfft(x).abs().log1p().sum(1, keepdim=True)
+
+    x = torch.zeros(1, 8, dtype=torch.float64)
+    maps = attribute(Loudness(), x, algorithms.DeepLift(), target=0, baselines=x)
+    assert torch.equal(maps, torch.zeros_like(x))

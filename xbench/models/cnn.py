@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -44,4 +45,31 @@ class SmallCNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(2.0 * images - 1.0))
+        return logits
+
+
+class PooledCNN(nn.Module):
+    """Images (n, channels, height, width) of any size from 8x8 on, in [0, 1] -> logits (n, classes).
+
+    Four convolutions with batch norm and two max-pools, the mean over all places and a linear layer: what a place
+    contributes does not depend on where it is: mosaics of training images can be explained.
+
+    shape: (channels, height, width); only the channels matter. classes: how many logits. width: of the first layer.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, width: int = 24) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        widths = [shape[0], width, 2 * width, 2 * width, 4 * width]
+        for place, (given, made) in enumerate(pairwise(widths)):
+            kernel = 5 if place == 0 else 3
+            layers += [nn.Conv2d(given, made, kernel, padding=kernel // 2), nn.BatchNorm2d(made), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if place < 2 else []
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(4 * width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(2.0 * images - 1.0).mean((2, 3)))
         return logits

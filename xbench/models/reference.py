@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.record import MODALITIES, Dataset, Split
+from xbench.datasets.record import MODALITIES, Dataset, Part, Split, by_part
 from xbench.models import trained
 from xbench.models.accuracy import accuracy, predict
 from xbench.models.encoders import WordEncoder, encode_tensors
 from xbench.models.randomness import one_thread, seeded
-from xbench.models.record import Encoded, Model
+from xbench.models.record import Model
 from xbench.models.training import fit, tensor_batches, word_batches
 from xbench.models.vocabulary import Vocabulary
 from xbench.models.weights import digest, fit_weights
@@ -147,7 +147,7 @@ class Reference:
         encode = encode_tensors if vocabulary is None else WordEncoder(vocabulary)
         module = self._build(dataset, vocabulary)
         with one_thread():
-            self._fit(module, encode(dataset, train), train.targets)
+            self._fit(module, _arguments(train, vocabulary), train.targets)
             seconds = time.perf_counter() - start
             reached = accuracy(predict(module, encode(dataset, dataset.test)), dataset.test.targets)
         log.info(
@@ -167,16 +167,15 @@ class Reference:
             return None
         return Vocabulary.build(train.inputs, self.vocabulary, self.min_count)
 
-    def _fit(self, module: nn.Module, encoded: Encoded, targets: Tensor) -> None:
-        extra = tuple(value for value in encoded.extra if isinstance(value, Tensor))
+    def _fit(self, module: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
         batches = (
-            word_batches(encoded.inputs[0], targets, self.batch_size, self.mask_rate)
+            word_batches(inputs[0], targets, self.batch_size, self.mask_rate)
             if self.modality == "text"
-            else tensor_batches((*encoded.inputs, *extra), targets, self.batch_size)
+            else tensor_batches(inputs, targets, self.batch_size)
         )
         calibrate = getattr(module, "calibrate", None)
         if callable(calibrate):
-            calibrate(*encoded.inputs, targets)
+            calibrate(*inputs, targets)
         generator = torch.Generator().manual_seed(self.seed)
         with seeded(self.seed), torch.enable_grad():
             fit(module, batches, self._steps(len(targets)), self._epochs(len(targets)), self.lr, generator)
@@ -187,3 +186,16 @@ class Reference:
 
     def _epochs(self, rows: int) -> int:
         return max(self.epochs, math.ceil(self.min_steps / self._steps(rows)))
+
+
+def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor, ...]:
+    """What the network is called with; images to train on may be of another size than those that are explained."""
+    parts: Mapping[str, Part] = by_part(train.inputs)
+    tensors = []
+    for part in parts.values():
+        if isinstance(part, Tensor):
+            tensors.append(part)
+        else:
+            assert vocabulary is not None
+            tensors.append(vocabulary.ids(part))
+    return (*tensors, *train.extra)

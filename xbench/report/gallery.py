@@ -14,6 +14,7 @@ from xbench.report import maps, words
 from xbench.report.collect import Method, Sample, Setting
 from xbench.store import Store
 
+_DETAILS = {"localisation_ap", "rationale_precision", "rationale_recall", "rationale_iou"}  # no room below a map
 VIEWS = {"text": "words", "tabular": "bars", "multimodal": "both"}  # of the others a picture
 ROWS = 8  # samples per setting
 MAX_BYTES = 8 * 2**20  # for the galleries of one page together
@@ -134,7 +135,7 @@ def _row(
         "id": sample.id,
         "image": picture,
         "wide": image is not None and image.shape[1] > 2 * image.shape[0],
-        "text": " ".join(tokens or ()),
+        "text": ("\n" if view == "bars" else " ").join(tokens or ()),
         "predicted": words.clip(sample.predicted, 32),
         "label": words.clip(sample.label, 32),
         "confidence": "" if sample.confidence is None else f"{100 * sample.confidence:.0f}\u00a0%",
@@ -191,5 +192,7 @@ def _known(setting: Setting, scores: pd.DataFrame) -> Scores:
 def _values(scores: Mapping[str, float]) -> list[tuple[str, str]]:
     """One sample's scores to print: one infidelity and every other measure that is not a cost."""
     fidelity = words.fidelity(list(scores))
-    wanted = [m for m in scores if m not in words.COST and (m == fidelity or m not in words.FIDELITY)]
+    wanted = [
+        m for m in scores if m not in words.COST and m not in _DETAILS and (m == fidelity or m not in words.FIDELITY)
+    ]
     return [(words.short(metric), words.number(scores[metric])) for metric in wanted]

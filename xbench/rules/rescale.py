@@ -79,7 +79,8 @@ def modulus(mode: Paired, call: Call, active: list[Tensor]) -> object:
         return elementwise(mode, call, active)
     with mode:
         parts = torch.view_as_real(active[0])
-        return (parts * parts).sum(-1).sqrt()
+        # Without the addend silence, where input and baseline are both 0, would have the slope 0 * infinity.
+        return ((parts * parts).sum(-1) + torch.finfo(parts.dtype).tiny).sqrt()
 
 
 def reciprocal(mode: Paired, call: Call, active: list[Tensor]) -> object:

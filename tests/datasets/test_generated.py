@@ -1,0 +1,116 @@
+"""Data that xbench makes: the same for ever, masks where the evidence is, classes that a small model can tell."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from xbench.config import component
+from xbench.datasets.record import Dataset
+
+MADE = {
+    "shapes": "image",
+    "moving_shapes": "video",
+    "planted_motifs": "series",
+    "tones": "audio",
+    "planted_linear": "tabular",
+    "planted_interaction": "tabular",
+}
+
+
+def small(name: str, *more: str) -> Dataset:
+    return component("dataset", name, ["n=6", "train=8", *more]).load()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_same_seed_gives_the_same_data_and_another_one_other_data(name: str) -> None:
+    first, again, other = small(name), small(name), small(name, "seed=1")
+    assert (first.name, first.modality) == (name, MADE[name])
+    assert torch.equal(first.test.inputs, again.test.inputs)
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert not torch.equal(first.test.inputs, other.test.inputs)
+    assert (len(first.test), len(first.train())) == (6, 8)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_sample_has_a_mask_that_is_neither_empty_nor_everything(name: str) -> None:
+    data = small(name)
+    share = data.test.masks.flatten(1).double().mean(1)
+    assert ((share > 0) & (share < 0.7)).all()
+    features = data.features
+    assert features.min() >= 0
+    assert len(features.unique()) == features.max() + 1
+
+
+def test_the_mask_of_a_shape_is_what_has_one_colour() -> None:
+    data = small("shapes")
+    for image, mask in zip(data.test.inputs, data.test.masks, strict=True):
+        inside = image[:, mask[0]]
+        assert (inside.std(dim=1) < 0.05).all()  # one colour and a little noise
+
+
+def test_mosaics_have_the_labelled_class_in_the_masked_cell_alone() -> None:
+    data = small("shapes", "grid=2")
+    assert data.name == "shapes_grid2"
+    assert tuple(data.test.inputs.shape[1:]) == (3, 64, 64)
+    assert data.test.masks.sum((1, 2, 3)).tolist() == [32 * 32] * 6
+    assert tuple(data.train().inputs.shape[1:]) == (3, 32, 32)
+
+
+def test_a_clip_differs_from_frame_to_frame_where_its_mask_moves() -> None:
+    data = small("moving_shapes")
+    masks = data.test.masks
+    assert tuple(masks.shape) == tuple(data.test.inputs.shape)
+    assert (masks[:, 0, 0] != masks[:, 0, -1]).flatten(1).any(1).all()
+
+
+def test_the_tone_is_loud_where_its_mask_is() -> None:
+    data = small("tones")
+    loud = data.test.inputs.square()
+    inside = (loud * data.test.masks).sum(2) / data.test.masks.sum(2)
+    outside = (loud * ~data.test.masks).sum(2) / (~data.test.masks).sum(2)
+    assert (inside > 2 * outside).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("shapes", "side=10", "side: expected a multiple of 4"),
+        ("shapes", "grid=0", "grid: expected 1 or more"),
+        ("moving_shapes", "frames=1", "frames, side: expected at least 2 frames"),
+        ("planted_motifs", "motif=200", "motif: expected from 8 to fewer steps"),
+        ("tones", "rate=1000", "rate: tones of up to 1,400 Hz"),
+    ],
+)
+def test_sizes_are_checked(name: str, change: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        component("dataset", name, [change])
+
+
+def test_nothing_to_train_on_is_said() -> None:
+    with pytest.raises(ValueError, match="n and train: expected at least one sample each"):
+        component("dataset", "tones", ["n=6", "train=0"]).load()
+
+
+def series(path: Path, rows: list[str]) -> str:
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+def test_a_table_of_series(tmp_path: Path) -> None:
+    rows = ["a,b,c,kind", *(f"{i},{i + 1},{i * 2},{'up' if i % 2 else 'down'}" for i in range(20))]
+    given = [f"path={series(tmp_path / 'curves.csv', rows)}", "target=kind"]
+    data = component("dataset", "series_table", given).load()
+    assert (data.name, data.modality, data.classes) == ("curves", "series", ("down", "up"))
+    assert tuple(data.test.inputs.shape) == (4, 1, 3)
+    assert len(data.train()) == 16
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("x,1,2,up", "must be numbers, column 'a' holds texts"), (",1,2,up", "row 2: a step has no value")],
+)
+def test_a_bad_table_of_series_is_named(tmp_path: Path, row: str, message: str) -> None:
+    path = series(tmp_path / "bad.csv", ["a,b,c,kind", row, "1,2,3,down"])
+    with pytest.raises(ValueError, match=message):
+        component("dataset", "series_table", [f"path={path}", "target=kind"]).load()

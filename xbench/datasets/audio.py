@@ -1,0 +1,306 @@
+"""Sounds: tones in noise with known times, spoken digits, speech commands, and a folder of yours."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from xbench.datasets.cache import cache_directory, data_directory
+from xbench.datasets.found import Wanted, fingerprint
+from xbench.datasets.generated import Generated, windows
+from xbench.datasets.record import Dataset, Split, mixed_order
+
+log = logging.getLogger("xbench")
+
+WINDOWS = 32  # features are this many windows in time
+CLASSES = ("low tone", "high tone", "rising", "falling")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+EVENT = 0.25  # seconds
+
+
+@dataclass(frozen=True)
+class Tones:
+    """One second of noise with an event of a quarter: a low or high tone, or one that rises or falls.
+
+    Waveforms (n, 1, rate); the mask is the time of the event.
+
+    rate: samples per second. n (to explain), train, seed.
+    """
+
+    rate: int = 4000
+    n: int = 120
+    train: int = 1200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rate < 4000:
+            raise ValueError(f"rate: tones of up to 1,400 Hz need at least 4000 samples per second, got {self.rate}")
+
+    def load(self) -> Dataset:
+        random = torch.Generator().manual_seed(self.seed)
+        count = self.n + self.train
+        labels = torch.arange(count) % len(CLASSES)
+        waves = 0.05 * torch.randn(count, 1, self.rate, generator=random)
+        masks = torch.zeros(waves.shape, dtype=torch.bool)
+        length = int(EVENT * self.rate)
+        time = torch.arange(length) / self.rate
+        start = torch.randint(self.rate - length, (count,), generator=random)
+        low = 300 + 200 * torch.rand(count, generator=random)
+        high = 900 + 500 * torch.rand(count, generator=random)
+        pairs = torch.stack([low, low, high, high, low, high, high, low], dim=1).reshape(count, 4, 2)
+        begin, end = pairs[torch.arange(count), labels].unbind(1)
+        phase = 2 * torch.pi * (begin[:, None] * time + (end - begin)[:, None] * time**2 / (2 * EVENT))
+        loud = 0.2 + 0.3 * torch.rand(count, 1, generator=random)
+        events = loud * phase.sin() * torch.hann_window(length, periodic=False).sqrt()
+        for row in range(count):
+            span = slice(int(start[row]), int(start[row]) + length)
+            waves[row, 0, span] += events[row]
+            masks[row, 0, span] = True
+        return Generated(
+            name="tones",
+            modality="audio",
+            classes=CLASSES,
+            inputs=waves,
+            labels=labels,
+            n=self.n,
+            origin="tones in noise, made by xbench",
+            masks=masks,
+            further={
+                "baseline": torch.zeros(1, 1, self.rate),
+                "features": windows(self.rate, WINDOWS)[None, None],
+                "value_range": (-1.0, 1.0),
+                "rate": self.rate,
+            },
+        ).dataset()
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One recording: what names it, its class, and its samples (T,) in -1..1."""
+
+    name: str
+    label: str
+    wave: Tensor
+
+
+@dataclass(frozen=True)
+class FSDD:
+    """Free Spoken Digit Dataset: digits by six speakers at 8 kHz, cut or padded to `seconds`.
+
+    The recordings 0 to 4 of every speaker and digit are explained, as its authors split it, the others are for
+    training. Padding is no feature.
+    Source: Z. Jackson et al., "Free Spoken Digit Dataset", 2018, https://doi.org/10.5281/zenodo.1342401.
+
+    data_dir: holds fsdd/recordings_0-19.zip (or recordings.zip) with files named DIGIT_SPEAKER_NUMBER.wav.
+    """
+
+    data_dir: str | None = None
+    seconds: float = 0.6
+
+    def load(self) -> Dataset:
+        path = _FSDD.find(self.data_dir)
+        parts: dict[str, list[Sound]] = {"test": [], "train": []}
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):
+                digit, _, number = Path(name).stem.split("_")
+                wave, rate = read_wav(archive.read(name), f"{path}, {name}")
+                if rate != 8000:
+                    raise ValueError(f"{path}, {name}: expected 8000 samples per second, got {rate}")
+                part = "test" if int(number) < 5 else "train"
+                parts[part].append(Sound(Path(name).stem, DIGITS[int(digit)], wave))
+        origin = "Free Spoken Digit Dataset, recordings 0 to 19"
+        return _sounds("fsdd", parts["test"], parts["train"], DIGITS, 8000, self.seconds, origin)
+
+
+@dataclass(frozen=True)
+class WavFolder:
+    """A folder of yours with a folder of WAV files per class, cut or padded to `seconds`.
+
+    path: the folder. name: what rows say; null = the folder's name.
+    rate: samples per second; null = that of the first file. Files of other rates are `bad` unless `resample`.
+    bad: what to do about a file that cannot be read or has another rate: stop, or skip it with a warning.
+    test: share of the files that is explained, chosen by their contents; `listed` (a text file with a path below
+        the folder per line, as the testing_list.txt of Speech Commands) chooses them instead.
+    """
+
+    path: str
+    name: str | None = None
+    seconds: float = 1.0
+    rate: int | None = None
+    resample: bool = False
+    bad: str = "stop"
+    test: float = 0.2
+    listed: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.bad not in ("stop", "skip"):
+            raise ValueError(f"bad: expected stop or skip, got {self.bad!r}")
+        if not 0 < self.test < 1:
+            raise ValueError(f"test: expected a share between 0 and 1, got {self.test}")
+
+    def load(self) -> Dataset:
+        """Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
+        root = Path(self.path)
+        files = sorted(root.glob("*/*.wav"))
+        if not files:
+            raise FileNotFoundError(f"{root} holds no folders of WAV files, one folder per class")
+        sounds, rate = self._read(root, files)
+        classes = tuple(sorted({sound.label for sound in sounds}))
+        order = mixed_order(
+            [classes.index(sound.label) for sound in sounds], [sound.wave.numpy().tobytes() for sound in sounds]
+        )
+        chosen = None if self.listed is None else set((root / self.listed).read_text().split())
+        held = {i for place, i in enumerate(order) if place < max(1, round(self.test * len(order)))}
+        if chosen is not None:
+            held = {i for i, sound in enumerate(sounds) if sound.name in chosen}
+        test, train = [sounds[i] for i in order if i in held], [sounds[i] for i in order if i not in held]
+        name = self.name or root.name
+        return _sounds(name, test, train, classes, rate, self.seconds, f"{len(sounds)} recordings in {root.name}/")
+
+    def _read(self, root: Path, files: Sequence[Path]) -> tuple[list[Sound], int]:
+        rate, sounds = self.rate, []
+        for file in files:
+            try:
+                wave, own = read_wav(file.read_bytes(), str(file))
+                rate = rate or own
+                if own != rate:
+                    wave = self._resampled(wave, own, rate, file)
+            except ValueError as error:
+                if self.bad == "stop":
+                    raise ValueError(f"{error}; dataset.bad=skip leaves such files out") from error
+                log.warning("left out: %s", error)
+                continue
+            sounds.append(Sound(str(file.relative_to(root)), file.parent.name, wave))
+        if rate is None or not sounds:
+            raise ValueError(f"none of the {len(files)} WAV files below {root} can be read")
+        return sounds, rate
+
+    def _resampled(self, wave: Tensor, own: int, rate: int, file: Path) -> Tensor:
+        if not self.resample:
+            raise ValueError(f"{file} has {own} samples per second, not {rate}: dataset.resample=true converts it")
+        from torchaudio.functional import resample  # only needed here, and slow to load
+
+        return resample(wave, own, rate)
+
+
+@dataclass(frozen=True)
+class SpeechCommands:
+    """Speech Commands: one-second recordings of words, in the layout of the published archive (v0.01 or v0.02).
+
+    Source: P. Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", arXiv 1804.03209.
+
+    data_dir: holds speech_commands/ with a folder per word and testing_list.txt, as torchaudio's
+        `SPEECHCOMMANDS(download=True)` leaves it.
+    words: which to tell apart.
+    """
+
+    data_dir: str | None = None
+    words: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+
+    def load(self) -> Dataset:
+        root = self._root()
+        held = set((root / "testing_list.txt").read_text().split())
+        parts: dict[str, list[Sound]] = {"test": [], "train": []}
+        for word in self.words:
+            files = sorted((root / word).glob("*.wav"))
+            if not files:
+                known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir()))
+                raise ValueError(f"words: {root} has no recordings of {word!r}; it has {known}")
+            for file in files:
+                wave, _ = read_wav(file.read_bytes(), str(file))
+                name = f"{word}/{file.name}"
+                parts["test" if name in held else "train"].append(Sound(name, word, wave))
+        origin = "Speech Commands (Warden 2018)"
+        return _sounds("speech_commands", parts["test"], parts["train"], self.words, 16000, 1.0, origin)
+
+    def _root(self) -> Path:
+        roots = [Path(self.data_dir)] if self.data_dir else [data_directory(), cache_directory() / "data"]
+        below = ("speech_commands", "SpeechCommands/speech_commands_v0.02", "SpeechCommands/speech_commands_v0.01")
+        places = [root / folder for root in roots for folder in below]
+        for place in places:
+            if (place / "testing_list.txt").is_file():
+                return place
+        raise FileNotFoundError(
+            f"Speech Commands is missing: put its folders and testing_list.txt into {places[0]} (torchaudio.datasets."
+            "SPEECHCOMMANDS(root, download=True) fetches them), or set XBENCH_DATA to the folder above"
+        )
+
+
+_FSDD = Wanted("fsdd/recordings_0-19.zip", "a zip of the recordings, named DIGIT_SPEAKER_NUMBER.wav")
+
+
+def read_wav(content: bytes, place: str) -> tuple[Tensor, int]:
+    """A WAV file as (T,) in -1..1, channels averaged, and its rate. Raises ValueError naming the place."""
+    from scipy.io import wavfile  # only needed here, and slow to load
+
+    try:
+        rate, samples = wavfile.read(io.BytesIO(content))
+    except (ValueError, EOFError, IndexError, struct.error) as error:
+        raise ValueError(f"{place} is no WAV file: {error}") from error
+    if samples.size == 0:
+        raise ValueError(f"{place} holds no sound")
+    wave = torch.from_numpy(samples.copy())
+    scale = 1.0 if wave.is_floating_point() else float(torch.iinfo(wave.dtype).max)
+    wave = (wave.float() - 128) / 127 if wave.dtype == torch.uint8 else wave.float() / scale
+    return (wave.mean(1) if wave.dim() == 2 else wave), rate
+
+
+def _sounds(
+    name: str,
+    test: Sequence[Sound],
+    train: Sequence[Sound],
+    classes: Sequence[str],
+    rate: int,
+    seconds: float,
+    origin: str,
+) -> Dataset:
+    length = int(rate * seconds)
+    order = mixed_order([classes.index(s.label) for s in test], [s.wave.numpy().tobytes() for s in test])
+    test = [test[i] for i in order]
+
+    def split(part: str, sounds: Sequence[Sound]) -> Split:
+        if not sounds:
+            raise ValueError(f"{name}: there are no recordings for the {part} part")
+        waves = torch.zeros(len(sounds), 1, length)
+        for row, sound in enumerate(sounds):
+            kept = sound.wave[:length]
+            waves[row, 0, : len(kept)] = kept
+        labels = torch.tensor([classes.index(sound.label) for sound in sounds])
+        return Split(tuple(f"{part}-{sound.name}" for sound in sounds), waves, labels)
+
+    lengths = {f"test-{sound.name}": min(len(sound.wave), length) for sound in test}
+    lengths |= {f"train-{sound.name}": min(len(sound.wave), length) for sound in train}
+
+    def features(of: Split) -> Tensor:
+        """Windows of the recording; padding is none."""
+        rows = []
+        for sample in of.ids:
+            own = lengths[sample]
+            rows.append(torch.cat([windows(own, WINDOWS), torch.full((length - own,), -1)]))
+        return torch.stack(rows)[:, None]
+
+    return Dataset(
+        name=name,
+        modality="audio",
+        classes=tuple(classes),
+        test=split("test", test),
+        train=lambda: split("train", train),
+        fingerprint=fingerprint(repr((name, classes, rate, length)).encode(), *_bytes([*test, *train])),
+        origin=origin,
+        baseline=torch.zeros(1, 1, length),
+        features=features,
+        value_range=(-1.0, 1.0),
+        rate=rate,
+    )
+
+
+def _bytes(sounds: Iterable[Sound]) -> Iterable[bytes]:
+    return (f"{sound.name} {sound.label}".encode() + sound.wave.numpy().tobytes() for sound in sounds)

@@ -1,0 +1,67 @@
+"""What generated data sets share: from all samples to a `Dataset` of those to explain and those to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xbench.datasets.found import fingerprint
+from xbench.datasets.record import Dataset, Inputs, Masks, Part, Split, by_part, each_part
+
+
+@dataclass(frozen=True)
+class Generated:
+    """All samples, those that are explained first.
+
+    n: how many are explained; the others are for training.
+    further: fields of `Dataset` beside those given here, such as baseline and features.
+    """
+
+    name: str
+    modality: str
+    classes: tuple[str, ...]
+    inputs: Inputs
+    labels: Tensor
+    n: int
+    origin: str
+    masks: Masks | None = None
+    extra: tuple[Tensor, ...] = ()
+    further: dict[str, Any] = field(default_factory=dict)
+
+    def dataset(self) -> Dataset:
+        """Raises ValueError when there is nothing to explain or to train on."""
+        if not 0 < self.n < len(self.labels):
+            raise ValueError(f"n and train: expected at least one sample each, got {self.n} of {len(self.labels)}")
+        parts: Mapping[str, Part] = by_part(self.inputs)
+        content = [
+            part.numpy().tobytes() if isinstance(part, Tensor) else "\n".join(part).encode() for part in parts.values()
+        ]
+        return Dataset(
+            name=self.name,
+            modality=self.modality,
+            classes=self.classes,
+            test=self._split("test", slice(0, self.n)),
+            train=lambda: self._split("train", slice(self.n, None)),
+            fingerprint=fingerprint(repr((self.name, self.n)).encode(), self.labels.numpy().tobytes(), *content),
+            origin=self.origin,
+            **self.further,
+        )
+
+    def _split(self, part: str, rows: slice) -> Split:
+        labels = self.labels[rows]
+        return Split(
+            ids=tuple(f"{part}-{row:05d}" for row in range(len(labels))),
+            inputs=each_part(self.inputs, lambda values: values[rows]),
+            targets=labels,
+            masks=None if self.masks is None else each_part(self.masks, lambda values: values[rows]),
+            extra=tuple(tensor[rows] for tensor in self.extra),
+        )
+
+
+def windows(length: int, count: int) -> Tensor:
+    """(length,) int64: the number of the window, of `count` nearly equal ones, that each position lies in."""
+    return (torch.arange(length) * min(count, length)) // length

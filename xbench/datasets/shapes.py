@@ -1,0 +1,114 @@
+"""Images of one coloured shape on a distracting texture: which pixels are the evidence is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.datasets.generated import Generated
+from xbench.datasets.record import Dataset
+
+CLASSES = ("circle", "square", "triangle", "cross")
+PATCH = 4  # features are 4x4 patches
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Images (n, 3, side, side) in [0, 1]: a circle, square, triangle or cross of any colour, size and place.
+
+    The background is a texture of coloured stripes, so colour and contrast alone tell nothing. The mask is the shape.
+    With `grid` 2 or more the images to explain are mosaics of grid x grid such images, the labelled class in one cell
+    and other classes in all others; the mask is that cell: the grid pointing game, to be explained with
+    target=label. The model still learns from single images, so it has to take images of any size.
+
+    side: of a single image. grid: images along a side of a mosaic; 1 = no mosaic. n (to explain), train, seed.
+    """
+
+    side: int = 32
+    grid: int = 1
+    n: int = 200
+    train: int = 1600
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.side < 16 or self.side % PATCH:
+            raise ValueError(f"side: expected a multiple of {PATCH} from 16 on, got {self.side}")
+        if self.grid < 1:
+            raise ValueError(f"grid: expected 1 or more images along a side, got {self.grid}")
+
+    def load(self) -> Dataset:
+        random = torch.Generator().manual_seed(self.seed)
+        labels = torch.arange(self.n + self.train) % len(CLASSES)
+        images, masks = single(labels, self.side, random)
+        if self.grid == 1:
+            return self._made("shapes", images, masks, labels).dataset()
+        data = self._made("shapes_train", images, masks, labels).dataset()
+        mosaics, cells = self._mosaics(labels[: self.n], random)
+        whole = self._made(f"shapes_grid{self.grid}", mosaics, cells, labels[: self.n], extra=1).dataset()
+        return Dataset(**{**vars(whole), "train": data.train})
+
+    def _made(self, name: str, images: Tensor, masks: Tensor, labels: Tensor, extra: int = 0) -> Generated:
+        if extra:  # the last mosaic is given twice: `Generated` wants one to train on, which is not used
+            images, masks, labels = (torch.cat([t, t[-1:]]) for t in (images, masks, labels))
+        side = images.shape[-1]
+        patch = torch.arange(side) // PATCH
+        return Generated(
+            name=name,
+            modality="image",
+            classes=CLASSES,
+            inputs=images,
+            labels=labels,
+            n=self.n,
+            origin="coloured shapes on striped textures, drawn by xbench",
+            masks=masks,
+            further={
+                "baseline": torch.full((1, 3, side, side), 0.5),
+                "features": (patch[:, None] * (side // PATCH) + patch[None, :]).expand(1, 3, side, side),
+                "value_range": (0.0, 1.0),
+            },
+        )
+
+    def _mosaics(self, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mosaics (n, 3, S, S) of the labels and their cells (n, 1, S, S)."""
+        cells = self.grid**2
+        place = torch.randint(cells, (len(labels),), generator=random)
+        other = torch.randint(1, len(CLASSES), (len(labels), cells), generator=random)
+        kinds = (labels[:, None] + other) % len(CLASSES)  # any class but the label's
+        kinds.scatter_(1, place[:, None], labels[:, None])
+        images, _ = single(kinds.flatten(), self.side, random)
+        mask = torch.zeros(len(labels), cells, 1, self.side, self.side, dtype=torch.bool)
+        mask[torch.arange(len(labels)), place] = True
+        return self._joined(images.unflatten(0, (-1, cells))), self._joined(mask)
+
+    def _joined(self, tiles: Tensor) -> Tensor:
+        """(n, grid * grid, C, side, side) as (n, C, grid * side, grid * side)."""
+        n, _, channels = tiles.shape[:3]
+        rows = tiles.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 4, 2, 5)
+        return rows.reshape(n, channels, self.grid * self.side, self.grid * self.side)
+
+
+def single(labels: Tensor, side: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, side, side) of the labels' shapes, and masks (n, 1, side, side) of the shapes' pixels."""
+    n = len(labels)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(n, *shape, 1, 1, generator=random)
+
+    y, x = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
+    angle, wave = uniform(0, torch.pi, 3), uniform(0.3, 1.2, 3)
+    stripes = (x * angle.cos() + y * angle.sin()) * wave + uniform(0, 6, 3)
+    texture = uniform(0.2, 0.8, 3) + 0.2 * stripes.sin()
+    radius = uniform(0.15, 0.28) * side
+    centre_y, centre_x = (radius + torch.rand(radius.shape, generator=random) * (side - 2 * radius) for _ in range(2))
+    right, down = (x - centre_x) / radius, (y - centre_y) / radius
+    inside = [
+        right**2 + down**2 <= 1,
+        (right.abs() <= 0.85) & (down.abs() <= 0.85),
+        (down <= 0.8) & (down >= 2 * right.abs() - 1),
+        ((right.abs() <= 0.3) | (down.abs() <= 0.3)) & (right.abs() <= 1) & (down.abs() <= 1),
+    ]
+    mask = torch.stack(inside, dim=1)[torch.arange(n), labels].unsqueeze(1)  # (n, 1, side, side)
+    images = torch.where(mask, uniform(0, 1, 3), texture) + 0.03 * torch.randn(n, 3, side, side, generator=random)
+    return images.clamp(0, 1), mask

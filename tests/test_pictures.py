@@ -31,6 +31,26 @@ def test_a_map_at_the_input_lies_in_the_frame_of_the_picture(name: str) -> None:
     assert heat.sum() == pytest.approx(split.inputs.numel())  # all of the map, once
 
 
+def test_a_graph_is_drawn_with_its_values_where_its_nodes_and_edges_are() -> None:
+    data = component("dataset", "ba_2motifs", ["n=2", "train=1"]).load()
+    nodes, edges = data.test.inputs["nodes"], data.test.inputs["edges"]
+    shown = picture(data, data.test)
+    assert shown.shape == (2, 128, 128, 1)
+    painted = heats(data, data.test, (torch.ones_like(nodes), 0 * edges))["heat"]
+    assert set(np.unique(painted)) == {0, nodes.shape[2]}
+    assert (shown[..., 0][painted != 0] < 1).all()  # values lie on the drawing
+    both = heats(data, data.test, (0 * nodes, edges))["heat"]
+    assert set(np.unique(both)) == {0, 2}  # both directions of an edge
+
+
+def test_an_image_with_a_sentence_has_a_map_of_each() -> None:
+    data = component("dataset", "shapes_question", ["n=2", "train=1"]).load()
+    made = heats(data, data.test, (torch.ones(2, 3, 32, 32), torch.ones(2, 7, 5)))
+    assert picture(data, data.test).shape == (2, 32, 32, 3)
+    assert {name: heat.shape for name, heat in made.items()} == {"heat": (2, 32, 32), "words": (2, 7)}
+    assert (made["words"] == 5).all()
+
+
 @pytest.mark.parametrize("name", ["planted_linear", "breast_cancer"])
 def test_tables_are_shown_by_a_value_per_column(name: str) -> None:
     data = component("dataset", name).load()

@@ -42,6 +42,33 @@ def test_every_sample_has_a_mask_that_is_neither_empty_nor_everything(name: str)
     assert len(features.unique()) == features.max() + 1
 
 
+def test_a_graph_has_its_motif_marked_and_every_node_linked() -> None:
+    data = small("ba_2motifs")
+    nodes, edges = data.test.inputs["nodes"], data.test.inputs["edges"]
+    masks = data.test.masks
+    assert torch.equal(edges, edges.transpose(1, 2))
+    assert (edges.sum(2) > 0).all()
+    assert masks["nodes"].sum((1, 2)).tolist() == [5] * 6
+    assert masks["edges"].sum((1, 2)).tolist() == [12, 10] * 3  # a house has six edges, a cycle five
+    assert (edges[masks["edges"]] == 1).all()
+    features = data.features(data.test)
+    assert features["nodes"].shape == nodes.shape
+    assert ((features["edges"] >= 0) == (edges != 0)).all()
+    assert torch.equal(features["edges"], features["edges"].transpose(1, 2))  # one feature in both directions
+
+
+def test_the_answer_is_yes_where_the_shape_asked_for_is_shown() -> None:
+    data = small("shapes_question")
+    shown = data.test.masks["image"].flatten(1).any(1)
+    assert shown.tolist() == data.test.targets.bool().tolist()
+    for text, marked in zip(data.test.inputs["text"], data.test.masks["text"], strict=True):
+        words = [word for word, mark in zip(text.split(), marked, strict=True) if mark]
+        assert words[0] in ("red", "green", "blue", "yellow")
+        assert words[1] in ("circle", "square", "triangle", "cross")
+    again, other = small("shapes_question"), small("shapes_question", "seed=1")
+    assert data.fingerprint == again.fingerprint != other.fingerprint
+
+
 def test_the_mask_of_a_shape_is_what_has_one_colour() -> None:
     data = small("shapes")
     for image, mask in zip(data.test.inputs, data.test.masks, strict=True):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from xbench import attribute
 from xbench.config import component
@@ -35,6 +37,53 @@ def test_it_trains_is_found_again_and_deeplift_is_exact_on_it(dataset: str, mode
     assert first.module(x).shape == (2, outputs)
     maps = attribute(first.module, x, "deeplift", target=outputs - 1, baselines=data.baseline)
     torch.testing.assert_close(maps.flatten(1).sum(1), change, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["gin", "gcn"])
+def test_a_graph_network_explains_nodes_and_edges_and_padding_changes_nothing(model: str) -> None:
+    data = component("dataset", "ba_2motifs", ["n=2", "train=8", "base=4"]).load()
+    loaded = component("model", model, ["epochs=1", "min_steps=1"]).load(data)
+    encoded = loaded.encode(data, data.test)
+    maps = attribute(loaded.module, encoded.inputs, "deeplift", target=1, extra=encoded.extra)
+    assert [m.shape for m in maps] == [x.shape for x in encoded.inputs]
+    with torch.no_grad():
+        outputs = loaded.module(*encoded.inputs, *encoded.extra)
+        empty = loaded.module(*(torch.zeros_like(x) for x in encoded.inputs), *encoded.extra)
+        padded = loaded.module(*_padded(*encoded.inputs, *encoded.extra))
+    torch.testing.assert_close(padded, outputs)
+    total = sum(m.flatten(1).sum(1) for m in maps)
+    torch.testing.assert_close(total, (outputs - empty)[:, 1], rtol=1e-3, atol=1e-4)
+
+
+def _padded(nodes: Tensor, edges: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same graphs with three nodes more that are not there."""
+    return F.pad(nodes, (0, 0, 0, 3)), F.pad(edges, (0, 3, 0, 3)), F.pad(present, (0, 3))
+
+
+def test_image_and_words_are_explained_together() -> None:
+    data = component("dataset", "shapes_question", ["n=3", "train=40"]).load()
+    loaded = component("model", "late_fusion", ["epochs=1"]).load(data)
+    encoded = loaded.encode(data, data.test)
+    image, words = encoded.inputs
+    assert words.is_floating_point()
+    ids = component("model", "late_fusion", ["epochs=1"]).load(data)
+    assert ids.fingerprint == loaded.fingerprint
+    maps = attribute(loaded.module, encoded.inputs, "deeplift", target=1, baselines=encoded.baseline)
+    with torch.no_grad():
+        baseline = [b.expand_as(x) for b, x in zip(encoded.baseline, encoded.inputs, strict=True)]
+        change = (loaded.module(image, words) - loaded.module(*baseline))[:, 1]
+    total = sum(m.flatten(1).sum(1) for m in maps)
+    torch.testing.assert_close(total, change, rtol=1e-3, atol=1e-4)
+    seen, said = encoded.features
+    assert set(seen.unique().tolist()) & set(said.unique().tolist()) == set()  # no word shares a feature with a patch
+
+
+def test_padding_of_a_sentence_changes_no_answer() -> None:
+    data = component("dataset", "shapes_question", ["n=3", "train=40"]).load()
+    loaded = component("model", "late_fusion", ["epochs=1"]).load(data)
+    image, words = loaded.encode(data, data.test).inputs
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.module(image, F.pad(words, (0, 0, 0, 4))), loaded.module(image, words))
 
 
 def test_a_table_is_standardised_inside_and_a_regression_answers_in_the_targets_unit() -> None:

@@ -18,8 +18,9 @@ from xbench.datasets.record import MODALITIES, Dataset, Part, Split, by_part
 from xbench.models import trained
 from xbench.models.accuracy import accuracy, predict
 from xbench.models.encoders import WordEncoder, encode_tensors
+from xbench.models.fusion import FusionEncoder
 from xbench.models.randomness import one_thread, seeded
-from xbench.models.record import Model
+from xbench.models.record import Encoded, Model
 from xbench.models.training import fit, tensor_batches, word_batches
 from xbench.models.vocabulary import Vocabulary
 from xbench.models.weights import digest, fit_weights
@@ -39,8 +40,8 @@ class Reference:
     architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in
         YAML). It has an attribute `modality`; "text" is called with `vocabulary` and `classes`, and names its word
         vectors `embedding`; the others are called with `shape`, that of one sample (a dict of shapes where it has
-        several parts), and `classes`, 1 for a regression. A method `calibrate(*inputs, targets)` sees the training
-        samples before the training.
+        several parts, with `vocabulary` where one of these is a text), and `classes`, 1 for a regression. A method
+        `calibrate(*inputs, targets)` sees the training samples before the training.
     epochs, lr, batch_size, seed: how it is trained (see `training.fit`).
     min_steps: a small data set is gone through more often, until there are this many batches.
     mask_rate: texts: mean share of words hidden behind the neutral token while training.
@@ -102,8 +103,8 @@ class Reference:
             name=self.name,
             module=module.eval(),
             fingerprint=found.sha256,
-            encode=encode_tensors if found.vocabulary is None else WordEncoder(found.vocabulary),
-            site=None if found.vocabulary is None else "embedding",
+            encode=self._encoder(module, found.vocabulary),
+            site="embedding" if self.modality == "text" else None,
             accuracy=found.accuracy,
         )
 
@@ -127,12 +128,13 @@ class Reference:
         """A fresh network, initialised from the seed."""
         classes = max(1, len(dataset.classes))
         with seeded(self.seed):
-            if vocabulary is not None:
+            if vocabulary is not None and self.modality == "text":
                 return self.architecture(vocabulary=len(vocabulary.words), classes=classes)
             inputs = dataset.test.inputs
             if isinstance(inputs, Mapping):
                 shapes = {name: tuple(part.shape[1:]) for name, part in inputs.items() if isinstance(part, Tensor)}
-                return self.architecture(shape=shapes, classes=classes)
+                words = {} if vocabulary is None else {"vocabulary": len(vocabulary.words)}
+                return self.architecture(shape=shapes, classes=classes, **words)
             assert isinstance(inputs, Tensor)  # Dataset checks it: only texts are not tensors
             return self.architecture(shape=tuple(inputs.shape[1:]), classes=classes)
 
@@ -144,12 +146,12 @@ class Reference:
         log.info("training %s on %s (first use, about %.0f s)", self.name, dataset.name, max(1.0, guess))
         start = time.perf_counter()
         vocabulary = self._vocabulary(train)
-        encode = encode_tensors if vocabulary is None else WordEncoder(vocabulary)
         module = self._build(dataset, vocabulary)
         with one_thread():
             self._fit(module, _arguments(train, vocabulary), train.targets)
             seconds = time.perf_counter() - start
-            reached = accuracy(predict(module, encode(dataset, dataset.test)), dataset.test.targets)
+            encoded = self._encoder(module, vocabulary)(dataset, dataset.test)
+            reached = accuracy(predict(module, encoded), dataset.test.targets)
         log.info(
             "trained %s on %s in %.1f s: test %s %.4f (%d samples)",
             self.name, dataset.name, seconds, "accuracy" if dataset.classes else "R²", reached, len(dataset.test),
@@ -163,9 +165,18 @@ class Reference:
         return trained.save(self._folder(dataset), module.state_dict(), vocabulary, reached, about)
 
     def _vocabulary(self, train: Split) -> Vocabulary | None:
-        if not isinstance(train.inputs, tuple):
-            return None
-        return Vocabulary.build(train.inputs, self.vocabulary, self.min_count)
+        parts: Mapping[str, Part] = by_part(train.inputs)
+        texts = [part for part in parts.values() if not isinstance(part, Tensor)]
+        return Vocabulary.build(texts[0], self.vocabulary, self.min_count) if texts else None
+
+    def _encoder(self, module: nn.Module, vocabulary: Vocabulary | None) -> Callable[[Dataset, Split], Encoded]:
+        if vocabulary is None:
+            return encode_tensors
+        if self.modality == "text":
+            return WordEncoder(vocabulary)
+        embedding = module.embedding
+        assert isinstance(embedding, nn.Embedding)
+        return FusionEncoder(vocabulary, embedding)
 
     def _fit(self, module: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
         batches = (

@@ -165,8 +165,7 @@ def _map(
         png, limit = maps.map_png(heat if image is None else _as_large(heat, image))
         entry |= {"png": png, "own": limit}
     if view != "picture":
-        # One scale for the picture and its words: they share what is explained.
-        limit = max(limit, maps.scale(values)) if view == "both" else maps.scale(values)
+        limit = maps.scale(values)
         entry |= {"values": [float(f"{value:.4g}") for value in values]}
     return entry | {"scale": limit}, ""
 

@@ -101,11 +101,11 @@
       this.paint();
     }
 
-    limit(a, s) {                                      // the value painted with the strongest colour
-      const scales = (maps) => Math.max(0, ...maps.filter(Boolean).map((m) => m.scale));
+    limit(a, s, part) {                                // the value painted with the strongest colour; part: scale or own
+      const scales = (maps) => Math.max(0, ...maps.filter(Boolean).map((m) => m[part]));
       if (this.scale.value === "algorithm") return scales(this.data.maps[a]);
       if (this.scale.value === "sample") return scales(this.data.maps.map((row) => row[s]));
-      return this.data.maps[a][s].scale;
+      return this.data.maps[a][s][part];
     }
 
     paint() {
@@ -130,7 +130,7 @@
     paintImage(canvas, a, s, absolute) {
       const grey = this.pixels.get(`${a},${s}`), input = this.pixels.get(String(s));
       if (!grey) return;
-      const own = this.data.maps[a][s].own, limit = this.limit(a, s) || 1, alpha = Number(this.opacity.value) / 100;
+      const own = this.data.maps[a][s].own, limit = this.limit(a, s, "own") || 1, alpha = Number(this.opacity.value) / 100;
       const factor = own / limit / 127;                // 8 bits hold -127..127 of the map's own scale around 128
       const table = Array.from({ length: 256 }, (_, q) => colour((q - 128) * factor, absolute));
       canvas.width = grey.width;
@@ -147,7 +147,7 @@
     }
 
     paintBars(place, a, s, absolute) {                 // the columns of a table, the strongest first
-      const map = this.data.maps[a][s], limit = this.limit(a, s) || 1;
+      const map = this.data.maps[a][s], limit = this.limit(a, s, "scale") || 1;
       const order = map.values.map((v, t) => t).sort((t, u) => Math.abs(map.values[u]) - Math.abs(map.values[t]));
       place.replaceChildren(...order.slice(0, 12).map((t) => {
         const v = absolute ? Math.abs(map.values[t]) : map.values[t], share = Math.min(1, Math.abs(v) / limit);
@@ -164,7 +164,7 @@
     }
 
     paintTokens(place, a, s, absolute) {
-      const map = this.data.maps[a][s], limit = this.limit(a, s) || 1;
+      const map = this.data.maps[a][s], limit = this.limit(a, s, "scale") || 1;
       const base = dark.matches ? [21, 23, 26] : [255, 255, 255];
       place.replaceChildren();
       this.data.samples[s].tokens.forEach((token, t) => {

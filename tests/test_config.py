@@ -128,6 +128,9 @@ def test_every_option_file_composes_and_builds(composer: Composer, path: Path) -
         "table": ["dataset.path=no.csv", "dataset.target=y"],
         "series_table": ["dataset.path=no.csv", "dataset.target=y"],
         "wav_folder": ["dataset.path=no"],
+        "image_folder": ["dataset.path=no"],
+        "clip_folder": ["dataset.path=no"],
+        "text_table": ["dataset.path=no.csv"],
         "callable": [f"algorithm.callable.function={HERE}:explain"],
     }.get(path.stem, [])
     jobs = preflight(composer, relax(composer, [f"{path.parent}={path.stem}", *given]), multirun=False)

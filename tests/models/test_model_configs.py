@@ -12,6 +12,9 @@ NEEDED = {
     "table": ["path=no.csv", "target=y"],
     "series_table": ["path=no.csv", "target=y"],
     "wav_folder": ["path=no"],
+    "image_folder": ["path=no"],
+    "clip_folder": ["path=no"],
+    "text_table": ["path=no.csv"],
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.found import fingerprint
-from xbench.datasets.record import Dataset, Inputs, Masks, Part, Split, by_part, each_part
+from xbench.datasets.record import Dataset, Inputs, Lazy, Masks, Part, Split, by_part, each_part
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class Generated:
         if not 0 < self.n < len(self.labels):
             raise ValueError(f"n and train: expected at least one sample each, got {self.n} of {len(self.labels)}")
         parts: Mapping[str, Part] = by_part(self.inputs)
-        content = [
-            part.numpy().tobytes() if isinstance(part, Tensor) else "\n".join(part).encode() for part in parts.values()
-        ]
+        content = [_bytes(part) for part in parts.values()]
         return Dataset(
             name=self.name,
             modality=self.modality,
@@ -55,11 +53,20 @@ class Generated:
         labels = self.labels[rows]
         return Split(
             ids=tuple(f"{part}-{row:05d}" for row in range(len(labels))),
-            inputs=each_part(self.inputs, lambda values: values[rows]),
+            inputs=each_part(self.inputs, lambda values: _rows(values, rows)),
             targets=labels,
-            masks=None if self.masks is None else each_part(self.masks, lambda values: values[rows]),
+            masks=None if self.masks is None else each_part(self.masks, lambda values: _rows(values, rows)),
             extra=tuple(tensor[rows] for tensor in self.extra),
         )
+
+
+def _rows(values: Any, rows: slice) -> Any:  # noqa: ANN401  (a tensor or a tuple, and the same again)
+    return values[rows]
+
+
+def _bytes(part: Part) -> bytes:
+    assert not isinstance(part, Lazy), "what is made lies in memory"
+    return part.numpy().tobytes() if isinstance(part, Tensor) else "\n".join(part).encode()
 
 
 def windows(length: int, count: int) -> Tensor:

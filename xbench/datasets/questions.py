@@ -13,13 +13,13 @@ from torch import Tensor
 
 from xbench.datasets.found import Wanted, fingerprint
 from xbench.datasets.generated import Generated
+from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Part, Split, mixed_order
 from xbench.datasets.shapes import CLASSES as SHAPES
 
 COLOURS = {"red": (0.9, 0.15, 0.15), "green": (0.1, 0.75, 0.2), "blue": (0.2, 0.3, 0.95), "yellow": (0.95, 0.9, 0.15)}
 ANSWERS = ("no", "yes")
 FORMS = ("is there a {} {} ?", "can you see a {} {} here ?", "does the picture show any {} {} ?")
-PATCH = 4
 _SIDE = 32
 _CELL = 16
 
@@ -75,17 +75,10 @@ class ShapesQuestion:
             masks={"image": masks.any(1, keepdim=True), "text": words},
             further={
                 "baseline": {"image": torch.full((1, 3, _SIDE, _SIDE), 0.5)},
-                "features": {"image": patches(_SIDE, _SIDE)},
+                "features": {"image": patches(3, _SIDE, _SIDE)},
                 "value_range": (0.0, 1.0),
             },
         ).dataset()
-
-
-def patches(height: int, width: int, channels: int = 3) -> Tensor:
-    """(1, channels, height, width): the number of the PATCH x PATCH square that a pixel lies in."""
-    down, across = torch.arange(height) // PATCH, torch.arange(width) // PATCH
-    number = down[:, None] * -(-width // PATCH) + across[None, :]
-    return number.expand(1, channels, height, width).contiguous()
 
 
 def _draw(shown: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -169,7 +162,7 @@ class NLVR:
             fingerprint=fingerprint(path.read_bytes(), archive.read_bytes(), repr((self.height, held)).encode()),
             origin="NLVR, development part (Suhr et al. 2017)",
             baseline={"image": torch.full((1, 3, self.height, 4 * self.height), 0.5)},
-            features={"image": patches(self.height, 4 * self.height)},
+            features={"image": patches(3, self.height, 4 * self.height)},
             value_range=(0.0, 1.0),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,28 @@ import torch
 from torch import Tensor, nn
 
 Item = TypeVar("Item")
-Part = Tensor | tuple[str, ...]  # one kind of input of all samples
+
+
+class Lazy(ABC):
+    """Samples that are read when they are asked for, such as the files of a folder: a tensor (n, *shape) on disk.
+
+    `subset` of a split reads its rows, so a data set may be larger than the memory.
+    """
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def read(self, rows: Sequence[int]) -> Tensor:
+        """The samples at these positions, (len(rows), *shape)."""
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.read(rows.tolist())
+
+
+Part = Tensor | Lazy | tuple[str, ...]  # one kind of input of all samples
 PartMasks = Tensor | tuple[tuple[bool, ...], ...]
 Inputs = Part | Mapping[str, Part]
 Masks = PartMasks | Mapping[str, PartMasks]
@@ -26,8 +48,9 @@ class Split:
     """`n` samples with stable ids.
 
     ids: n distinct strings that name a sample for ever, e.g. "test-00017" or "dev-12".
-    inputs: a float tensor (n, *shape), or n texts whose words are separated by single spaces; samples of several
-        parts have a dict of these, e.g. {"nodes": (n, N, F), "edges": (n, N, N)} or {"image": ..., "text": ...}.
+    inputs: a float tensor (n, *shape), or one that is read from disk (`Lazy`), or n texts whose words are separated by
+        single spaces; samples of several parts have a dict of these, e.g. {"nodes": (n, N, F), "edges": (n, N, N)} or
+        {"image": ..., "text": ...}.
     targets: (n,) int64 class numbers, or (n,) float values for a regression.
     masks: ground truth, True where the evidence for the label is: a bool tensor (n, ...) broadcastable to `inputs`,
         of size 1 where it says nothing, as (n, 1, H, W) for images; for texts one bool per word; for several parts a
@@ -123,7 +146,7 @@ class Dataset:
         if len(self.fingerprint) != 64:
             raise ValueError(f"fingerprint must be a sha256 in 64 hex digits, got {self.fingerprint!r}")
         parts: Mapping[str, Part] = by_part(self.test.inputs)
-        texts = [part for part in parts.values() if not isinstance(part, Tensor)]
+        texts = [part for part in parts.values() if isinstance(part, tuple)]
         if bool(texts) != (self.modality in ("text", "multimodal")) and self.modality != "multimodal":
             got = type(next(iter(parts.values()))).__name__
             raise ValueError(f"a data set of modality {self.modality!r} got {got} inputs")
@@ -150,7 +173,7 @@ class Dataset:
             if part not in inputs:
                 raise ValueError(f"{name}: {part or 'a tensor'} is no part of the samples: {list(inputs)}")
             of = inputs[part]
-            if not isinstance(of, Tensor):
+            if isinstance(of, tuple):
                 raise ValueError(f"{name} belongs to tensor inputs; for texts the model's encoder gives it")
             expected = (1, *of.shape[1:])
             if tuple(tensor.shape) != expected:
@@ -184,7 +207,7 @@ def mixed_order(labels: Sequence[int], keys: Sequence[Hashable]) -> list[int]:
 
 
 def _check_masks(ids: tuple[str, ...], inputs: Part, masks: PartMasks) -> None:
-    if isinstance(inputs, Tensor):
+    if not isinstance(inputs, tuple):
         if not isinstance(masks, Tensor) or masks.dtype != torch.bool or not _fits(masks.shape, inputs.shape):
             raise ValueError(
                 f"masks of tensor inputs must be a bool tensor of shape {tuple(inputs.shape)}, or of size 1 in some "
@@ -203,7 +226,7 @@ def _named(columns: tuple[str, ...], inputs: Inputs) -> bool:
     return isinstance(inputs, Tensor) and tuple(inputs.shape[1:]) == (len(columns),)
 
 
-def _fits(mask: torch.Size, of: torch.Size) -> bool:
+def _fits(mask: Sequence[int], of: Sequence[int]) -> bool:
     """Whether a mask has a row per sample and in every other dimension the same size, or 1."""
     same = [m == size or (m == 1 and place > 0) for place, (m, size) in enumerate(zip(mask, of, strict=False))]
     return len(mask) == len(of) and all(same)
@@ -211,6 +234,8 @@ def _fits(mask: torch.Size, of: torch.Size) -> bool:
 
 def _pick(values: Any, rows: Sequence[int]) -> Any:  # noqa: ANN401  (a tensor or a tuple, and the same again)
     """The values at these positions, as a tensor or a tuple like `values`."""
+    if isinstance(values, Lazy):
+        return values.read(rows)
     if isinstance(values, Tensor):
         return values[torch.as_tensor(list(rows), dtype=torch.int64)]
     return tuple(values[row] for row in rows)

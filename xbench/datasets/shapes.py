@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.generated import Generated
+from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset
 
 CLASSES = ("circle", "square", "triangle", "cross")
@@ -53,7 +54,6 @@ class Shapes:
         if extra:  # the last mosaic is given twice: `Generated` wants one to train on, which is not used
             images, masks, labels = (torch.cat([t, t[-1:]]) for t in (images, masks, labels))
         side = images.shape[-1]
-        patch = torch.arange(side) // PATCH
         return Generated(
             name=name,
             modality="image",
@@ -65,7 +65,7 @@ class Shapes:
             masks=masks,
             further={
                 "baseline": torch.full((1, 3, side, side), 0.5),
-                "features": (patch[:, None] * (side // PATCH) + patch[None, :]).expand(1, 3, side, side),
+                "features": patches(3, side, side, PATCH),
                 "value_range": (0.0, 1.0),
             },
         )

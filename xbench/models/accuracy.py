@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.record import Dataset
+from xbench.datasets.record import Dataset, Split
 from xbench.files import write_atomic
 from xbench.models.record import Encoded, Model
 from xbench.models.weights import digest
@@ -28,6 +29,21 @@ def logits_of(output: object, part: str | int | None) -> Tensor:
     if not isinstance(output, Tensor):
         raise TypeError(f"the model's output {part!r} is {type(output).__name__}, not a tensor; set `output`")
     return output
+
+
+def predict_split(
+    module: nn.Module,
+    encode: Callable[[Dataset, Split], Encoded],
+    dataset: Dataset,
+    split: Split,
+    output: str | int | None = None,
+) -> Tensor:
+    """Outputs (n, ...) for all samples of a split, read and encoded a batch at a time."""
+    parts = []
+    for start in range(0, len(split), ROWS):
+        rows = range(start, min(start + ROWS, len(split)))
+        parts.append(predict(module, encode(dataset, split.subset(rows)), output))
+    return torch.cat(parts)
 
 
 @torch.no_grad()
@@ -76,7 +92,7 @@ def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there yet, or damaged: compute it (again)
     try:
-        logits = predict(model.module, model.encode(dataset, dataset.test), model.output)
+        logits = predict_split(model.module, model.encode, dataset, dataset.test, model.output)
         regression = dataset.test.targets.is_floating_point()
         if logits.dim() != 2 or logits.shape[1] != (1 if regression else len(dataset.classes)):
             log.warning(

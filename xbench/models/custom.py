@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from xbench.datasets.record import Dataset, Split
+from xbench.datasets.record import Dataset, Lazy, Split
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.encoders import encode_tensors
 from xbench.models.randomness import seeded
@@ -85,7 +85,7 @@ class Custom:
 
     def load(self, dataset: Dataset) -> Model:
         """Raises TypeError (not a module), FileNotFoundError or ValueError (weights absent or unfit)."""
-        if dataset.modality == "text" and self.encode is None:
+        if dataset.modality in ("text", "multimodal") and self.encode is None:
             raise ValueError(
                 f"model {self.name!r} needs `encode` for data set {dataset.name!r}: a function "
                 "(dataset, split) -> xbench.models.Encoded with token ids as inputs"
@@ -109,6 +109,6 @@ class Custom:
         if self.mean is None or self.std is None:
             return network
         inputs = dataset.test.inputs
-        if not isinstance(inputs, Tensor):
+        if not isinstance(inputs, Tensor | Lazy):
             raise ValueError(f"mean and std need tensor inputs, but {dataset.name!r} holds texts")
-        return Normalized(network, self.mean, self.std, inputs.dim())
+        return Normalized(network, self.mean, self.std, len(inputs.shape))

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.record import MODALITIES, Dataset, Part, Split, by_part
+from xbench.datasets.record import MODALITIES, Dataset, Lazy, Part, Split, by_part
 from xbench.models import trained
-from xbench.models.accuracy import accuracy, predict
+from xbench.models.accuracy import accuracy, predict_split
 from xbench.models.encoders import WordEncoder, encode_tensors
 from xbench.models.fusion import FusionEncoder
 from xbench.models.randomness import one_thread, seeded
@@ -44,6 +44,7 @@ class Reference:
         `calibrate(*inputs, targets)` sees the training samples before the training.
     epochs, lr, batch_size, seed: how it is trained (see `training.fit`).
     min_steps: a small data set is gone through more often, until there are this many batches.
+    max_steps: a large one less often, but at least once.
     mask_rate: texts: mean share of words hidden behind the neutral token while training.
     vocabulary, min_count: texts: how many words are known at most, and how often each must occur.
 
@@ -54,6 +55,7 @@ class Reference:
     architecture: Callable[..., nn.Module]
     epochs: int
     min_steps: int = 1
+    max_steps: int = 2000
     lr: float = 1e-3
     batch_size: int = 64
     seed: int = 0
@@ -67,7 +69,7 @@ class Reference:
                 f"architecture must be a module class with an attribute modality ({', '.join(MODALITIES)}), "
                 f"in YAML with `_partial_: true`; got {self.architecture!r}"
             )
-        for name in ("epochs", "min_steps", "batch_size", "min_count", "vocabulary"):
+        for name in ("epochs", "min_steps", "max_steps", "batch_size", "min_count", "vocabulary"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
@@ -117,7 +119,15 @@ class Reference:
             "architecture": f"{bound.func.__module__}.{bound.func.__qualname__}",
             # YAML gives lists where Python gives tuples; both build the same network.
             "arguments": {name: list(v) if isinstance(v, tuple) else v for name, v in bound.keywords.items()},
-            "training": [self.epochs, self.min_steps, self.lr, self.batch_size, self.seed, self.mask_rate],
+            "training": [
+                self.epochs,
+                self.min_steps,
+                self.max_steps,
+                self.lr,
+                self.batch_size,
+                self.seed,
+                self.mask_rate,
+            ],
             "words": [self.vocabulary, self.min_count],
         }
 
@@ -132,10 +142,10 @@ class Reference:
                 return self.architecture(vocabulary=len(vocabulary.words), classes=classes)
             inputs = dataset.test.inputs
             if isinstance(inputs, Mapping):
-                shapes = {name: tuple(part.shape[1:]) for name, part in inputs.items() if isinstance(part, Tensor)}
+                shapes = {name: tuple(part.shape[1:]) for name, part in inputs.items() if not isinstance(part, tuple)}
                 words = {} if vocabulary is None else {"vocabulary": len(vocabulary.words)}
                 return self.architecture(shape=shapes, classes=classes, **words)
-            assert isinstance(inputs, Tensor)  # Dataset checks it: only texts are not tensors
+            assert not isinstance(inputs, tuple)  # Dataset checks it
             return self.architecture(shape=tuple(inputs.shape[1:]), classes=classes)
 
     def _train(self, dataset: Dataset) -> trained.Trained:
@@ -150,8 +160,8 @@ class Reference:
         with one_thread():
             self._fit(module, _arguments(train, vocabulary), train.targets)
             seconds = time.perf_counter() - start
-            encoded = self._encoder(module, vocabulary)(dataset, dataset.test)
-            reached = accuracy(predict(module, encoded), dataset.test.targets)
+            outputs = predict_split(module, self._encoder(module, vocabulary), dataset, dataset.test)
+            reached = accuracy(outputs, dataset.test.targets)
         log.info(
             "trained %s on %s in %.1f s: test %s %.4f (%d samples)",
             self.name, dataset.name, seconds, "accuracy" if dataset.classes else "R²", reached, len(dataset.test),
@@ -166,7 +176,7 @@ class Reference:
 
     def _vocabulary(self, train: Split) -> Vocabulary | None:
         parts: Mapping[str, Part] = by_part(train.inputs)
-        texts = [part for part in parts.values() if not isinstance(part, Tensor)]
+        texts = [part for part in parts.values() if isinstance(part, tuple)]
         return Vocabulary.build(texts[0], self.vocabulary, self.min_count) if texts else None
 
     def _encoder(self, module: nn.Module, vocabulary: Vocabulary | None) -> Callable[[Dataset, Split], Encoded]:
@@ -178,12 +188,13 @@ class Reference:
         assert isinstance(embedding, nn.Embedding)
         return FusionEncoder(vocabulary, embedding)
 
-    def _fit(self, module: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> None:
-        batches = (
-            word_batches(inputs[0], targets, self.batch_size, self.mask_rate)
-            if self.modality == "text"
-            else tensor_batches(inputs, targets, self.batch_size)
-        )
+    def _fit(self, module: nn.Module, inputs: tuple[Tensor | Lazy, ...], targets: Tensor) -> None:
+        first = inputs[0]
+        if self.modality == "text":
+            assert isinstance(first, Tensor)
+            batches = word_batches(first, targets, self.batch_size, self.mask_rate)
+        else:
+            batches = tensor_batches(inputs, targets, self.batch_size)
         calibrate = getattr(module, "calibrate", None)
         if callable(calibrate):
             calibrate(*inputs, targets)
@@ -196,15 +207,17 @@ class Reference:
         return math.ceil(rows / self.batch_size)
 
     def _epochs(self, rows: int) -> int:
-        return max(self.epochs, math.ceil(self.min_steps / self._steps(rows)))
+        steps = self._steps(rows)
+        often = max(self.epochs, math.ceil(self.min_steps / steps))
+        return max(1, min(often, self.max_steps // steps))
 
 
-def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor, ...]:
+def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor | Lazy, ...]:
     """What the network is called with; images to train on may be of another size than those that are explained."""
     parts: Mapping[str, Part] = by_part(train.inputs)
-    tensors = []
+    tensors: list[Tensor | Lazy] = []
     for part in parts.values():
-        if isinstance(part, Tensor):
+        if not isinstance(part, tuple):
             tensors.append(part)
         else:
             assert vocabulary is not None

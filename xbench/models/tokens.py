@@ -22,7 +22,7 @@ class TokenEncoder:
     max_length: int | None
 
     def __call__(self, dataset: Dataset, split: Split) -> Encoded:
-        if isinstance(split.inputs, Tensor):
+        if not isinstance(split.inputs, tuple):
             raise ValueError(f"this model takes texts, but data set {dataset.name!r} holds {dataset.modality}s")
         texts = list(split.inputs)
         coded = self.tokenizer(

@@ -15,7 +15,7 @@ from torchvision.models import WeightsEnum
 
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.download import DownloadError, download
-from xbench.datasets.record import Dataset
+from xbench.datasets.record import Dataset, Lazy
 from xbench.files import write_atomic
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.encoders import encode_tensors
@@ -192,6 +192,6 @@ def _looks_like_path(text: str) -> bool:
 
 def _check_images(name: str, dataset: Dataset) -> None:
     inputs = dataset.test.inputs
-    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
-        shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else "texts"
+    if not isinstance(inputs, Tensor | Lazy) or len(inputs.shape) != 4 or inputs.shape[1] not in (1, 3):
+        shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor | Lazy) else "texts"
         raise ValueError(f"model {name!r} takes images of 1 or 3 channels, but {dataset.name!r} holds {shape}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xbench.datasets.record import Lazy
 from xbench.models.vocabulary import MASK, PAD
 
 POOL = 50  # batches that are sorted by length together: little padding, yet no fixed batches
@@ -42,7 +43,7 @@ def _loss(output: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(output, targets)
 
 
-def tensor_batches(inputs: tuple[Tensor, ...], targets: Tensor, size: int) -> Batches:
+def tensor_batches(inputs: Sequence[Tensor | Lazy], targets: Tensor, size: int) -> Batches:
     """Batches of `size` rows in random order."""
 
     def epoch(generator: torch.Generator) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:

@@ -1,0 +1,153 @@
+"""Folders of images and clips: what is read, when, and what is said of files that cannot be."""
+
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from xbench.config import component
+from xbench.datasets.folders import Files, ImageFolder
+from xbench.datasets.record import Dataset
+
+REAL = os.environ.get("XBENCH_DATA")
+
+
+def images(root: Path, n: int = 5) -> Path:
+    for label, colour in (("cat", (250, 10, 10)), ("dog", (10, 10, 250))):
+        (root / label).mkdir(parents=True)
+        for i in range(n):
+            Image.new("RGB", (40 + i, 30), colour).save(root / label / f"{i}.png")
+    return root
+
+
+def load(root: Path, *more: str, name: str = "image_folder") -> Dataset:
+    return component("dataset", name, [f"path={root}", "side=28", *more]).load()
+
+
+def test_a_folder_per_class(tmp_path: Path) -> None:
+    data = load(images(tmp_path / "pets"))
+    assert (data.name, data.classes, len(data.test), len(data.train())) == ("pets", ("cat", "dog"), 2, 8)
+    assert isinstance(data.test.inputs, Files)
+    block = data.test.subset([0, 1])
+    assert block.inputs.shape == (2, 3, 28, 28)
+    red = block.inputs[:, 0].mean((1, 2)) > 0.5
+    assert red.tolist() == (block.targets == 0).tolist()
+    assert len(data.features.unique()) == 14 * 14
+
+
+def test_the_published_split_is_kept(tmp_path: Path) -> None:
+    images(tmp_path / "pets" / "train")
+    images(tmp_path / "pets" / "val", n=2)
+    data = load(tmp_path / "pets")
+    assert (len(data.test), len(data.train())) == (4, 10)
+
+
+def test_files_are_read_when_their_block_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, read = images(tmp_path / "pets"), []
+    decode = ImageFolder.decode
+    monkeypatch.setattr(ImageFolder, "decode", lambda self, content: read.append(1) or decode(self, content))
+    data = load(root)
+    assert not read
+    data.train().subset([0, 1, 2])
+    assert len(read) == 3
+
+
+def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: Path) -> None:
+    root = images(tmp_path / "pets")
+    Image.new("L", (30, 30), 128).save(root / "cat" / "grey.png")
+    Image.new("RGBA", (30, 30), (255, 0, 0, 0)).save(root / "cat" / "glass.png")
+    data = load(root)
+    whole = {sample: (split, row) for split in (data.test, data.train()) for row, sample in enumerate(split.ids)}
+    values = {
+        name: whole[f"cat/{name}.png"][0].subset([whole[f"cat/{name}.png"][1]]).inputs for name in ("grey", "glass")
+    }
+    torch.testing.assert_close(values["grey"], torch.full((1, 3, 28, 28), 128 / 255))
+    assert (values["glass"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "it is empty"), (b"GIF89a?", ""), (b"text", "no image that Pillow")]
+)
+def test_an_unreadable_image_stops_or_is_left_out(
+    content: bytes, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = images(tmp_path / "pets")
+    (root / "dog" / "torn.png").write_bytes(content)
+    for _ in range(2):  # the second time what was found is remembered
+        with pytest.raises(ValueError, match=f"torn.png cannot be read: .*{message}.*bad=skip"):
+            load(root)
+    data = load(root, "bad=skip")
+    assert len(data.test) + len(data.train()) == 10
+    assert "left out" in caplog.text
+
+
+def test_a_changed_file_is_another_data_set(tmp_path: Path) -> None:
+    root = images(tmp_path / "pets")
+    before = load(root).fingerprint
+    assert load(root).fingerprint == before
+    Image.new("RGB", (44, 44), "green").save(root / "dog" / "0.png")
+    assert load(root).fingerprint != before
+
+
+def test_no_files_too_few_and_wrong_options(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no folders of images"):
+        load(tmp_path)
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    Image.new("RGB", (30, 30)).save(tmp_path / "one" / "cat" / "a.png")
+    with pytest.raises(ValueError, match="too few to explain some and train on others"):
+        load(tmp_path / "one")
+    for change, message in (("bad=x", "bad: expected"), ("test=0", "test: expected")):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path, change)
+
+
+def clip(path: Path, frames: int, rate: int = 10) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(frames):
+            picture = np.full((48, 64, 3), 255 * i // max(1, frames - 1), dtype=np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
+def test_clips_of_unequal_length(tmp_path: Path) -> None:
+    for label, lengths in (("short", (1, 3, 5)), ("long", (20, 30, 40))):
+        for frames in lengths:
+            clip(tmp_path / "clips" / label / f"{frames}.mp4", frames)
+    data = load(tmp_path / "clips", "frames=6", name="clip_folder")
+    assert (data.modality, data.classes) == ("video", ("long", "short"))
+    train = data.train().subset(range(len(data.train())))
+    assert train.inputs.shape == (5, 3, 6, 28, 28)
+    long = train.inputs[next(row for row, sample in enumerate(train.ids) if sample.startswith("long"))]
+    light = long.mean((0, 2, 3))
+    assert light[0] < 0.1
+    assert light[-1] > 0.9
+    assert (light.diff() > 0).all()  # frames in their order, from black to white
+    assert len(data.features.unique()) == 3 * 49
+
+
+def test_a_torn_clip_is_named(tmp_path: Path) -> None:
+    clip(tmp_path / "clips" / "a" / "one.mp4", 3)
+    clip(tmp_path / "clips" / "b" / "two.mp4", 3)
+    (tmp_path / "clips" / "b" / "torn.mp4").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"torn.mp4 cannot be read.*bad=skip"):
+        load(tmp_path / "clips", name="clip_folder")
+
+
+@pytest.mark.skipif(REAL is None, reason="XBENCH_DATA names no folder of real data")
+def test_a_real_clip(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        (tmp_path / "clips" / label / "clip.mp4").symlink_to(Path(str(REAL)).resolve() / "video" / "nasa_13013.mp4")
+    data = load(tmp_path / "clips", "test=0.5", name="clip_folder")
+    (values,) = data.test.subset([0]).inputs
+    assert values.shape == (3, 16, 28, 28)
+    assert values.std() > 0.05

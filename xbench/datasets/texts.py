@@ -1,0 +1,174 @@
+"""Texts: a file of yours, and film reviews whose evidence people have marked."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from xbench.datasets.found import Wanted, fingerprint
+from xbench.datasets.record import Dataset, Split, mixed_order
+from xbench.datasets.table import read, require
+
+TEST = 500
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A CSV, TSV or JSON-lines file of yours, one text per row.
+
+    path: the file; its ending (.csv, .tsv, .jsonl) says how it is read; csv and tsv have a header line.
+    text, label: the columns with the text and its class. name: what rows say; null = the file's name.
+    classes: all classes in their order; null = those found. A label that is not among them stops with its row.
+    bad: what to do about an empty text, a text without a label, a label outside the classes: stop or skip.
+    max_words: longer texts are cut.
+    """
+
+    path: str
+    text: str = "text"
+    label: str = "label"
+    name: str | None = None
+    classes: tuple[str, ...] | None = None
+    bad: str = "stop"
+    max_words: int = 512
+
+    def __post_init__(self) -> None:
+        if self.bad not in ("stop", "skip"):
+            raise ValueError(f"bad: expected stop or skip, got {self.bad!r}")
+        if self.max_words < 1:
+            raise ValueError(f"max_words: expected at least 1, got {self.max_words}")
+
+    def load(self) -> Dataset:
+        """Raises FileNotFoundError, or ValueError that names the file, the row and what is wrong in it."""
+        path = Path(self.path)
+        frame = self._read(path)
+        require(path, frame, [self.text, self.label])
+        rows, bad = [], 0
+        for number, (text, label) in enumerate(zip(frame[self.text], frame[self.label], strict=True), start=2):
+            words = [] if pd.isna(text) else str(text).split()
+            known = self.classes is None or str(label) in self.classes
+            if words and not pd.isna(label) and known:
+                rows.append((" ".join(words[: self.max_words]), str(label)))
+                continue
+            reason = "the text is empty" if not words else f"the label {label!r} is none of {self.classes}"
+            reason = "there is no label" if words and pd.isna(label) else reason
+            if self.bad == "stop":
+                raise ValueError(f"{path}, row {number}: {reason}; dataset.bad=skip leaves such rows out")
+            bad += 1
+        classes = self.classes or tuple(sorted({label for _, label in rows}))
+        if len(rows) < 2 or len(classes) < 2:
+            raise ValueError(f"{path}: {len(rows)} good rows of {len(classes)} classes are nothing to tell apart")
+        name = self.name or path.stem
+        origin = f"{path.name}, {len(rows)} texts" + (f", {bad} rows left out" if bad else "")
+        texts, labels = [text for text, _ in rows], [classes.index(label) for _, label in rows]
+        order = mixed_order(labels, texts)
+        held = min(TEST, max(1, len(order) // 5))
+        return text_dataset(
+            name,
+            classes,
+            _split("test", texts, labels, order[:held]),
+            _split("train", texts, labels, order[held:]),
+            origin,
+        )
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        if path.suffix != ".jsonl":
+            return read(path, "\t" if path.suffix == ".tsv" else ",")
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
+        entries = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                entry = json.loads(line) if line.strip() else None
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            if isinstance(entry, dict):
+                entries.append(entry)
+            elif entry is not None:
+                raise ValueError(f"{path}, line {number}: expected an object, got {line[:60]!r}")
+        return pd.DataFrame(entries)
+
+
+@dataclass(frozen=True)
+class EraserMovies:
+    """ERASER Movie Reviews: film reviews in which people marked the words that tell whether it is praise.
+
+    The validation part is explained, with its rationales as masks. Reviews are cut to their first `max_words` words.
+    Source: Zaidan, Eisner, Piatko 2007, "Using Annotator Rationales"; DeYoung et al. 2020, "ERASER" (arXiv
+    1911.03429).
+
+    data_dir: holds eraser_movies/movies.tar.gz.
+    """
+
+    max_words: int = 256
+    data_dir: str | None = None
+
+    def load(self) -> Dataset:
+        path = _MOVIES.find(self.data_dir)
+        with tarfile.open(path) as archive:
+            files = {member.name: member for member in archive.getmembers() if member.isfile()}
+
+            def content(name: str) -> str:
+                member = files.get(f"movies/{name}")
+                file = None if member is None else archive.extractfile(member)
+                if file is None:
+                    raise ValueError(f"{path} has no movies/{name}")
+                return io.TextIOWrapper(file, encoding="utf-8").read()
+
+            test, train = (self._part(content, part) for part in ("val", "train"))
+        return text_dataset("eraser_movies", ("negative", "positive"), test, train, "ERASER Movie Reviews")
+
+    def _part(self, content: Callable[[str], str], part: str) -> Split:
+        entries = [json.loads(line) for line in content(f"{part}.jsonl").splitlines() if line]
+        texts, labels, masks = [], [], []
+        for entry in entries:
+            words = content(f"docs/{entry['annotation_id']}").split()
+            marked = [False] * len(words)
+            for evidence in (one for group in entry["evidences"] for one in group):
+                for place in range(evidence["start_token"], min(evidence["end_token"], len(words))):
+                    marked[place] = True
+            texts.append(" ".join(words[: self.max_words]))
+            masks.append(tuple(marked[: self.max_words]))
+            labels.append(int(entry["classification"] == "POS"))
+        order = mixed_order(labels, texts) if part == "val" else range(len(texts))
+        ids = [f"{part}-{entry['annotation_id']}" for entry in entries]
+        return _split(part, texts, labels, order, masks, ids)
+
+
+def text_dataset(name: str, classes: Sequence[str], test: Split, train: Split, origin: str) -> Dataset:
+    """From the texts to explain and those to train on."""
+    contents = [repr((split.inputs, split.targets.tolist(), split.masks)).encode() for split in (test, train)]
+    return Dataset(
+        name=name,
+        modality="text",
+        classes=tuple(classes),
+        test=test,
+        train=lambda: train,
+        fingerprint=fingerprint(repr((name, tuple(classes))).encode(), *contents),
+        origin=origin,
+    )
+
+
+def _split(
+    part: str,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    rows: Sequence[int],
+    masks: Sequence[tuple[bool, ...]] | None = None,
+    ids: Sequence[str] | None = None,
+) -> Split:
+    return Split(
+        ids=tuple(f"{part}-{row:05d}" if ids is None else ids[row] for row in rows),
+        inputs=tuple(texts[row] for row in rows),
+        targets=torch.tensor([labels[row] for row in rows]),
+        masks=None if masks is None else tuple(masks[row] for row in rows),
+    )
+
+
+_MOVIES = Wanted("eraser_movies/movies.tar.gz", "the archive of ERASER with movies/val.jsonl and movies/docs/")

@@ -103,3 +103,19 @@ def test_blocks_change_nothing_at_a_layer(run: Run) -> None:
     assert blobs(run, *TWO_LAYERS, "layer=first", "n=7", "name=parts", "run.block=3", "store=b") == 0
     pd.testing.assert_index_equal(table("whole").index, table("parts").index)
     same(table("whole"), table("parts"))
+
+
+def test_features_and_baselines_are_chosen_by_name_and_are_part_of_a_results_identity(run: Run) -> None:
+    common = ("algorithm=[feature_ablation,gradient_shap]", "metric=[]", "controls=false")
+    choices = [(), ("features=pixels",), ("baseline=blur",), ("baseline=train",), ("features=words",)]
+    codes = [blobs(run, *common, *choice, f"name=r{i}") for i, choice in enumerate(choices)]
+    assert codes == [0, 0, 0, 0, 1]  # images have no words
+    forward = []
+    for i in range(4):
+        mine = table(f"r{i}").query("algorithm == 'feature_ablation' and metric == 'forward_rows'")
+        forward.append(float(mine["mean"].item()))
+    assert forward == [10, 37, 10, 10]  # nine groups of four pixels, 36 pixels
+    frames = [cells(f"r{i}") for i in range(4)]
+    keys = [set(frame[frame["algorithm"].notna()]["key"]) for frame in frames]
+    for one in range(4):
+        assert not any(keys[one] & keys[other] for other in range(one))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from xbench.algorithms.base import Algorithm
 from xbench.config import canonical, instantiate
+from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset, Split
 from xbench.metrics.base import Metric
 from xbench.records import cell_key
 from xbench.store import Store
 
 _PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
-_WHERE = ("layer", "read", "neuron")  # where points enter, where gradients are read, which unit is explained
+# Where points enter, where gradients are read, which unit is explained, what one feature is.
+_WHERE = ("layer", "read", "neuron", "features")
 FORMAT = 1  # raised when what a stored cell means changes
 
 
@@ -81,6 +84,7 @@ class Identities:
             "output": self.cfg.output,
             "seed": self.cfg.seed,
             **{name: _plain(self.cfg[name]) for name in _WHERE if self.cfg[name] is not None},
+            **({} if self.cfg.baseline is None else {"baseline": _baseline(self.cfg.baseline)}),
             **({} if self.cfg.run.precision == "fp32" else {"precision": self.cfg.run.precision}),
         }
 
@@ -175,6 +179,12 @@ def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | t
 
 def _plain(value: object) -> object:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _baseline(name: str) -> str:
+    """The name, or the sha256 of a file: its content changes numbers, not its place."""
+    path = Path(name)
+    return sha256_file(path) if path.suffix and path.is_file() else name
 
 
 def _settings(node: DictConfig) -> dict[str, Any]:

@@ -93,7 +93,8 @@ class Explainer:
 
     def case(self, *, distribution: bool) -> Case:
         """The samples with baselines read as a distribution, or as one per sample; made once of each kind."""
-        distribution = distribution and not self.setting.own_baselines
+        own = self.setting.own_baselines and self.setting.distribution is None
+        distribution = distribution and not own
         if distribution not in self._cases:
             self._cases[distribution] = self._case(distribution)
         return self._cases[distribution]
@@ -200,7 +201,9 @@ class Explainer:
 
     def _baselines(self, distribution: bool) -> Tensor:
         n = self.subject.n
-        given = baseline_tensors(self.setting.in_order(self.setting.baselines, "baselines"), self.subject.inputs)
+        several = distribution and self.setting.distribution is not None
+        chosen = self.setting.distribution if several else self.setting.baselines
+        given = baseline_tensors(self.setting.in_order(chosen, "baselines"), self.subject.inputs)
         rows = max(len(b) for b in given)
         if any(len(b) not in (1, rows) for b in given):
             counts = " and ".join(str(len(b)) for b in given)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from omegaconf import DictConfig, ListConfig
+from torch import Tensor
 
+from xbench.baselines import choose_baseline
 from xbench.cells import Unit
 from xbench.datasets.record import Dataset, Split
 from xbench.explain import Explainer
+from xbench.groups import regroup
 from xbench.layout import Layout
 from xbench.models.record import Encoded, Model
 from xbench.samples import Chosen, choose
@@ -34,7 +37,18 @@ class Prepared:
 
     @functools.cached_property
     def encoded(self) -> Encoded:
-        return self.model.encode(self.dataset, self.split)
+        encoded = self.model.encode(self.dataset, self.split)
+        if self.cfg.features is None:
+            return encoded
+        return replace(encoded, features=regroup(self.cfg.features, self.dataset, encoded))
+
+    @functools.cached_property
+    def baselines(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:
+        """Of each sample, and the distribution that methods take which average over one."""
+        name, encoded = self.cfg.baseline, self.encoded
+        if name is None:
+            return encoded.baseline, None
+        return choose_baseline(name, self.dataset, self.model, encoded, self.split.ids, self.cfg.seed)
 
     @functools.cached_property
     def chosen(self) -> Chosen:
@@ -54,7 +68,8 @@ class Prepared:
             model=self.model.module,
             inputs=inputs if len(inputs) > 1 else inputs[0],
             target=self.chosen.target,
-            baselines=encoded.baseline,
+            baselines=self.baselines[0],
+            distribution=self.baselines[1],
             extra=encoded.extra,
             features=encoded.features,
             masks=encoded.masks,

@@ -45,6 +45,7 @@ class Setting:
     create_graph: bool = False
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
     masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
+    distribution: Baselines = None  # for methods that average over baselines, beside those of the samples
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
     progress: Callable[[int, int], None] | None = None
     speed: Speed = field(default_factory=Speed)

@@ -11,6 +11,12 @@ GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
 COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
 SINGLE = ("model", "dataset")  # one component
 ONE_PER_COMMAND = ("name", "store", "reports", "display", "plan")  # nothing to sweep over
+# As `xbench.groups` and `xbench.baselines` have them, which would import torch here; a test compares.
+FEATURES = (
+    "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "frames",
+    "tubes", "columns", "groups", "nodes", "edges",
+)  # fmt: skip
+BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train", "mask", "pad")
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 
 
@@ -55,6 +61,8 @@ class Settings:
     layer: str | None
     read: str | None
     neuron: list[str | int | list[int]] | None
+    features: str | None
+    baseline: str | None
     name: str
     store: str
     reports: str
@@ -73,6 +81,12 @@ class Settings:
         for key in ("layer", "read"):
             _site(key, getattr(self, key))
         self._check_neuron()
+        if self.features is not None and self.features not in FEATURES:
+            raise ValueError(f"features must be {', '.join(FEATURES)} or null, got {self.features!r}")
+        if self.baseline is not None and self.baseline not in BASELINES and not self.baseline.endswith(".npy"):
+            raise ValueError(
+                f"baseline must be {', '.join(BASELINES)}, the path of a .npy file or null, got {self.baseline!r}"
+            )
         for key in ("store", "reports"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key} must name a folder, got {getattr(self, key)!r}")

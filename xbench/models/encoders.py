@@ -71,6 +71,7 @@ class WordEncoder:
             features=(torch.where(real, position, -1),),
             tokens=tuple(tuple(_padded(text.split(), width, "")) for text in split.inputs),
             masks=_word_masks(split, width),
+            special={"mask": MASK, "pad": PAD},
         )
 
 

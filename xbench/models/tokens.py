@@ -50,8 +50,12 @@ class TokenEncoder:
             tokens=tuple(
                 self._strings(row, real) for row, real in zip(ids, coded["attention_mask"].bool(), strict=True)
             ),
+            special={name: number for name, number in self._special().items() if number is not None},
             masks=None if split.masks is None else (_token_masks(split.masks, words),),
         )
+
+    def _special(self) -> dict[str, int | None]:
+        return {"mask": self.tokenizer.mask_token_id, "pad": self.tokenizer.pad_token_id}
 
     def _neutral(self) -> int:
         mask: int | None = self.tokenizer.mask_token_id

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments import estimators_vs_captum as estimators
-from experiments import memory_growth, two_workers, whole_job
+from experiments import every_modality, memory_growth, two_workers, whole_job
 from experiments.parts import whole
 from experiments.parts.workloads import load
 
@@ -95,3 +95,14 @@ def test_seconds_are_those_of_whole_processes(tmp_path):
 def test_what_workers_share_leaves_out_the_start():
     lines = two_workers.show({"one": 25.0, "many": 15.0, "idle": 5.0}, 2).splitlines()
     assert [line.split()[-2] for line in lines[2:4]] == ["1.67", "2.00"]
+
+
+def test_methods_find_the_planted_evidence_and_reach_the_closed_form(capsys):
+    (found,) = every_modality.main(["--datasets", "planted_linear", "--n", "8"])
+    method, best, random = found.best["localisation_auroc"]
+    assert method != "random"
+    assert best == 1 > random + 0.2
+    printed = capsys.readouterr().out
+    assert "| planted_interaction | shapley_exact |" in printed
+    assert all(float(error) < 1e-5 for *_, error in every_modality.closed_forms())
+    assert found.command in printed

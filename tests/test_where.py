@@ -119,3 +119,14 @@ def test_features_and_baselines_are_chosen_by_name_and_are_part_of_a_results_ide
     keys = [set(frame[frame["algorithm"].notna()]["key"]) for frame in frames]
     for one in range(4):
         assert not any(keys[one] & keys[other] for other in range(one))
+
+
+def test_one_number_of_an_output_with_several_dimensions_is_explained(run: Run) -> None:
+    """A class per place, as of tokens or pixels: (n, 4 places, 3 classes)."""
+    net = ("model.module._target_=tests.lab.Places", "algorithm=[deeplift,feature_ablation]", "metric=[completeness]")
+    assert blobs(run, *net, "target=[3,1]", "controls=false") == 0
+    assert float(table().query("algorithm == 'deeplift' and metric == 'completeness'")["mean"].item()) < 1e-3
+    for wrong in ("target=predicted", "target=[4,1]", "target=[1]"):
+        assert blobs(run, *net, wrong, "name=wrong") == 1
+        assert cells("wrong")["reason"].str.contains("target").all()
+    assert blobs(run, *net, "target=[-1,0]") == 2

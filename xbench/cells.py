@@ -80,7 +80,7 @@ class Identities:
             "model": {"name": self.model, "weights": self.fingerprint, "settings": _settings(self.cfg.model)},
             "dataset": {"name": self.dataset.name, "contents": self.dataset.fingerprint},
             "samples": list(block.ids),
-            "target": self.cfg.target,
+            "target": _plain(self.cfg.target),
             "output": self.cfg.output,
             "seed": self.cfg.seed,
             **{name: _plain(self.cfg[name]) for name in _WHERE if self.cfg[name] is not None},

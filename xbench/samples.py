@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,8 +28,13 @@ class Chosen:
     target: Tensor | None
 
 
-def choose(model: Model, encoded: Encoded, split: Split, target: str | int, classes: tuple[str, ...]) -> Chosen:
+def choose(
+    model: Model, encoded: Encoded, split: Split, target: str | int | Sequence[int], classes: tuple[str, ...]
+) -> Chosen:
     """Predict the samples and choose the output to explain: `predicted`, `label`, or a class number.
+
+    Outputs of more dimensions, such as a class per token or pixel (n, places, classes), are read at one index per
+    dimension; what is predicted is then that number.
 
     Raises:
         TargetError: the target does not fit the model.
@@ -40,8 +47,13 @@ def choose(model: Model, encoded: Encoded, split: Split, target: str | int, clas
     labels = split.targets.tolist()
     if output.dim() == 1 or output.shape[1] == 1:
         return Chosen(output.flatten().tolist(), [None] * len(output), labels, None)
+    if not isinstance(target, str | int):
+        return _at(output, tuple(target), labels)
     if output.dim() != 2:
-        raise TargetError(f"the model's output has shape {tuple(output.shape)}; expected (samples, classes)")
+        raise TargetError(
+            f"the model's output has shape {tuple(output.shape)}, not (samples, classes): name the number to explain "
+            f"by one index per dimension, target=[{','.join('0' * (output.dim() - 1))}]"
+        )
     confidence, predicted = output.softmax(1).max(1)
     if target == "label" and output.shape[1] != len(classes):
         raise TargetError(
@@ -62,6 +74,14 @@ def choose(model: Model, encoded: Encoded, split: Split, target: str | int, clas
             f"{output.shape[1]} outputs, 0 to {output.shape[1] - 1}"
         )
     return Chosen(predicted.tolist(), confidence.tolist(), labels, rows)
+
+
+def _at(output: Tensor, index: tuple[int, ...], labels: list[int | float]) -> Chosen:
+    shape = output.shape[1:]
+    if len(index) != len(shape) or any(i >= size for i, size in zip(index, shape, strict=True)):
+        raise TargetError(f"target {list(index)} names no number of an output of shape {tuple(shape)}")
+    values = output.flatten(1)[:, int(np.ravel_multi_index(index, shape))].tolist()
+    return Chosen(values, [None] * len(output), labels, torch.tensor(index).expand(len(output), -1))
 
 
 def _outputs(model: Model, encoded: Encoded) -> Tensor:

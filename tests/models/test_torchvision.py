@@ -7,6 +7,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from xbench import attribute
+from xbench.config import component
 from xbench.datasets.digits import Digits
 from xbench.datasets.download import DownloadError
 from xbench.datasets.sst2 import SST2
@@ -123,3 +125,14 @@ def test_bad_arguments_are_named() -> None:
         Torchvision(size=-1)
     with pytest.raises(ValueError, match="'sst2-standin' holds texts"):
         Torchvision().load(SST2(source="standin").load())
+
+
+def test_clips_go_to_a_network_for_clips() -> None:
+    data = component("dataset", "moving_shapes", ["n=2", "train=2", "frames=4"]).load()
+    model = component("model", "torchvision", ["arch=r3d_18", "size=32"]).load(data)
+    with torch.no_grad():
+        assert model.module(data.test.inputs).shape == (2, 4)
+    maps = attribute(model.module, data.test.inputs, "saliency", target=0)
+    assert maps.shape == data.test.inputs.shape
+    with pytest.raises(ValueError, match="'r3d_18' takes clips of 1 or 3 channels"):
+        component("model", "torchvision", ["arch=r3d_18"]).load(component("dataset", "digits").load())

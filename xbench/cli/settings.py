@@ -17,6 +17,7 @@ FEATURES = (
     "tubes", "columns", "groups", "nodes", "edges",
 )  # fmt: skip
 BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train", "mask", "pad")
+NAMED = ("predicted", "label")  # targets that are not numbers
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 
 
@@ -56,7 +57,7 @@ class Settings:
 
     n: int | None
     seed: int
-    target: int | Literal["predicted", "label"]
+    target: int | list[int] | Literal["predicted", "label"]
     output: Literal["logit", "probability", "log_probability", "value"]
     layer: str | None
     read: str | None
@@ -76,8 +77,9 @@ class Settings:
             raise ValueError(f"n must be at least 1, or null for all samples, got {self.n}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
-        if isinstance(self.target, int) and self.target < 0:
-            raise ValueError(f"target must be predicted, label or a class number from 0 on, got {self.target}")
+        numbers = self.target if isinstance(self.target, list) else [self.target] if self.target not in NAMED else []
+        if numbers != [n for n in numbers if isinstance(n, int) and n >= 0] or self.target == []:
+            raise ValueError(f"target must be predicted, label, or one or several numbers from 0 on, got {self.target}")
         for key in ("layer", "read"):
             _site(key, getattr(self, key))
         self._check_neuron()

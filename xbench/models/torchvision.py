@@ -1,4 +1,4 @@
-"""Image classifiers of torchvision."""
+"""Image and video classifiers of torchvision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from xbench.models.weights import digest, fit_weights, read_weights
 log = logging.getLogger("xbench")
 
 IMAGENET_CLASSES = 1000
-SIZE = {"inception_v3": 299}  # what each network was made for; 224 for all others
+SIZE = {"inception_v3": 299}  # what each network was made for; 224 for all others, and 112 for those of clips
+KINETICS = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # mean and std of videos
+KINETICS_CLASSES = 400
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Preprocessing:
 class ImageNetInput(nn.Module):
     """Images (n, 1 or 3, height, width) in [0, 1] -> what a torchvision network was made for -> its logits.
 
-    Grey images are repeated to three channels, and images of another size are resized (bilinear). Being
-    inside the model, these steps are part of what is explained: maps have the shape of the original
-    image, and a black baseline is the tensor of zeros.
+    Clips (n, 1 or 3, frames, height, width) are treated frame by frame. Grey images are repeated to three channels, and
+    images of another size are resized (bilinear). Being inside the model, these steps are part of what is explained:
+    maps have the shape of the original image, and a black baseline is the tensor of zeros.
     """
 
     mean: Tensor
@@ -56,24 +58,30 @@ class ImageNetInput(nn.Module):
         self.register_buffer("mean", torch.tensor(how.mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(how.std).reshape(1, 3, 1, 1))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, samples: Tensor) -> Tensor:
+        clips = samples.dim() == 5
+        images = samples.transpose(1, 2).flatten(0, 1) if clips else samples
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         if self.size is not None and tuple(images.shape[2:]) != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        logits: Tensor = self.network((images - self.mean) / self.std)
+        normal = (images - self.mean) / self.std
+        if clips:
+            normal = normal.unflatten(0, (len(samples), -1)).transpose(1, 2)
+        logits: Tensor = self.network(normal)
         return logits
 
 
 @dataclass(frozen=True)
 class Torchvision:
-    """A classifier of torchvision by name, on any data set of images.
+    """A classifier of torchvision by name, on any data set of images, or of clips.
 
-    arch: a name that `torchvision.models.list_models(module=torchvision.models)` gives, e.g. "resnet18".
+    arch: a name that `torchvision.models.list_models` gives for `torchvision.models` (images), e.g. "resnet18", or for
+        `torchvision.models.video` (clips), e.g. "r3d_18".
     weights: None = random weights from `seed` (the maps then mean nothing; there is a warning);
-        "DEFAULT" or another of torchvision's names such as "IMAGENET1K_V1" = trained on ImageNet and
+        "DEFAULT" or another of torchvision's names such as "IMAGENET1K_V1" = trained on ImageNet (Kinetics) and
         downloaded when needed; else the path of a safetensors or `weights_only` file.
-    classes: number of outputs; None = 1000 for torchvision's weights, otherwise the data set's.
+    classes: number of outputs; None = those of torchvision's weights (1000, clips 400), otherwise the data set's.
     size: side of the square the image is resized to; None = what the network was made for; 0 = as it is.
 
     Where the outputs are not the data set's classes (ImageNet weights on digits), `accuracy` is None and
@@ -87,7 +95,7 @@ class Torchvision:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        known = torchvision.models.list_models(module=torchvision.models)
+        known = [*torchvision.models.list_models(module=torchvision.models), *_clips()]
         if self.arch not in known:
             near = difflib.get_close_matches(str(self.arch), known, n=3, cutoff=0.5) or known[:5]
             raise ValueError(f"torchvision has no classifier {self.arch!r}; nearest: {', '.join(near)}")
@@ -120,7 +128,7 @@ class Torchvision:
 
     def load(self, dataset: Dataset) -> Model:
         """Raises ValueError (not images; weights do not fit) or FileNotFoundError (no weights to be had)."""
-        _check_images(self.arch, dataset)
+        _check_images(self.arch, dataset, 5 if self.arch in _clips() else 4)
         with seeded(self.seed):
             network = torchvision.models.get_model(self.arch, weights=None, **self._arguments(dataset))
         if self.weights is None:
@@ -143,7 +151,8 @@ class Torchvision:
     def _outputs(self, dataset: Dataset) -> int:
         if self.classes is not None:
             return self.classes
-        return IMAGENET_CLASSES if self._named() is not None else len(dataset.classes)
+        published = KINETICS_CLASSES if self.arch in _clips() else IMAGENET_CLASSES
+        return published if self._named() is not None else len(dataset.classes)
 
     def _arguments(self, dataset: Dataset) -> dict[str, int | bool]:
         """What the constructor needs for the network that the weights were made for."""
@@ -159,7 +168,8 @@ class Torchvision:
     def _preprocessing(self) -> Preprocessing:
         named = self._named()
         if named is None:
-            how = Preprocessing(SIZE.get(self.arch, 224))
+            clips = self.arch in _clips()
+            how = Preprocessing(112, *KINETICS) if clips else Preprocessing(SIZE.get(self.arch, 224))
         else:
             asked = named.transforms()
             how = Preprocessing(asked.crop_size[0], tuple(asked.mean), tuple(asked.std))
@@ -190,8 +200,14 @@ def _looks_like_path(text: str) -> bool:
     return Path(text).suffix != "" or "/" in text or Path(text).exists()
 
 
-def _check_images(name: str, dataset: Dataset) -> None:
-    inputs = dataset.test.inputs
-    if not isinstance(inputs, Tensor | Lazy) or len(inputs.shape) != 4 or inputs.shape[1] not in (1, 3):
+def _clips() -> list[str]:
+    """The classifiers of clips."""
+    found: list[str] = torchvision.models.list_models(module=torchvision.models.video)
+    return found
+
+
+def _check_images(name: str, dataset: Dataset, dims: int) -> None:
+    inputs, kind = dataset.test.inputs, "clips" if dims == 5 else "images"
+    if not isinstance(inputs, Tensor | Lazy) or len(inputs.shape) != dims or inputs.shape[1] not in (1, 3):
         shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor | Lazy) else "texts"
-        raise ValueError(f"model {name!r} takes images of 1 or 3 channels, but {dataset.name!r} holds {shape}")
+        raise ValueError(f"model {name!r} takes {kind} of 1 or 3 channels, but {dataset.name!r} holds {shape}")

@@ -139,7 +139,8 @@ def _row(
         "predicted": words.clip(sample.predicted, 32),
         "label": words.clip(sample.label, 32),
         "confidence": "" if sample.confidence is None else f"{100 * sample.confidence:.0f}\u00a0%",
-        "verdict": verdict if setting.classes else None,  # a regression is neither right nor wrong
+        # A regression is neither right nor wrong, nor is one number of many outputs.
+        "verdict": verdict if setting.classes and sample.confidence is not None else None,
         "cells": cells,
     }
     return _Row(sample, shown, found, tokens, len(json.dumps([found, tokens, shown])))

@@ -80,18 +80,26 @@ def _explained(found: Sequence[Setting], jobs: Sequence[Mapping[str, Any]]) -> s
     units = dict.fromkeys(_unit(job["neuron"]) for job in jobs if job.get("neuron"))
     reads = dict.fromkeys(str(job["read"]) for job in jobs if job.get("read"))
     of_outputs = [job for job in jobs if not job.get("neuron")]
-    targets = dict.fromkeys(job["target"] for job in of_outputs if job.get("target") is not None)
+    targets = dict.fromkeys(_target(job["target"]) for job in of_outputs if job.get("target") is not None)
     told = f"the {words.listed(list(readouts))}" if readouts else "output not recorded"
     if targets:
-        classes = [f"the {t} class" if t in ("label", "predicted") else f"class {t}" for t in targets]
-        told += f" of {words.listed(classes)}"
+        told += f" of {words.listed(list(targets))}"
     told = words.listed([told, *units] if of_outputs or not units else list(units))
     if not sites:
         return told
     entered = [f"the {site}" if site == "input" else site for site in sites]
     read = [f"{place} (read there)" for place in reads]
     apart = all(job.get("read") for job in jobs)
-    return f"{told}, attributed to {words.listed(read if apart else entered + read)}"
+    choices = {f"{key}={job[key]}" for job in jobs for key in ("features", "baseline") if job.get(key) is not None}
+    chosen = f", with {words.listed(sorted(choices))}" if choices else ""
+    return f"{told}, attributed to {words.listed(read if apart else entered + read)}{chosen}"
+
+
+def _target(target: object) -> str:
+    """How a reader calls what `target=` names."""
+    if isinstance(target, list):
+        return f"output {', '.join(map(str, target))}"
+    return f"the {target} class" if target in ("label", "predicted") else f"class {target}"
 
 
 def _unit(neuron: Sequence[Any]) -> str:

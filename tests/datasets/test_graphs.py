@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from xbench.config import component
-from xbench.datasets.graphs import TUGraphs
+from xbench.datasets.tu_graphs import TUGraphs
 
 REAL = os.environ.get("XBENCH_DATA")
 # Two triangles with a tail, and a path of two nodes with one that is linked to nothing; labels -1 and 1.

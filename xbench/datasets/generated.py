@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from xbench.datasets.record import Dataset, Inputs, Lazy, Masks, Part, Split, by
 class Generated:
     """All samples, those that are explained first.
 
-    n: how many are explained; the others are for training.
+    n: how many are explained; the others are for training, unless `learned` gives those.
     further: fields of `Dataset` beside those given here, such as baseline and features.
     """
 
@@ -30,11 +30,12 @@ class Generated:
     origin: str
     masks: Masks | None = None
     extra: tuple[Tensor, ...] = ()
+    learned: Callable[[], Split] | None = None
     further: dict[str, Any] = field(default_factory=dict)
 
     def dataset(self) -> Dataset:
         """Raises ValueError when there is nothing to explain or to train on."""
-        if not 0 < self.n < len(self.labels):
+        if not 0 < self.n < len(self.labels) + (self.learned is not None):
             raise ValueError(f"n and train: expected at least one sample each, got {self.n} of {len(self.labels)}")
         parts: Mapping[str, Part] = by_part(self.inputs)
         content = [_bytes(part) for part in parts.values()]
@@ -43,7 +44,7 @@ class Generated:
             modality=self.modality,
             classes=self.classes,
             test=self._split("test", slice(0, self.n)),
-            train=lambda: self._split("train", slice(self.n, None)),
+            train=self.learned or (lambda: self._split("train", slice(self.n, None))),
             fingerprint=fingerprint(repr((self.name, self.n)).encode(), self.labels.numpy().tobytes(), *content),
             origin=self.origin,
             **self.further,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from xbench.datasets.generated import Generated
 from xbench.datasets.images import patches
-from xbench.datasets.record import Dataset
+from xbench.datasets.record import Dataset, Split
 
 CLASSES = ("circle", "square", "triangle", "cross")
 PATCH = 4  # features are 4x4 patches
@@ -43,16 +44,15 @@ class Shapes:
         random = torch.Generator().manual_seed(self.seed)
         labels = torch.arange(self.n + self.train) % len(CLASSES)
         images, masks = single(labels, self.side, random)
+        data = self._made("shapes", images, masks, labels).dataset()
         if self.grid == 1:
-            return self._made("shapes", images, masks, labels).dataset()
-        data = self._made("shapes_train", images, masks, labels).dataset()
+            return data
         mosaics, cells = self._mosaics(labels[: self.n], random)
-        whole = self._made(f"shapes_grid{self.grid}", mosaics, cells, labels[: self.n], extra=1).dataset()
-        return Dataset(**{**vars(whole), "train": data.train})
+        return self._made(f"shapes_grid{self.grid}", mosaics, cells, labels[: self.n], data.train).dataset()
 
-    def _made(self, name: str, images: Tensor, masks: Tensor, labels: Tensor, extra: int = 0) -> Generated:
-        if extra:  # the last mosaic is given twice: `Generated` wants one to train on, which is not used
-            images, masks, labels = (torch.cat([t, t[-1:]]) for t in (images, masks, labels))
+    def _made(
+        self, name: str, images: Tensor, masks: Tensor, labels: Tensor, learned: Callable[[], Split] | None = None
+    ) -> Generated:
         side = images.shape[-1]
         return Generated(
             name=name,
@@ -63,6 +63,7 @@ class Shapes:
             n=self.n,
             origin="coloured shapes on striped textures, drawn by xbench",
             masks=masks,
+            learned=learned,
             further={
                 "baseline": torch.full((1, 3, side, side), 0.5),
                 "features": patches(3, side, side, PATCH),

@@ -10,8 +10,8 @@ import torch
 from scipy.io import wavfile
 
 from xbench.config import component
-from xbench.datasets.audio import read_wav
 from xbench.datasets.record import Dataset
+from xbench.datasets.recordings import read_wav
 
 REAL = os.environ.get("XBENCH_DATA")
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from xbench.config import component
-from xbench.datasets.folders import Files, ImageFolder
+from xbench.datasets.folders import Files
+from xbench.datasets.image_folder import ImageFolder
 from xbench.datasets.record import Dataset
 
 REAL = os.environ.get("XBENCH_DATA")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory
 from xbench.datasets.found import fingerprint
-from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Lazy, Split, mixed_order
 from xbench.files import write_atomic
 
@@ -183,122 +179,3 @@ class _Known:
 def _order(files: Sequence[File]) -> list[int]:
     classes = sorted({file.label for file in files})
     return mixed_order([classes.index(file.label) for file in files], [file.digest for file in files])
-
-
-@dataclass(frozen=True)
-class ImageFolder(Folder):
-    """Images in a folder per class (ImageNet's layout): the shorter side resized to `side`, the middle cut out.
-
-    Grey images get three channels and transparent ones a white ground. Black is the baseline; squares of a fourteenth
-    of the side are features.
-    """
-
-    endings: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-    kind: ClassVar[str] = "image"
-
-    side: int = 224
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (3, self.side, self.side)
-
-    def check(self, content: bytes) -> None:
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                image.verify()
-        except UnidentifiedImageError as error:
-            raise ValueError("it is no image that Pillow knows" if content else "it is empty") from error
-
-    def decode(self, content: bytes) -> Tensor:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                shown = image.convert("RGBA")
-                ground = Image.new("RGBA", shown.size, "white")
-                picture = Image.alpha_composite(ground, shown).convert("RGB")
-            else:
-                picture = image.convert("RGB")
-        scale = self.side / min(picture.size)
-        size = [max(self.side, round(length * scale)) for length in picture.size]
-        picture = picture.resize((size[0], size[1]), Image.Resampling.BILINEAR)
-        left, top = (size[0] - self.side) // 2, (size[1] - self.side) // 2
-        picture = picture.crop((left, top, left + self.side, top + self.side))
-        return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
-
-    def dataset(
-        self, name: str, classes: tuple[str, ...], test: Split, train: Split, content: str, origin: str
-    ) -> Dataset:
-        return Dataset(
-            name=name,
-            modality="image",
-            classes=classes,
-            test=test,
-            train=lambda: train,
-            fingerprint=content,
-            origin=origin,
-            baseline=torch.zeros(1, *self.shape),
-            features=patches(3, self.side, self.side, -(-self.side // 14)),
-            value_range=(0.0, 1.0),
-        )
-
-
-@dataclass(frozen=True)
-class ClipFolder(Folder):
-    """Video clips in a folder per class: `frames` frames spread evenly over each clip, resized to side x side.
-
-    Clips may have any length from one frame on; a frame is used twice where there are too few. Needs PyAV:
-    `pip install 'xbench[video]'`. Grey is the baseline; tubes of a seventh of the side over two frames are features.
-    """
-
-    endings: ClassVar[tuple[str, ...]] = (".mp4", ".avi", ".mov", ".mkv", ".webm")
-    kind: ClassVar[str] = "clip"
-
-    frames: int = 16
-    side: int = 112
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (3, self.frames, self.side, self.side)
-
-    def check(self, content: bytes) -> None:
-        av = _decoder()
-        with av.open(io.BytesIO(content)) as clip:
-            if not clip.streams.video:
-                raise ValueError("it has no pictures, only sound")
-
-    def decode(self, content: bytes) -> Tensor:
-        av = _decoder()
-        size = {"width": self.side, "height": self.side}
-        with av.open(io.BytesIO(content)) as clip:
-            pictures = [frame.to_ndarray(format="rgb24", **size) for frame in clip.decode(video=0)]
-        if not pictures:
-            raise ValueError("it has no frames")
-        chosen = np.linspace(0, len(pictures) - 1, self.frames).round().astype(int)
-        clip_values = torch.from_numpy(np.stack([pictures[i] for i in chosen]))
-        return clip_values.permute(3, 0, 1, 2).float() / 255
-
-    def dataset(
-        self, name: str, classes: tuple[str, ...], test: Split, train: Split, content: str, origin: str
-    ) -> Dataset:
-        tile = -(-self.side // 7)
-        number = patches(1, self.side, self.side, tile)[0, 0]
-        layers = torch.arange(self.frames) // 2 * (int(number.max()) + 1)
-        return Dataset(
-            name=name,
-            modality="video",
-            classes=classes,
-            test=test,
-            train=lambda: train,
-            fingerprint=content,
-            origin=origin,
-            baseline=torch.full((1, *self.shape), 0.5),
-            features=(number + layers[:, None, None]).expand(1, *self.shape).contiguous(),
-            value_range=(0.0, 1.0),
-        )
-
-
-def _decoder() -> Any:  # noqa: ANN401  (a module that may be absent)
-    try:
-        import av
-    except ImportError as error:
-        raise ModuleNotFoundError("video files need PyAV: pip install 'xbench[video]'") from error
-    return av

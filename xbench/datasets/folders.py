@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.found import fingerprint
+from xbench.datasets.found import check_options, fingerprint
 from xbench.datasets.record import Dataset, Lazy, Split, mixed_order
 from xbench.files import write_atomic
 
@@ -40,10 +40,7 @@ class Folder:
     test: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.bad not in ("stop", "skip"):
-            raise ValueError(f"bad: expected stop or skip, got {self.bad!r}")
-        if not 0 < self.test < 1:
-            raise ValueError(f"test: expected a share between 0 and 1, got {self.test}")
+        check_options(self.bad, self.test)
 
     def load(self) -> Dataset:
         """Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""

@@ -56,3 +56,11 @@ def fingerprint(*contents: bytes) -> str:
     for content in contents:
         total.update(hashlib.sha256(content).digest())
     return total.hexdigest()
+
+
+def check_options(bad: str, test: float = 0.5) -> None:
+    """Raises ValueError unless `bad` is stop or skip and `test` a share of the samples."""
+    if bad not in ("stop", "skip"):
+        raise ValueError(f"bad: expected stop or skip, got {bad!r}")
+    if not 0 < test < 1:
+        raise ValueError(f"test: expected a share between 0 and 1, got {test}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xbench.datasets.found import fingerprint
-from xbench.datasets.record import Dataset, Split
+from xbench.datasets.generated import Generated
+from xbench.datasets.record import Dataset
 
 
 class LinearFunction(nn.Module):
@@ -121,22 +121,19 @@ def _planted(
     values = torch.randn(source.n + source.train, source.columns, generator=random)
     with torch.no_grad():
         labels = known()(values).argmax(1)
-
-    def split(part: str, rows: slice) -> Split:
-        ids = tuple(f"{part}-{row:05d}" for row in range(rows.stop - rows.start))
-        return Split(ids, values[rows], labels[rows], used[labels[rows]])
-
-    test, train = slice(0, source.n), slice(source.n, source.n + source.train)
-    return Dataset(
+    return Generated(
         name=name,
         modality="tabular",
         classes=tuple(f"class {number}" for number in range(source.classes)),
-        test=split("test", test),
-        train=lambda: split("train", train),
-        fingerprint=fingerprint(values.numpy().tobytes(), labels.numpy().tobytes(), repr(source).encode()),
+        inputs=values,
+        labels=labels,
+        n=source.n,
         origin=f"{source.columns} normal columns labelled by a known function",
-        baseline=torch.zeros(1, source.columns),
-        features=torch.arange(source.columns)[None],
-        columns=tuple(f"x{number}" for number in range(source.columns)),
-        known=known,
-    )
+        masks=used[labels],
+        further={
+            "baseline": torch.zeros(1, source.columns),
+            "features": torch.arange(source.columns)[None],
+            "columns": tuple(f"x{number}" for number in range(source.columns)),
+            "known": known,
+        },
+    ).dataset()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
-from xbench.datasets.found import Wanted, fingerprint
+from xbench.datasets.found import Wanted, check_options, fingerprint
 from xbench.datasets.generated import windows
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.tones import WINDOWS
@@ -83,10 +83,7 @@ class WavFolder:
     listed: str | None = None
 
     def __post_init__(self) -> None:
-        if self.bad not in ("stop", "skip"):
-            raise ValueError(f"bad: expected stop or skip, got {self.bad!r}")
-        if not 0 < self.test < 1:
-            raise ValueError(f"test: expected a share between 0 and 1, got {self.test}")
+        check_options(self.bad, self.test)
 
     def load(self) -> Dataset:
         """Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""

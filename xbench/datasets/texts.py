@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xbench.datasets.found import Wanted, fingerprint
+from xbench.datasets.found import Wanted, check_options, fingerprint
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.table import read, require
 
@@ -39,8 +39,7 @@ class TextTable:
     max_words: int = 512
 
     def __post_init__(self) -> None:
-        if self.bad not in ("stop", "skip"):
-            raise ValueError(f"bad: expected stop or skip, got {self.bad!r}")
+        check_options(self.bad)
         if self.max_words < 1:
             raise ValueError(f"max_words: expected at least 1, got {self.max_words}")
 

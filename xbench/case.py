@@ -49,6 +49,7 @@ class Case:
         mates: all samples of the call.
         paired: False when the baselines are a distribution, whatever their number.
         neuron: a neuron is explained, not the output.
+        called: what the features are, for tables: "words", "edges".
         truth: where the evidence is known to lie; None where nobody knows.
         channels_last: the samples are hidden states, (positions, channels), as an embedding gives them.
     """
@@ -65,6 +66,7 @@ class Case:
     neuron: bool = False
     channels_last: bool = False
     truth: Truth | None = None
+    called: str = "features"
 
     def __len__(self) -> int:
         return len(self.draws.ids)

@@ -121,6 +121,7 @@ class Explainer:
             neuron=s.neuron is not None,
             channels_last=self._inject is not None and self.places.channels_last(self._inject),
             truth=self._truth(groups),
+            called=s.features_called,
         )
 
     def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:

@@ -72,6 +72,7 @@ class Prepared:
             distribution=self.baselines[1],
             extra=encoded.extra,
             features=encoded.features,
+            features_called=self.cfg.features or encoded.called,
             masks=encoded.masks,
             layer=self.layer,
             read=cfg.read,

@@ -44,6 +44,7 @@ class Setting:
     kwargs: Mapping[str, object] = field(default_factory=dict)
     create_graph: bool = False
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
+    features_called: str = "features"  # what they are, for tables: "words", "edges"
     masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
     distribution: Baselines = None  # for methods that average over baselines, beside those of the samples
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution

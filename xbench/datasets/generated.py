@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.found import fingerprint
-from xbench.datasets.record import Dataset, Inputs, Lazy, Masks, Part, Split, by_part, each_part
+from xbench.datasets.record import Dataset, Inputs, Lazy, Masks, Part, PartMasks, Split, by_part, each_part
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Generated:
             raise ValueError(f"n and train: expected at least one sample each, got {self.n} of {len(self.labels)}")
         parts: Mapping[str, Part] = by_part(self.inputs)
         content = [_bytes(part) for part in parts.values()]
+        masks: Mapping[str, PartMasks] = {} if self.masks is None else by_part(self.masks)
+        content += [_mask_bytes(mask) for mask in masks.values()]
         return Dataset(
             name=self.name,
             modality=self.modality,
@@ -68,6 +70,10 @@ def _rows(values: Any, rows: slice) -> Any:  # noqa: ANN401  (a tensor or a tupl
 def _bytes(part: Part) -> bytes:
     assert not isinstance(part, Lazy), "what is made lies in memory"
     return part.numpy().tobytes() if isinstance(part, Tensor) else "\n".join(part).encode()
+
+
+def _mask_bytes(mask: PartMasks) -> bytes:
+    return mask.numpy().tobytes() if isinstance(mask, Tensor) else repr(mask).encode()
 
 
 def windows(length: int, count: int) -> Tensor:

@@ -32,7 +32,9 @@ def image_dataset(
         test=split("test", images, labels, order, masks),
         train=lambda: split("train", train, targets, range(len(train))),
         fingerprint=fingerprint(
-            *(tensor.contiguous().numpy().tobytes() for tensor in (images, labels, train, targets)), repr(name).encode()
+            *(tensor.contiguous().numpy().tobytes() for tensor in (images, labels, train, targets)),
+            b"" if masks is None else masks.numpy().tobytes(),
+            repr(name).encode(),
         ),
         origin=origin,
         baseline=torch.zeros(1, *images.shape[1:]),

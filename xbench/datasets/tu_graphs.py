@@ -121,7 +121,7 @@ class TUGraphs:
         names = self.classes or tuple(str(value) for value in values)
         if len(names) != len(values):
             raise ValueError(f"classes: expected {len(values)} names for the labels {list(values)}, got {list(names)}")
-        contents = [tensor.numpy().tobytes() for tensor in (nodes, edges, targets)]
+        contents = [tensor.numpy().tobytes() for tensor in (nodes, edges, targets, *([] if masks is None else [masks]))]
         return Dataset(
             name=self.name.lower(),
             modality="graph",

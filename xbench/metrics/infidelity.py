@@ -60,7 +60,7 @@ class Infidelity(Metric):
         return self.perturbation or default_for(case)
 
     def describe(self, case: Case) -> str:
-        return self.chosen(case).label
+        return self.chosen(case).describe(case)
 
     def probe(self, case: Case, x: Tensor) -> Plan:
         unchanged: list[Tensor] = []

@@ -15,6 +15,11 @@ from xbench.models.vocabulary import MASK, PAD, Vocabulary
 
 Item = TypeVar("Item")
 
+_CALLED = {
+    "image": "patches", "audio": "windows", "series": "windows", "video": "tubes", "tabular": "columns",
+    "graph": "nodes and edges",
+}  # fmt: skip
+
 
 def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
     """Tensor inputs as they are, in the order of their parts, with the data set's baseline and feature groups.
@@ -36,6 +41,7 @@ def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
         masks=tuple(masks[name] for name in tensors) if masks else None,
         tokens=_cells(dataset, tensors) if dataset.columns is not None else None,
         extra=split.extra,
+        called="values" if groups is None else _CALLED.get(dataset.modality, "features"),
     )
 
 
@@ -72,6 +78,7 @@ class WordEncoder:
             tokens=tuple(tuple(_padded(text.split(), width, "")) for text in split.inputs),
             masks=_word_masks(split, width),
             special={"mask": MASK, "pad": PAD},
+            called="words",
         )
 
 

@@ -96,5 +96,6 @@ class FusionEncoder:
             baseline=(dataset.baseline["image"], torch.zeros_like(vectors[:1])),
             features=(groups.expand(len(image), *groups.shape[1:]), number),
             tokens=words.tokens,
+            called="patches and words",
             masks=(seen, words.masks[0][..., None]) if isinstance(seen, Tensor) and words.masks is not None else None,
         )

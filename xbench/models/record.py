@@ -23,6 +23,7 @@ class Encoded:
         without gaps for each sample, -1 where the position is no feature (padding, special tokens).
     extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
     tokens: one string per position of an input, "" at padded positions: words, or columns with values.
+    called: what the features are, for tables: "words", "edges".
     special: ids of tokens with a meaning of their own: "mask" (no word here) and "pad".
     masks: one bool ground truth (n, ...) per input tensor, of size 1 where it says nothing; or None.
     Raises ValueError when the shapes disagree.
@@ -35,6 +36,7 @@ class Encoded:
     tokens: tuple[tuple[str, ...], ...] | None = None
     masks: tuple[Tensor, ...] | None = None
     special: Mapping[str, int] | None = None
+    called: str = "features"
 
     def __post_init__(self) -> None:
         if not self.inputs:

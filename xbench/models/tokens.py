@@ -50,6 +50,7 @@ class TokenEncoder:
             tokens=tuple(
                 self._strings(row, real) for row, real in zip(ids, coded["attention_mask"].bool(), strict=True)
             ),
+            called=f"{self.group}s",
             special={name: number for name, number in self._special().items() if number is not None},
             masks=None if split.masks is None else (_token_masks(split.masks, words),),
         )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.metrics.toys import case_of
 from tests.models_for_tests import numbers
-from xbench.metrics import FeatureRemoval, GaussianNoise, Perturbation, SquareRemoval
+from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
 
 EVERY = [GaussianNoise(), GaussianNoise(0.3, relative=False), SquareRemoval(), FeatureRemoval()]
 WORDS = torch.tensor([[-1, 0, 1, 2, -1, -1], [-1, 0, 1, 2, 3, -1]])  # special tokens and padding are -1
@@ -201,3 +201,10 @@ def test_noise_on_token_ids_is_refused():
     case, x = case_of(torch.tensor([[4, 7, 2]]))
     with pytest.raises(ValueError, match=r"Gaussian noise cannot be added .* torch.int64; name a layer"):
         GaussianNoise().draw(case, x, 0)
+
+
+def test_what_is_removed_is_called_what_it_is_in_the_data() -> None:
+    case, _ = case_of(torch.rand(2, 4), features_called="words")
+    assert FeatureRemoval().describe(case) == "removed words"
+    assert SquareRemoval().describe(case) == "removed squares"
+    assert Infidelity(perturbation=FeatureRemoval()).describe(case) == "removed words"

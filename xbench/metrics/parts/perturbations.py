@@ -42,6 +42,10 @@ class Perturbation(ABC):
     def label(self) -> str:
         """Its name in tables."""
 
+    def describe(self, case: Case) -> str:
+        """What it does to these samples, for tables."""
+        return self.label
+
 
 @dataclass(frozen=True)
 class GaussianNoise(Perturbation):
@@ -131,6 +135,9 @@ class FeatureRemoval(Removal):
     @property
     def label(self) -> str:
         return "removed features"
+
+    def describe(self, case: Case) -> str:
+        return f"removed {case.called}"
 
     def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
         require_features(case)

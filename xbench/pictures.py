@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from xbench.datasets.record import Dataset, Split, by_part
+from xbench.datasets.record import Dataset, Split, tensors
 
 COLUMNS = 256  # of a picture along time
 STRIP = 24  # rows of a curve
@@ -25,17 +25,18 @@ NODE = 4  # radius of a node in it
 
 def picture(dataset: Dataset, split: Split) -> np.ndarray | None:
     """The samples as pictures (n, H, W, 1 or 3) in 0..1; None where words or columns stand for them."""
-    parts = by_part(split.inputs)
-    tensors = [part for part in parts.values() if isinstance(part, Tensor)]
+    if dataset.modality in ("text", "tabular"):
+        return None
+    first = next(iter(tensors(split.inputs).values()))
     draw: Mapping[str, Callable[[], np.ndarray]] = {
-        "image": lambda: _colours(tensors[0], dataset.value_range),
-        "multimodal": lambda: _colours(tensors[0], dataset.value_range),
-        "video": lambda: _colours(_film(tensors[0]), dataset.value_range),
-        "audio": lambda: np.concatenate([_curves(tensors[0]), _spectrogram(tensors[0])], axis=1),
-        "series": lambda: _curves(tensors[0]),
+        "image": lambda: _colours(first, dataset.value_range),
+        "multimodal": lambda: _colours(first, dataset.value_range),
+        "video": lambda: _colours(_film(first), dataset.value_range),
+        "audio": lambda: np.concatenate([_curves(first), _spectrogram(first)], axis=1),
+        "series": lambda: _curves(first),
         "graph": lambda: np.stack([_graph(edges, None, edges.float())[..., None] for edges in _edges(split)]),
     }
-    return draw[dataset.modality]() if dataset.modality in draw else None
+    return draw[dataset.modality]()
 
 
 def heats(dataset: Dataset, split: Split, maps: tuple[Tensor, ...]) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Folders of images and clips: what is read, when, and what is said of files that cannot be."""
 
 import os
+import sys
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from xbench.__main__ import main
 from xbench.config import component
 from xbench.datasets.folders import Files
 from xbench.datasets.image_folder import ImageFolder
@@ -35,7 +37,7 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert isinstance(data.test.inputs, Files)
     block = data.test.subset([0, 1])
     assert block.inputs.shape == (2, 3, 28, 28)
-    red = block.inputs[:, 0].mean((1, 2)) > 0.5
+    red = block.inputs.read()[:, 0].mean((1, 2)) > 0.5
     assert red.tolist() == (block.targets == 0).tolist()
     assert len(data.features.unique()) == 14 * 14
 
@@ -53,8 +55,31 @@ def test_files_are_read_when_their_block_is_asked_for(tmp_path: Path, monkeypatc
     monkeypatch.setattr(ImageFolder, "decode", lambda self, content: read.append(1) or decode(self, content))
     data = load(root)
     assert not read
-    data.train().subset([0, 1, 2])
+    block = data.train().subset([0, 1, 2])
+    assert not read
+    assert block.inputs.read().shape == (3, 3, 28, 28)
     assert len(read) == 3
+
+
+def test_a_command_reads_the_files_of_a_block_when_it_comes_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, most = images(tmp_path / "pets", n=20), []
+    read = Files.read
+    monkeypatch.setattr(Files, "read", lambda self: most.append(len(self)) or read(self))
+    monkeypatch.chdir(tmp_path)
+    given = [f"dataset.path={root}", "dataset.side=16", "model.size=32", "run.block=3", "display=none", "metric=[]"]
+    common = ["dataset=image_folder", "algorithm=[saliency]", "controls=false", *given]
+    monkeypatch.setattr(sys, "argv", ["xbench", *common, "plan=true"])
+    assert main() == 0
+    planned = len(most)
+    monkeypatch.setattr(sys, "argv", ["xbench", *common])
+    assert main() == 0
+    assert max(most) <= 3  # 8 samples in blocks of three
+    assert planned <= 3  # the first ones of a block tell what algorithms lack
+    read_before = len(most)
+    assert main() == 0  # everything is stored
+    assert len(most) == read_before
 
 
 def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: Path) -> None:
@@ -63,9 +88,10 @@ def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: P
     Image.new("RGBA", (30, 30), (255, 0, 0, 0)).save(root / "cat" / "glass.png")
     data = load(root)
     whole = {sample: (split, row) for split in (data.test, data.train()) for row, sample in enumerate(split.ids)}
-    values = {
-        name: whole[f"cat/{name}.png"][0].subset([whole[f"cat/{name}.png"][1]]).inputs for name in ("grey", "glass")
-    }
+    values = {}
+    for name in ("grey", "glass"):
+        split, row = whole[f"cat/{name}.png"]
+        values[name] = split.subset([row]).inputs.read()
     torch.testing.assert_close(values["grey"], torch.full((1, 3, 28, 28), 128 / 255))
     assert (values["glass"] == 1).all()
 
@@ -92,6 +118,13 @@ def test_a_changed_file_is_another_data_set(tmp_path: Path) -> None:
     assert load(root).fingerprint == before
     Image.new("RGB", (44, 44), "green").save(root / "dog" / "0.png")
     assert load(root).fingerprint != before
+
+
+def test_a_file_that_went_bad_meanwhile_is_named(tmp_path: Path) -> None:
+    data = load(images(tmp_path / "pets"))
+    (tmp_path / "pets" / data.test.ids[0]).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{data.test.ids[0]} cannot be read"):
+        data.test.subset([0]).inputs.read()
 
 
 def test_no_files_too_few_and_wrong_options(tmp_path: Path) -> None:
@@ -127,7 +160,7 @@ def test_clips_of_unequal_length(tmp_path: Path) -> None:
     assert (data.modality, data.classes) == ("video", ("long", "short"))
     train = data.train().subset(range(len(data.train())))
     assert train.inputs.shape == (5, 3, 6, 28, 28)
-    long = train.inputs[next(row for row, sample in enumerate(train.ids) if sample.startswith("long"))]
+    long = train.inputs.read()[next(row for row, sample in enumerate(train.ids) if sample.startswith("long"))]
     light = long.mean((0, 2, 3))
     assert light[0] < 0.1
     assert light[-1] > 0.9
@@ -149,6 +182,6 @@ def test_a_real_clip(tmp_path: Path) -> None:
         (tmp_path / "clips" / label).mkdir(parents=True)
         (tmp_path / "clips" / label / "clip.mp4").symlink_to(Path(str(REAL)).resolve() / "video" / "nasa_13013.mp4")
     data = load(tmp_path / "clips", "test=0.5", name="clip_folder")
-    (values,) = data.test.subset([0]).inputs
+    (values,) = data.test.subset([0]).inputs.read()
     assert values.shape == (3, 16, 28, 28)
     assert values.std() > 0.05

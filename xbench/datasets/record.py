@@ -18,7 +18,8 @@ Item = TypeVar("Item")
 class Lazy(ABC):
     """Samples that are read when they are asked for, such as the files of a folder: a tensor (n, *shape) on disk.
 
-    `subset` of a split reads its rows, so a data set may be larger than the memory.
+    Blocks of samples are subsets that read their files when they are computed, so a data set may be larger than the
+    memory.
     """
 
     shape: tuple[int, ...]
@@ -27,11 +28,15 @@ class Lazy(ABC):
         return self.shape[0]
 
     @abstractmethod
-    def read(self, rows: Sequence[int]) -> Tensor:
-        """The samples at these positions, (len(rows), *shape)."""
+    def subset(self, rows: Sequence[int]) -> Lazy:
+        """The samples at these positions, not read yet."""
+
+    @abstractmethod
+    def read(self) -> Tensor:
+        """All samples, (n, *shape)."""
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return self.read(rows.tolist())
+        return self.subset(rows.tolist()).read()
 
 
 Part = Tensor | Lazy | tuple[str, ...]  # one kind of input of all samples
@@ -185,6 +190,16 @@ def by_part(given: Item | Mapping[str, Item]) -> Mapping[str, Item]:
     return given if isinstance(given, Mapping) else {"": given}
 
 
+def tensors(inputs: Inputs) -> dict[str, Tensor]:
+    """The parts that are numbers, read from disk where they lie there."""
+    parts: Mapping[str, Part] = by_part(inputs)
+    return {
+        name: part.read() if isinstance(part, Lazy) else part
+        for name, part in parts.items()
+        if not isinstance(part, tuple)
+    }
+
+
 def each_part(given: Item | Mapping[str, Item], change: Callable[[Item], Item]) -> Item | Mapping[str, Item]:
     """The same structure with every part changed."""
     return {name: change(part) for name, part in given.items()} if isinstance(given, Mapping) else change(given)
@@ -235,7 +250,7 @@ def _fits(mask: Sequence[int], of: Sequence[int]) -> bool:
 def _pick(values: Any, rows: Sequence[int]) -> Any:  # noqa: ANN401  (a tensor or a tuple, and the same again)
     """The values at these positions, as a tensor or a tuple like `values`."""
     if isinstance(values, Lazy):
-        return values.read(rows)
+        return values.subset(rows)
     if isinstance(values, Tensor):
         return values[torch.as_tensor(list(rows), dtype=torch.int64)]
     return tuple(values[row] for row in rows)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.record import Dataset, Split, by_part
+from xbench.datasets.record import tensors as numbers
 from xbench.models.record import Encoded
 from xbench.models.vocabulary import MASK, PAD, Vocabulary
 
@@ -26,9 +27,8 @@ def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
 
     The baseline is zero where the data set has none.
     """
-    parts = by_part(split.inputs)
-    tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
-    if len(tensors) != len(parts):
+    tensors = numbers(split.inputs)
+    if len(tensors) != len(by_part(split.inputs)):
         raise ValueError(f"this model takes tensors, but data set {dataset.name!r} holds {dataset.modality}s")
     given = {} if dataset.baseline is None else by_part(dataset.baseline)
     features = dataset.features(split) if callable(dataset.features) else dataset.features

@@ -308,3 +308,13 @@ def test_bad_settings_stop_before_the_work(
     assert said in err
     assert "Traceback" not in err
     assert not Path("results/cells").exists()
+
+
+def test_a_regression_is_told_by_r_squared(run: Run) -> None:
+    common = ("model=linear", "model.epochs=3", "model.min_steps=1", "algorithm=[ig]", "metric=[completeness]", "n=4")
+    assert run("dataset=diabetes", *common, "display=none", "controls=false") == 0
+    page = Path("reports/latest/index.html").read_text()
+    assert '<td class="num">R²' in page
+    assert "(R² " in Path("reports/latest/tables/comparison.md").read_text()
+    assert 'badge good">right' not in page
+    assert 'badge bad">wrong' not in page

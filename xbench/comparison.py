@@ -159,7 +159,8 @@ def _subjects(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
 
 def _subject(model: str, dataset: str, n: int, facts: Mapping[str, object]) -> str:
     accuracy = facts.get("accuracy")
-    known = f" (accuracy {accuracy:.3f})" if isinstance(accuracy, float | int) else ""
+    name = "accuracy" if facts.get("classes", True) else "R²"  # a regression has no classes
+    known = f" ({name} {accuracy:.3f})" if isinstance(accuracy, float | int) else ""
     standin = f", stand-in data: {facts.get('origin')}" if facts.get("standin") else ""
     return f"{model}{known} on {dataset}, n = {n}{standin}"
 

@@ -112,7 +112,7 @@ def _prose(found: Sequence[Setting], manifest: Manifest, numbers: Mapping[str, i
     data = words.listed(
         [
             f"the first {words.count(s.n, 'sample')} of {s.dataset} with {s.model}"
-            + ("" if s.accuracy is None else f" (test accuracy {s.accuracy:.3f})")
+            + ("" if s.accuracy is None else f" (test {'accuracy' if s.classes else 'R²'} {s.accuracy:.3f})")
             for s in found
         ]
     )

@@ -108,13 +108,20 @@ def _unit(neuron: Sequence[Any]) -> str:
     return f"unit {', '.join(map(str, index))} of {layer}"
 
 
+def _quality(setting: Setting) -> str:
+    """How well the model predicts: a share of samples, or R² of a regression."""
+    if setting.accuracy is None:
+        return "not known"
+    return f"{setting.accuracy:.1%}".replace("%", "\u00a0%") if setting.classes else f"R² {setting.accuracy:.3f}"
+
+
 def _setting_row(setting: Setting) -> dict[str, Any]:
     names = ", ".join(setting.classes[:6]) + (" …" if len(setting.classes) > 6 else "")
     return {
         "model": setting.model,
         "dataset": setting.dataset,
         "standin": setting.standin,
-        "accuracy": "not known" if setting.accuracy is None else f"{setting.accuracy:.1%}".replace("%", " %"),
+        "accuracy": _quality(setting),
         "n": f"{setting.n:,}",
         "classes": f"{len(setting.classes)}: {names}" if setting.classes else "–",
         "origin": setting.origin or "not recorded",

@@ -175,8 +175,16 @@ def test_only_the_samples_with_a_zero_map_are_undefined():
     assert found[MAIN].isnan().tolist() == [False, True, False]
 
 
-def test_a_sample_without_a_range_is_undefined_under_a_relative_radius(model: nn.Module, images: Tensor):
+def test_a_sample_of_equal_values_takes_their_magnitude_for_its_range(model: nn.Module, images: Tensor):
     images[1] = 0.5
+    relative = score(model, images, SensitivityMax(0.02), Saliency(), target=1)[MAIN]
+    absolute = score(model, images, SensitivityMax(0.01, relative=False), Saliency(), target=1)[MAIN]
+    torch.testing.assert_close(relative[1], absolute[1])
+    assert relative[1] > 0
+
+
+def test_a_sample_of_zeros_is_undefined_under_a_relative_radius(model: nn.Module, images: Tensor):
+    images[1] = 0
     relative = score(model, images, SensitivityMax(0.02), Saliency(), target=1)[MAIN]
     absolute = score(model, images, SensitivityMax(0.02, relative=False), Saliency(), target=1)[MAIN]
     assert relative.isnan().tolist() == [False, True, False]

@@ -18,8 +18,8 @@ class SensitivityMax(ReexplainingMetric):
     """max over draws of ||phi(x + e) - phi(x)|| / ||phi(x)||, e uniform in the L-infinity ball.
 
     A map of zero norm has no relative change: NaN, counted as undefined (Captum divides by 1, which lets it win).
-    So is a sample without a range under a relative radius: nothing was changed. Elements outside any feature
-    (padding) are neither changed nor counted.
+    So is a sample of zeros under a relative radius: nothing was changed. Elements outside any feature (padding) are
+    neither changed nor counted.
     A stochastic method draws anew for every explanation, as it would in use; what that alone changes is recorded
     as `sensitivity_max_floor`, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, of
     which that is not known).
@@ -30,7 +30,8 @@ class SensitivityMax(ReexplainingMetric):
         perturb_radius: radius of the ball.
         n_perturb_samples: draws.
         norm_ord: order of the norm over all elements of a map: a number >= 1 or "inf"; "fro" is 2.
-        relative: the radius is a share of each sample's range max - min; False: absolute, as in Captum.
+        relative: the radius is a share of each sample's range max - min, or of its magnitude where all its values are
+            equal, as those of a graph's edges are; False: absolute, as in Captum.
     """
 
     perturb_radius: float = 0.02
@@ -64,6 +65,7 @@ class SensitivityMax(ReexplainingMetric):
             "arXiv 1901.09392",
             {"sensitivity_max": Column("lower"), "sensitivity_max_floor": Column("none")},
             anywhere=True,
+            version=2,
         )
 
     def describe(self, case: Case) -> str:
@@ -71,7 +73,7 @@ class SensitivityMax(ReexplainingMetric):
 
     def perturbed(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
         require_continuous(case, "a small perturbation")
-        radius = self.perturb_radius * (case.ranges(x) if self.relative else 1) * (case.features >= 0)
+        radius = self.perturb_radius * (_reach(case, x) if self.relative else 1) * (case.features >= 0)
 
         def versions() -> Iterator[tuple[Case, Tensor]]:
             for draw in range(self.n_perturb_samples):
@@ -100,8 +102,14 @@ class SensitivityMax(ReexplainingMetric):
         relative = torch.where(norm[:, None] > 0, evidence / norm[:, None], torch.nan)
         main = relative[:, 0]
         if self.relative and self.perturb_radius > 0:
-            main = main.masked_fill((case.ranges(x) == 0).all(1), torch.nan)
+            main = main.masked_fill((_reach(case, x) * (case.features >= 0) == 0).all(1), torch.nan)
         return {"sensitivity_max": main, "sensitivity_max_floor": relative[:, 1]}
+
+
+def _reach(case: Case, x: Tensor) -> Tensor:
+    """What a relative radius is a share of, per element, (n, d)."""
+    ranges = case.ranges(x)
+    return torch.where(ranges > 0, ranges, x.abs())
 
 
 def _counted(case: Case, maps: Tensor) -> Tensor:

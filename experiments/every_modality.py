@@ -100,12 +100,14 @@ def run(name: str, more: Sequence[str], n: int) -> Found:
 def scores(comparison: str) -> str:
     """A comparison without its costs, which are measured elsewhere and on a quiet machine."""
     lines = comparison.strip().splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
-    cells = [line.strip("|").split("|") for line in lines[start:]]
+    heads = next(line for line in lines if line.startswith("|")).strip("|").split("|")
     costs = ("runtime", "forward rows", "backward rows", "peak memory")
-    kept = [i for i, head in enumerate(cells[0]) if not head.strip().startswith(costs)]
-    rows = ["|" + "|".join(row[i] for i in kept) + "|" for row in cells]
-    return "\n".join([*lines[:start], *rows]).replace(" Runtime and rows are per sample.", "")
+    kept = [i for i, head in enumerate(heads) if not head.strip().startswith(costs)]
+    for place, line in enumerate(lines):
+        if line.startswith("|"):
+            cells = line.strip("|").split("|")
+            lines[place] = "|" + "|".join(cells[i] for i in kept) + "|"
+    return "\n".join(lines).replace(" Runtime and rows are per sample.", "")
 
 
 _LOCALISING = ("relevance_rank", "localisation_auroc", "grid_pointing_game")

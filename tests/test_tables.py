@@ -134,6 +134,13 @@ def test_a_lone_algorithm_is_not_best(maker):
     assert not entry(maker.build(), "ig", "error").best
 
 
+def test_what_is_undefined_for_every_method_alike_is_said_once(maker):
+    for algorithm in ("a", "b", "c"):
+        maker.done(algorithm, "error", {"error": [None, 0.5]})
+        maker.done(algorithm, "other", {"other": [None, 0.5]})
+    assert maker.build().grid.notes == ("† every method, error, other: 1 of 2 undefined.",)
+
+
 def test_a_mean_over_part_of_the_samples_is_marked_and_not_ranked(maker):
     for algorithm, value in (("a", 2.0), ("b", 3.0), ("c", 1.0)):
         maker.done(algorithm, "error", {"error": [value, value]})

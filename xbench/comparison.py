@@ -206,19 +206,38 @@ def _notes(
     rows: Sequence[Row], columns: Sequence[Column], cells: Sequence[Cell], labels: Mapping[str, str]
 ) -> list[str]:
     many = len({(row.model, row.dataset) for row in rows}) > 1
-    undefined, partial = [], []
+    partial = []
     for row in rows:
         where = f" on {row.model}, {row.dataset}" if many else ""
         for column in columns:
             entry = row.entries.get(column.name)
-            if entry and entry.n_undefined:
-                undefined.append(f"{row.label}{where}, {column.name}: {entry.n_undefined} of {entry.n} undefined")
             if entry and entry.status == "ok" and entry.n_absent:
                 planned = entry.n + entry.n_absent
                 partial.append(f"{row.label}{where}, {column.name}: {entry.n} of {planned} samples measured")
+    undefined = _undefined(rows, columns, many)
     notes = [f"† {'; '.join(undefined)}."] if undefined else []
     notes += [f"‡ not ranked: {'; '.join(partial)}."] if partial else []
     return notes + _failures(cells, labels, many)
+
+
+def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> list[str]:
+    """How many scores are undefined; once for all algorithms where it is the same for all, as with empty masks."""
+    for_all: dict[tuple[str, str], list[str]] = {}
+    each: list[str] = []
+    for model, dataset in dict.fromkeys((row.model, row.dataset) for row in rows):
+        where = f" on {model}, {dataset}" if many else ""
+        here = [row for row in rows if (row.model, row.dataset) == (model, dataset)]
+        for column in columns:
+            counts = {
+                row.label: f"{entry.n_undefined} of {entry.n} undefined" if entry.n_undefined else ""
+                for row in here
+                if (entry := row.entries.get(column.name))
+            }
+            if len(counts) > 1 and len(set(counts.values())) == 1 and all(counts.values()):
+                for_all.setdefault((where, next(iter(counts.values()))), []).append(column.name)
+            else:
+                each += [f"{label}{where}, {column.name}: {count}" for label, count in counts.items() if count]
+    return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
 
 
 def _failures(cells: Sequence[Cell], labels: Mapping[str, str], many: bool) -> list[str]:

@@ -97,7 +97,7 @@ class Block:
             "confidence": chosen.confidence,
             "tokens": None if tokens is None else [list(row) for row in tokens],
         }
-        shown = picture(job.dataset, self.split)
+        shown = picture(job.dataset, self.prepared.samples)
         arrays = {} if shown is None else {"image": shown}
         return {"columns": {}, "values": {}, "counters": _counts(Counters()), "info": info}, arrays
 

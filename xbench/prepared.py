@@ -36,8 +36,13 @@ class Prepared:
     progress: Callable[[int, int], None] | None = None
 
     @functools.cached_property
+    def samples(self) -> Split:
+        """The samples in memory: files are read once, for the model and for the pictures."""
+        return self.split.in_memory()
+
+    @functools.cached_property
     def encoded(self) -> Encoded:
-        encoded = self.model.encode(self.dataset, self.split)
+        encoded = self.model.encode(self.dataset, self.samples)
         if self.cfg.features is None:
             return encoded
         return replace(encoded, features=regroup(self.cfg.features, self.dataset, encoded))

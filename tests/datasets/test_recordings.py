@@ -125,6 +125,18 @@ def test_spoken_digits_are_split_as_their_authors_do(tmp_path: Path) -> None:
     assert {sample.rsplit("_", 1)[1] for sample in data.test.ids} == {"0", "4"}
 
 
+def test_a_damaged_zip_and_a_wrong_name_are_named(tmp_path: Path) -> None:
+    given = _digits(tmp_path)
+    path = tmp_path / "fsdd" / "recordings_0-19.zip"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(tmp_path / "one.wav", "recordings/other.wav")
+    with pytest.raises(ValueError, match=r"other.wav: expected a name like DIGIT_SPEAKER_NUMBER.wav"):
+        component("dataset", "fsdd", given).load()
+    path.write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"recordings_0-19.zip is damaged"):
+        component("dataset", "fsdd", given).load()
+
+
 @pytest.mark.skipif(REAL is None, reason="XBENCH_DATA names no folder of real data")
 def test_the_real_spoken_digits() -> None:
     data = component("dataset", "fsdd", [f"data_dir={REAL}"]).load()

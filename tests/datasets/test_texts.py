@@ -120,6 +120,13 @@ def test_rationales_are_the_marked_words(tmp_path: Path) -> None:
     assert all(len(mask) == 2 for mask in short.test.masks)
 
 
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "eraser_movies").mkdir()
+    (tmp_path / "eraser_movies" / "movies.tar.gz").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"movies.tar.gz is damaged"):
+        component("dataset", "eraser_movies", [f"data_dir={tmp_path}"]).load()
+
+
 @pytest.mark.skipif(REAL is None, reason="XBENCH_DATA names no folder of real data")
 def test_the_real_reviews() -> None:
     data = component("dataset", "eraser_movies", [f"data_dir={REAL}"]).load()

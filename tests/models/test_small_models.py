@@ -100,3 +100,10 @@ def test_the_wrong_kind_of_data_is_named() -> None:
         component("model", "m5").load(component("dataset", "wine").load())
     with pytest.raises(ValueError, match="at least 1280 samples"):
         M5((1, 400), 2)
+
+
+def test_the_mel_scale_follows_the_rate_of_the_data() -> None:
+    data = component("dataset", "tones", ["n=2", "train=6", "rate=5000"]).load()
+    assert component("model", "mel_cnn", ["epochs=1"]).load(data).module.spectrogram.sample_rate == 5000
+    chosen = component("model", "mel_cnn", ["epochs=1", "architecture.rate=4000"]).load(data)
+    assert chosen.module.spectrogram.sample_rate == 4000

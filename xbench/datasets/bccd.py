@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xbench.datasets.found import Wanted
+from xbench.datasets.found import Wanted, open_zip
 from xbench.datasets.images import image_dataset
 from xbench.datasets.record import Dataset
 
@@ -32,7 +32,7 @@ class BCCD:
 
     def load(self) -> Dataset:
         path = _BCCD_FILE.find(self.data_dir)
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             sets = "BCCD/ImageSets/Main"
             test = [n for part in ("test", "val") for n in archive.read(f"{sets}/{part}.txt").decode().split()]
             train = archive.read(f"{sets}/train.txt").decode().split()

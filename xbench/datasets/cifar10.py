@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
-from xbench.datasets.found import Wanted
+from xbench.datasets.found import Wanted, open_zip, read_tar
 from xbench.datasets.images import image_dataset
 from xbench.datasets.record import Dataset, mixed_order
 
@@ -46,8 +44,7 @@ class CIFAR10:
             if (folder / "test_200_per_class_jpg.zip").is_file():
                 return self._jpegs(folder / "test_200_per_class_jpg.zip", origin)
         path = _CIFAR_FILE.find(self.data_dir)
-        with tarfile.open(path) as archive:
-            content = {Path(m.name).name: _member(archive, m) for m in archive.getmembers() if m.name.endswith(".bin")}
+        content = {Path(name).name: values for name, values in read_tar(path).items()}
         return self._batches(content, path, origin)
 
     def _batches(self, content: Mapping[str, bytes], place: Path, origin: str) -> Dataset:
@@ -63,7 +60,7 @@ class CIFAR10:
         from PIL import Image
 
         images, labels = [], []
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             for name in sorted(name for name in archive.namelist() if name.endswith(".jpg")):
                 images.append(np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")))
                 labels.append(CIFAR.index(name.split("/")[-2]))
@@ -75,12 +72,6 @@ class CIFAR10:
         return image_dataset(
             "cifar10-jpeg", CIFAR, pixels[test], numbers[test], pixels[train], numbers[train], f"{origin}, 2,000 JPEGs"
         )
-
-
-def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    assert file is not None
-    return file.read()
 
 
 def _batch(content: bytes, place: Path) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.folders import Folder
-from xbench.datasets.images import patches
+from xbench.datasets.images import tubes
 from xbench.datasets.record import Dataset, Split
 
 
@@ -53,9 +53,6 @@ class ClipFolder(Folder):
     def dataset(
         self, name: str, classes: tuple[str, ...], test: Split, train: Split, content: str, origin: str
     ) -> Dataset:
-        tile = -(-self.side // 7)
-        number = patches(1, self.side, self.side, tile)[0, 0]
-        layers = torch.arange(self.frames) // 2 * (int(number.max()) + 1)
         return Dataset(
             name=name,
             modality="video",
@@ -65,7 +62,7 @@ class ClipFolder(Folder):
             fingerprint=content,
             origin=origin,
             baseline=torch.full((1, *self.shape), 0.5),
-            features=(number + layers[:, None, None]).expand(1, *self.shape).contiguous(),
+            features=tubes(3, self.frames, self.side, self.side, -(-self.side // 7)),
             value_range=(0.0, 1.0),
         )
 

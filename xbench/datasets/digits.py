@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Split, mixed_order
 
 TEST_SIZE = 500
@@ -45,7 +46,7 @@ class Digits:
             fingerprint=content.hexdigest(),
             origin="handwritten digits (8x8) bundled with scikit-learn (UCI, Alpaydin and Kaynak 1998)",
             baseline=torch.zeros(1, 1, SIDE, SIDE),
-            features=_patches(),
+            features=patches(1, SIDE, SIDE, PATCH),
             value_range=(0.0, 1.0),
         )
 
@@ -63,9 +64,3 @@ def _images() -> tuple[Tensor, Tensor]:
 def _split(part: str, images: Tensor, labels: Tensor, rows: list[int]) -> Split:
     """Ids name the row in scikit-learn's file, so they survive a change of the split's size."""
     return Split(tuple(f"{part}-{row:05d}" for row in rows), images[rows], labels[rows], None)
-
-
-def _patches() -> Tensor:
-    """(1, 1, 8, 8) int64: the number 0..15 of the 2x2 patch each pixel lies in."""
-    patch = torch.arange(SIDE) // PATCH
-    return (patch[:, None] * (SIDE // PATCH) + patch[None, :]).reshape(1, 1, SIDE, SIDE)

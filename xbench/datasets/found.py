@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tarfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,3 +66,24 @@ def check_options(bad: str, test: float = 0.5) -> None:
         raise ValueError(f"bad: expected stop or skip, got {bad!r}")
     if not 0 < test < 1:
         raise ValueError(f"test: expected a share between 0 and 1, got {test}")
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Raises ValueError naming a file that is no zip."""
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def read_tar(path: Path) -> dict[str, bytes]:
+    """The files of an archive by name, in one go: to look for each in a packed one would unpack it again and again.
+
+    Raises ValueError naming an archive that is damaged.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            members = ((member.name, archive.extractfile(member)) for member in archive if member.isfile())
+            return {name: file.read() for name, file in members if file is not None}
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error

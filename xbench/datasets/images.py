@@ -43,6 +43,13 @@ def image_dataset(
     )
 
 
+def tubes(channels: int, frames: int, height: int, width: int, side: int) -> Tensor:
+    """(1, channels, frames, height, width) int64: squares of `side` pixels over two frames."""
+    number = patches(1, height, width, side)[0, 0]
+    layers = torch.arange(frames) // 2 * (int(number.max()) + 1)
+    return (number + layers[:, None, None]).expand(1, channels, frames, height, width).contiguous()
+
+
 def patches(channels: int, height: int, width: int, side: int = 4) -> Tensor:
     """(1, channels, height, width) int64: the number of the square of `side` pixels that a pixel lies in."""
     number = (torch.arange(height) // side)[:, None] * -(-width // side) + torch.arange(width) // side

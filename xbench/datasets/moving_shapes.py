@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from xbench.datasets.generated import Generated
+from xbench.datasets.images import tubes
 from xbench.datasets.record import Dataset
 from xbench.datasets.shapes import CLASSES as SHAPES
 from xbench.datasets.shapes import single
@@ -54,11 +55,6 @@ class MovingShapes:
             masks.append(here)
         clips = torch.stack(frames, dim=2)
         clips = (clips + 0.05 * torch.randn(clips.shape, generator=random)).clamp(0, 1)
-        tube = torch.arange(self.side) // TUBE
-        across = self.side // TUBE
-        tubes = (tube[:, None] * across + tube[None, :])[None] + (torch.arange(self.frames) // 2 * across**2)[
-            :, None, None
-        ]
         return Generated(
             name="moving_shapes",
             modality="video",
@@ -70,7 +66,7 @@ class MovingShapes:
             masks=torch.stack(masks, dim=2),
             further={
                 "baseline": torch.full((1, 1, self.frames, self.side, self.side), 0.1),
-                "features": tubes[None, None],
+                "features": tubes(1, self.frames, self.side, self.side, TUBE),
                 "value_range": (0.0, 1.0),
             },
         ).dataset()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xbench.datasets.found import Wanted, fingerprint
+from xbench.datasets.found import Wanted, fingerprint, open_zip
 from xbench.datasets.generated import Generated
 from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Part, Split, mixed_order
 from xbench.datasets.shapes import CLASSES as SHAPES
+from xbench.datasets.shapes import forms
 
 COLOURS = {"red": (0.9, 0.15, 0.15), "green": (0.1, 0.75, 0.2), "blue": (0.2, 0.3, 0.95), "yellow": (0.95, 0.9, 0.15)}
 ANSWERS = ("no", "yes")
@@ -88,13 +88,8 @@ def _draw(shown: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     size = 4 + 2.5 * torch.rand(n, 4, 1, 1, generator=random)
     centre = size + (_CELL - 2 * size) * torch.rand(2, n, 4, 1, 1, generator=random)
     right, down = (x - centre[0]) / size, (y - centre[1]) / size
-    forms = torch.stack([
-        right**2 + down**2 <= 1,
-        (right.abs() <= 0.85) & (down.abs() <= 0.85),
-        (down <= 0.8) & (down >= 2 * right.abs() - 1),
-        ((right.abs() <= 0.35) | (down.abs() <= 0.35)) & (right.abs() <= 1) & (down.abs() <= 1),
-    ], dim=2)  # fmt: skip
-    inside = forms.gather(2, shown[:, :, 1, None, None, None].expand(n, 4, 1, _CELL, _CELL)).squeeze(2)
+    kind = shown[:, :, 1, None, None, None].expand(n, 4, 1, _CELL, _CELL)
+    inside = torch.stack(forms(right, down, arm=0.35), dim=2).gather(2, kind).squeeze(2)
     palette = torch.tensor(list(COLOURS.values()))
     tiles = torch.where(inside[:, :, None], palette[shown[:, :, 0]][..., None, None], 0.5)
     numbers = inside * torch.arange(1, 5)[None, :, None, None]
@@ -112,8 +107,7 @@ class NLVR:
     """NLVR: human sentences about pictures of three boxes with shapes; is the sentence true?
 
     The development part: up to n of its 989 samples are explained, the others are for training; no sentence is in
-    both. Pictures are reduced
-    to `height` rows.
+    both. Pictures are reduced to `height` rows.
     Source: Suhr, Lewis, Yeh, Artzi 2017, "A Corpus of Natural Language for Visual Reasoning" (ACL).
 
     data_dir: holds nlvr/dev.json and nlvr/dev_images_permutation0.zip. n: sentences to explain.
@@ -129,7 +123,7 @@ class NLVR:
         path, archive = _SENTENCES.find(self.data_dir), _PICTURES.find(self.data_dir)
         entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         images: list[np.ndarray] = []
-        with zipfile.ZipFile(archive) as file:
+        with open_zip(archive) as file:
             for entry in entries:
                 name = f"images/{entry['directory']}/dev-{entry['identifier']}-0.png"
                 if name not in file.namelist():

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -95,6 +95,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def in_memory(self) -> Split:
+        """The same samples, read from disk where they lie there."""
+        return replace(
+            self, inputs=each_part(self.inputs, lambda part: part.read() if isinstance(part, Lazy) else part)
+        )
+
     def subset(self, rows: Sequence[int]) -> Split:
         """The samples at these positions, in this order."""
         return Split(
@@ -125,7 +131,7 @@ class Dataset:
         part; or a function of a split, for features that each sample has of its own (superpixels).
     value_range: the lowest and highest value that an input can take.
     columns: names of the elements of a sample, for tabular data.
-    rate: samples per second of audio.
+    rate: samples per second of audio, for models that look at tones.
     known: builds the function that made the labels, where it is known: `model=known` explains it.
     Raises ValueError when a field disagrees with the others.
     """

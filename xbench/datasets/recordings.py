@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
-from xbench.datasets.found import Wanted, check_options, fingerprint
+from xbench.datasets.found import Wanted, check_options, fingerprint, open_zip
 from xbench.datasets.generated import windows
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.tones import WINDOWS
@@ -50,9 +50,12 @@ class FSDD:
     def load(self) -> Dataset:
         path = _FSDD.find(self.data_dir)
         parts: dict[str, list[Sound]] = {"test": [], "train": []}
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):
-                digit, _, number = Path(name).stem.split("_")
+                named = re.fullmatch(r"(\d)_[^_]+_(\d+)", Path(name).stem)
+                if named is None:
+                    raise ValueError(f"{path}, {name}: expected a name like DIGIT_SPEAKER_NUMBER.wav")
+                digit, number = named.groups()
                 wave, rate = read_wav(archive.read(name), f"{path}, {name}")
                 if rate != 8000:
                     raise ValueError(f"{path}, {name}: expected 8000 samples per second, got {rate}")

@@ -104,12 +104,16 @@ def single(labels: Tensor, side: int, random: torch.Generator) -> tuple[Tensor, 
     radius = uniform(0.15, 0.28) * side
     centre_y, centre_x = (radius + torch.rand(radius.shape, generator=random) * (side - 2 * radius) for _ in range(2))
     right, down = (x - centre_x) / radius, (y - centre_y) / radius
-    inside = [
+    mask = torch.stack(forms(right, down, arm=0.3), dim=1)[torch.arange(n), labels].unsqueeze(1)  # (n, 1, side, side)
+    images = torch.where(mask, uniform(0, 1, 3), texture) + 0.03 * torch.randn(n, 3, side, side, generator=random)
+    return images.clamp(0, 1), mask
+
+
+def forms(right: Tensor, down: Tensor, arm: float) -> list[Tensor]:
+    """Where each of CLASSES is, from the distances to its centre in its own size; `arm`: half the width of a cross."""
+    return [
         right**2 + down**2 <= 1,
         (right.abs() <= 0.85) & (down.abs() <= 0.85),
         (down <= 0.8) & (down >= 2 * right.abs() - 1),
-        ((right.abs() <= 0.3) | (down.abs() <= 0.3)) & (right.abs() <= 1) & (down.abs() <= 1),
+        ((right.abs() <= arm) | (down.abs() <= arm)) & (right.abs() <= 1) & (down.abs() <= 1),
     ]
-    mask = torch.stack(inside, dim=1)[torch.arange(n), labels].unsqueeze(1)  # (n, 1, side, side)
-    images = torch.where(mask, uniform(0, 1, 3), texture) + 0.03 * torch.randn(n, 3, side, side, generator=random)
-    return images.clamp(0, 1), mask

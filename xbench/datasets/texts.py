@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xbench.datasets.found import Wanted, check_options, fingerprint
+from xbench.datasets.found import Wanted, check_options, fingerprint, read_tar
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.table import read, require
 
@@ -110,17 +108,14 @@ class EraserMovies:
 
     def load(self) -> Dataset:
         path = _MOVIES.find(self.data_dir)
-        with tarfile.open(path) as archive:
-            files = {member.name: member for member in archive.getmembers() if member.isfile()}
+        files = read_tar(path)
 
-            def content(name: str) -> str:
-                member = files.get(f"movies/{name}")
-                file = None if member is None else archive.extractfile(member)
-                if file is None:
-                    raise ValueError(f"{path} has no movies/{name}")
-                return io.TextIOWrapper(file, encoding="utf-8").read()
+        def content(name: str) -> str:
+            if f"movies/{name}" not in files:
+                raise ValueError(f"{path} has no movies/{name}")
+            return files[f"movies/{name}"].decode("utf-8")
 
-            test, train = (self._part(content, part) for part in ("val", "train"))
+        test, train = (self._part(content, part) for part in ("val", "train"))
         return text_dataset("eraser_movies", ("negative", "positive"), test, train, "ERASER Movie Reviews")
 
     def _part(self, content: Callable[[str], str], part: str) -> Split:

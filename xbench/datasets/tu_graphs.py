@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
-from xbench.datasets.found import check_options, fingerprint
+from xbench.datasets.found import check_options, fingerprint, open_zip
 from xbench.datasets.graphs import further
 from xbench.datasets.record import Dataset, Split, mixed_order
 
@@ -31,7 +30,7 @@ class TUGraphs:
     Source of the format: Morris et al. 2020, "TUDataset" (arXiv 2007.08663).
 
     name: NAME. path: folder or zip; null = below the data directory.
-    classes: names of the labels in increasing order. atoms: names of the node labels, for the pictures.
+    classes: names of the labels in increasing order; none = the labels themselves.
     max_nodes: larger graphs are left out, and their number is said.
     bad: what to do about a graph without nodes: stop, or skip it with a warning.
     test: share of the graphs that is explained.
@@ -157,7 +156,7 @@ class _Files:
         if not place.exists():
             raise FileNotFoundError(f"there is no {place}")
         self.name, self.place = name, place
-        self._zip = zipfile.ZipFile(place) if place.suffix == ".zip" else None
+        self._zip = open_zip(place) if place.suffix == ".zip" else None
         found = self._zip.namelist() if self._zip else [path.name for path in place.iterdir()]
         self._paths = {Path(path).name: path for path in found}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import time
@@ -146,7 +147,14 @@ class Reference:
                 words = {} if vocabulary is None else {"vocabulary": len(vocabulary.words)}
                 return self.architecture(shape=shapes, classes=classes, **words)
             assert not isinstance(inputs, tuple)  # Dataset checks it
-            return self.architecture(shape=tuple(inputs.shape[1:]), classes=classes)
+            return self.architecture(shape=tuple(inputs.shape[1:]), classes=classes, **self._rate(dataset))
+
+    def _rate(self, dataset: Dataset) -> dict[str, int]:
+        """The data set's samples per second, for an architecture whose `rate` is null."""
+        asked = inspect.signature(self.architecture).parameters.get("rate")
+        if asked is None or asked.default is not None or dataset.rate is None:
+            return {}
+        return {"rate": dataset.rate}
 
     def _train(self, dataset: Dataset) -> trained.Trained:
         trained.check_writable(self._folder(dataset))

@@ -93,16 +93,20 @@ class MelCNN(nn.Module):
 
     torchaudio's spectrogram is part of the model, so attributions reach the waveform.
 
-    shape: (1, samples). classes: how many outputs. rate: samples per second. bands: of the mel scale. width.
+    shape: (1, samples). classes: how many outputs. rate: samples per second.
+    bands: of the mel scale. width: channels of the first convolution.
     """
 
     modality: ClassVar[str] = "audio"
 
     def __init__(
-        self, shape: tuple[int, int], classes: int, rate: int = 8000, bands: int = 40, width: int = 16
+        self, shape: tuple[int, int], classes: int, rate: int | None = None, bands: int = 40, width: int = 16
     ) -> None:
         super().__init__()
         from torchaudio.transforms import MelSpectrogram  # only needed here, and slow to load
+
+        if rate is None:
+            raise ValueError("rate: these data do not say how many samples a second has; give model.architecture.rate")
 
         self.spectrogram = MelSpectrogram(rate, n_fft=400 if rate >= 8000 else 256, hop_length=80, n_mels=bands)
         self.features = nn.Sequential(

@@ -70,6 +70,7 @@ def test_the_picture_of_fashion(tmp_path: Path) -> None:
         (b"no gzip", "is damaged"),
         (gzip.compress(b"\0" * 40), "is no IDX file of 3 dimensions, or it is cut off"),
     ],
+    ids=["no gzip", "cut off"],  # gzip writes the time of day, and every test process must know a test by one name
 )
 def test_damaged_files_are_named(content: bytes, message: str, tmp_path: Path) -> None:
     mnist(tmp_path / "mnist", {"t10k": 5})

@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from xbench.config import plain
+from xbench.datasets.record import Split
 from xbench.display import Display
 from xbench.made import Made, join
 from xbench.pool import STARTS, Pool, Worker
@@ -64,6 +65,9 @@ class Crew:
         """Other workers that may be busy on a timed cell's processor."""
         within = len(self._pool.devices) - 1 if self._shared and self._pool.in_order else 0
         return self._beside + within
+
+    def expect(self, number: int, split: Split) -> None:
+        """Nothing: while one worker reads, the others compute."""
 
     def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
         exclusive = alone and self._pool.in_order and not self._shared

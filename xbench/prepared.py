@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from xbench.baselines import choose_baseline
 from xbench.cells import Unit
-from xbench.datasets.record import Dataset, Split
+from xbench.datasets.record import Dataset, Lazy, Split, by_part
 from xbench.explain import Explainer
 from xbench.groups import regroup
 from xbench.layout import Layout
@@ -34,11 +35,19 @@ class Prepared:
     device: torch.device
     split: Split
     progress: Callable[[int, int], None] | None = None
+    _ahead: Future[Split] | None = field(default=None, init=False)
+
+    def read_ahead(self) -> None:
+        """Begin to read the samples' files, in a thread of its own."""
+        if any(isinstance(part, Lazy) for part in by_part(self.split.inputs).values()):
+            reader = ThreadPoolExecutor(1, "read-ahead")
+            self._ahead = reader.submit(self.split.in_memory)
+            reader.shutdown(wait=False)
 
     @functools.cached_property
     def samples(self) -> Split:
         """The samples in memory: files are read once, for the model and for the pictures."""
-        return self.split.in_memory()
+        return self.split.in_memory() if self._ahead is None else self._ahead.result()
 
     @functools.cached_property
     def encoded(self) -> Encoded:

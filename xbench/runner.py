@@ -164,8 +164,17 @@ class _Run:
         for first in range(0, len(self._splits), step):
             some = range(first, min(first + step, len(self._splits)))
             for kinds in (("samples", "probe"), ("attribution",), ("score",)):
+                if kinds == ("score",):  # not beside attributions, which are timed
+                    self._expect(some.stop, workers)
                 for item, made in workers.run(self._items(some, kinds), alone=kinds == ("attribution",)):
                     self._keep(item, made)
+
+    def _expect(self, first: int, workers: Workers) -> None:
+        """Name the next block, from number `first` on, that has something to do."""
+        for number in range(first, len(self._splits)):
+            if any(unit.key not in self._done for unit in self._units[number]):
+                workers.expect(number, self._splits[number])
+                return
 
     def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[Item]:
         """The missing cells of these kinds; another command on the same store may have done one meanwhile."""

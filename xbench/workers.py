@@ -41,6 +41,9 @@ class Workers(Protocol):
         An item is taken from `items` when there is somebody to start it.
         """
 
+    def expect(self, number: int, split: Split) -> None:
+        """A block of which items will come next: its files may be read meanwhile."""
+
 
 class Here:
     """Computes in this process, one item after the other."""
@@ -51,13 +54,21 @@ class Here:
         self._job = job
         self._display = display
         self._block: tuple[int, Block] | None = None
+        self._next: tuple[int, Block] | None = None
         self._label = ""
 
     def block(self, item: Item) -> Block:
         """The item's block; the last one is kept."""
         if self._block is None or self._block[0] != item.block:
-            self._block = item.block, Block(self._job, item.split, self._progress)
+            expected, self._next = self._next, None
+            if expected is None or expected[0] != item.block:
+                expected = item.block, Block(self._job, item.split, self._progress)
+            self._block = expected
         return self._block[1]
+
+    def expect(self, number: int, split: Split) -> None:
+        self._next = number, Block(self._job, split, self._progress)
+        self._next[1].prepared.read_ahead()
 
     def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
         for item in items:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -11,10 +13,13 @@ import torch
 from PIL import Image
 
 from xbench.__main__ import main
+from xbench.block import Block
+from xbench.cells import Unit
 from xbench.config import component
 from xbench.datasets.folders import Files
 from xbench.datasets.image_folder import ImageFolder
 from xbench.datasets.record import Dataset
+from xbench.made import Made
 
 REAL = os.environ.get("XBENCH_DATA")
 
@@ -80,6 +85,35 @@ def test_a_command_reads_the_files_of_a_block_when_it_comes_to_it(
     read_before = len(most)
     assert main() == 0  # everything is stored
     assert len(most) == read_before
+
+
+def test_the_next_block_is_read_while_this_one_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, order, begun = images(tmp_path / "pets", n=20), [], threading.Event()
+    read, make = Files.read, Block.make
+
+    def reading(self: Files) -> torch.Tensor:
+        order.append(("read", self.files[0].name))
+        if len([what for what, _ in order if what == "read"]) == 3:  # the first is the plan's, the second block 1
+            begun.set()
+        return read(self)
+
+    def making(self: Block, unit: Unit, share: slice | None = None) -> Made:
+        if unit.kind == "score" and self.split.ids[0] == order[0][1]:
+            assert begun.wait(60)
+        order.append((unit.kind, self.split.ids[0]))
+        return make(self, unit, share)
+
+    monkeypatch.setattr(Files, "read", reading)
+    monkeypatch.setattr(Block, "make", making)
+    monkeypatch.chdir(tmp_path)
+    given = ["dataset=image_folder", f"dataset.path={root}", "dataset.side=16", "model.size=32", "display=none"]
+    monkeypatch.setattr(sys, "argv", ["xbench", *given, "algorithm=[saliency]", "metric=infidelity", "run.block=3"])
+    assert main() == 0
+    firsts = [name for what, name in order if what == "samples"]
+    assert len(firsts) == 3
+    for name, following in pairwise(firsts):
+        assert order.count(("read", following)) == 1
+        assert order.index(("attribution", name)) < order.index(("read", following)) < order.index(("score", name))
 
 
 def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 import os
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from xbench.datasets import download as downloads
 from xbench.datasets import sst2
 from xbench.datasets.sst2 import SST2, parse
+from xbench.datasets.sst2_torchtext import TorchtextSST2
 
 TRAIN = "sentence\tlabel\nit is  fine \t1\nit is bad \t0\n"
 DEV = "sentence\tlabel\n" + "".join(f"film {k} is {'good' if k % 2 else 'poor'} \t{k % 2}\n" for k in range(12))
@@ -184,6 +186,12 @@ def test_a_network_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatc
 def test_a_url_that_cannot_be_opened_says_why() -> None:
     with pytest.raises(downloads.DownloadError, match="could not download"):
         downloads._fetch(Path("/nowhere/at-all").as_uri())
+
+
+def test_without_torchtext_its_data_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchtext", None)
+    with pytest.raises(ModuleNotFoundError, match="make test-torchtext"):
+        TorchtextSST2(source="standin").load()
 
 
 @pytest.mark.skipif(REAL is None, reason="XBENCH_DATA is not set")

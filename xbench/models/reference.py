@@ -6,10 +6,11 @@ import inspect
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class Reference:
     max_steps: a large one less often, but at least once.
     mask_rate: texts: mean share of words hidden behind the neutral token while training.
     vocabulary, min_count: texts: how many words are known at most, and how often each must occur.
+    words: texts: chooses the vocabulary, f(texts, vocabulary, min_count) -> `Vocabulary`; None = the most frequent.
 
     Weights, vocabulary and test accuracy are kept under `models/` in the cache directory.
     """
@@ -63,6 +65,7 @@ class Reference:
     mask_rate: float = 0.0
     vocabulary: int = 20_000
     min_count: int = 1
+    words: Callable[[Sequence[str], int, int], Vocabulary] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.architecture) or self.modality not in MODALITIES:
@@ -117,7 +120,7 @@ class Reference:
         return {
             "version": VERSION,
             "name": self.name,
-            "architecture": f"{bound.func.__module__}.{bound.func.__qualname__}",
+            "architecture": _place(bound),
             # YAML gives lists where Python gives tuples; both build the same network.
             "arguments": {name: list(v) if isinstance(v, tuple) else v for name, v in bound.keywords.items()},
             "training": [
@@ -129,7 +132,7 @@ class Reference:
                 self.seed,
                 self.mask_rate,
             ],
-            "words": [self.vocabulary, self.min_count],
+            "words": [self.vocabulary, self.min_count, *([] if self.words is None else [_place(self.words)])],
         }
 
     def _folder(self, dataset: Dataset) -> Path:
@@ -185,7 +188,7 @@ class Reference:
     def _vocabulary(self, train: Split) -> Vocabulary | None:
         parts: Mapping[str, Part] = by_part(train.inputs)
         texts = [part for part in parts.values() if isinstance(part, tuple)]
-        return Vocabulary.build(texts[0], self.vocabulary, self.min_count) if texts else None
+        return (self.words or Vocabulary.build)(texts[0], self.vocabulary, self.min_count) if texts else None
 
     def _encoder(self, module: nn.Module, vocabulary: Vocabulary | None) -> Callable[[Dataset, Split], Encoded]:
         if vocabulary is None:
@@ -218,6 +221,12 @@ class Reference:
         steps = self._steps(rows)
         often = max(self.epochs, math.ceil(self.min_steps / steps))
         return max(1, min(often, self.max_steps // steps))
+
+
+def _place(built: Callable[..., object]) -> str:
+    """Where a function or class is defined, be it with some arguments bound."""
+    bare: Any = built.func if isinstance(built, partial) else built
+    return f"{bare.__module__}.{bare.__qualname__}"
 
 
 def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor | Lazy, ...]:

@@ -419,3 +419,13 @@ def test_terminal_is_readable(sample):
 def test_headers_show_units_and_directions():
     assert typeset.title(Column("hits", "hits", "higher", "%")) == "hits (%) ↑"
     assert typeset.title(Column("size", "size", "none", "")) == "size"
+
+
+def test_what_the_metrics_do_to_the_samples_is_said_once_and_with_the_data_where_it_differs(maker):
+    maker.done("ig", "infidelity", {"infidelity": [1.0]}, info={"perturbation": "removed words"})
+    maker.done("lime", "infidelity", {"infidelity": [1.0]}, info={"perturbation": "removed words"})
+    maker.done("ig", "completeness", {"completeness": [1.0]}, info={"perturbation": ""})
+    assert maker.build().grid.notes == ("Perturbations: infidelity: removed words.",)
+    maker.done("ig", "infidelity", {"infidelity": [1.0]}, block=1, dataset="e", info={"perturbation": "squares"})
+    maker.cells[-1]["dataset"] = "e"
+    assert maker.build().grid.notes[0] == "Perturbations: infidelity: removed words (d); infidelity: squares (e)."

@@ -217,7 +217,23 @@ def _notes(
     undefined = _undefined(rows, columns, many)
     notes = [f"† {'; '.join(undefined)}."] if undefined else []
     notes += [f"‡ not ranked: {'; '.join(partial)}."] if partial else []
+    notes += _perturbations(cells)
     return notes + _failures(cells, labels, many)
+
+
+def _perturbations(cells: Iterable[Cell]) -> list[str]:
+    """What the metrics did to the samples, in one note; with the data where that differs."""
+    done: dict[str, dict[str, dict[str, None]]] = {}
+    for cell in cells:
+        metric, what = cell.group[3], cell.result["info"].get("perturbation") if cell.result else None
+        if metric is not None and what:
+            done.setdefault(metric, {}).setdefault(what, {})[cell.group[1]] = None
+    texts = [
+        f"{metric}: {what}" + (f" ({', '.join(data)})" if len(found) > 1 else "")
+        for metric, found in done.items()
+        for what, data in found.items()
+    ]
+    return [f"Perturbations: {'; '.join(texts)}."] if texts else []
 
 
 def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> list[str]:

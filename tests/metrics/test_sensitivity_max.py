@@ -21,7 +21,8 @@ from xbench.algorithms import (
     Random,
     Saliency,
 )
-from xbench.metrics import SensitivityMax
+from xbench.metrics import FeatureRemoval, SensitivityMax, TimeRemoval
+from xbench.metrics.parts.perturbations import Removal
 
 N = 3
 DRAWS = 5
@@ -215,6 +216,39 @@ def test_padding_changes_no_score(algorithm: Algorithm, relative: bool):
         torch.testing.assert_close(found[1][column], found[0][column], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("perturbation", "removal"),
+    [("features", FeatureRemoval(0.3)), ("time", TimeRemoval(0.3)), (FeatureRemoval(), FeatureRemoval())],
+)
+def test_what_is_masked_or_dropped_is_the_perturbation(perturbation: object, removal: Removal):
+    model, series = weights(nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 2))), numbers(N, 2, 8)
+    metric = SensitivityMax(0.3, DRAWS, perturbation=perturbation)
+    found = score(model, series, metric, Saliency(), target=1)[MAIN]
+    case, x = case_of(series)
+    base = xbench.attribute(model, series, Saliency(), target=1).flatten(1)
+    for row in range(N):
+        changes = [
+            (xbench.attribute(model, moved.reshape(1, 2, 8), Saliency(), target=1).flatten() - base[row]).norm()
+            for moved in (removal.draw(case, x, k).perturbed[row] for k in range(DRAWS))
+        ]
+        torch.testing.assert_close(found[row], max(changes) / base[row].norm())
+    said = {"removed features, 30% of them, at least one", "a removed stretch of time, 30% of it", "removed features"}
+    assert metric.describe(case) in said
+
+
+def test_masked_tokens_are_explained_at_their_ids():
+    setting = {"baselines": torch.where(IDS == 0, 0, 11), "features": torch.where(IDS == 0, -1, torch.arange(4))}
+    text = bag(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    found = score(text, IDS, SensitivityMax(perturbation="features"), FeatureAblation(), target=1, **setting)
+    assert (found[MAIN] > 0).all()
+
+
+def test_a_sample_at_its_baseline_is_undefined_where_features_are_removed(model: nn.Module, images: Tensor):
+    images[1] = 0
+    found = score(model, images, SensitivityMax(perturbation="features"), Saliency(), target=1)[MAIN]
+    assert found.isnan().tolist() == [False, True, False]
+
+
 def test_token_ids_have_no_small_changes():
     with pytest.raises(ValueError, match=r"cannot be added to inputs of type torch.int64; name a layer"):
         score(bag(), IDS, SensitivityMax(), FeatureAblation(), target=1)
@@ -258,6 +292,7 @@ def test_maps_alone_are_refused_with_what_to_pass(model: nn.Module, images: Tens
         ({"perturb_radius": -0.1}, "perturb_radius: expected a number >= 0, got -0.1"),
         ({"perturb_radius": float("nan")}, "perturb_radius: expected a number >= 0, got nan"),
         ({"n_perturb_samples": 0}, "n_perturb_samples: expected at least 1, got 0"),
+        ({"perturbation": "squares"}, "perturbation: expected gaussian, features, time or null, got 'squares'"),
         ({"norm_ord": "nuc"}, "norm_ord: expected a number >= 1, 'inf' or 'fro', got 'nuc'"),
         ({"norm_ord": 0.5}, "norm_ord: expected a number >= 1, 'inf' or 'fro', got 0.5"),
         ({"norm_ord": "nan"}, "norm_ord: expected a number >= 1, 'inf' or 'fro', got 'nan'"),

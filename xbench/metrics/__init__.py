@@ -4,7 +4,7 @@ from xbench.metrics.base import Column, Metric, MetricFacts
 from xbench.metrics.completeness import Completeness, ConvergenceDelta
 from xbench.metrics.infidelity import Infidelity
 from xbench.metrics.localisation_auc import LocalisationAUC
-from xbench.metrics.parts.perturbations import FeatureRemoval, GaussianNoise, Perturbation, SquareRemoval
+from xbench.metrics.parts.perturbations import FeatureRemoval, GaussianNoise, Perturbation, SquareRemoval, TimeRemoval
 from xbench.metrics.pointing_game import PointingGame
 from xbench.metrics.rationale import Rationale
 from xbench.metrics.relevance_accuracy import GridPointingGame, RelevanceMass, RelevanceRank
@@ -29,5 +29,6 @@ __all__ = [
     "RelevanceRank",
     "SensitivityMax",
     "SquareRemoval",
+    "TimeRemoval",
     "TopKIntersection",
 ]

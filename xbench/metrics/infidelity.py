@@ -10,8 +10,18 @@ from torch import Tensor
 
 from xbench.case import Case
 from xbench.metrics.base import Column, Maps, Metric, MetricFacts
-from xbench.metrics.parts.perturbations import Perturbation, default_for
+from xbench.metrics.parts.perturbations import (
+    FeatureRemoval,
+    GaussianNoise,
+    Perturbation,
+    SquareRemoval,
+    TimeRemoval,
+    by_name,
+    default_for,
+)
 from xbench.plan import Answer, Plan, Want
+
+_NAMES = {"gaussian": GaussianNoise, "squares": SquareRemoval, "features": FeatureRemoval, "time": TimeRemoval}
 
 
 @dataclass(frozen=True)
@@ -32,15 +42,17 @@ class Infidelity(Metric):
 
     Args:
         n_perturb_samples: P.
-        perturbation: what I is drawn from; None is removed squares for images, removed features otherwise.
+        perturbation: what I is drawn from, or its name: gaussian, squares, features, time; None is removed squares
+            for images, removed features otherwise.
     """
 
     n_perturb_samples: int = 10
-    perturbation: Perturbation | None = None
+    perturbation: Perturbation | str | None = None
 
     def __post_init__(self) -> None:
         if self.n_perturb_samples < 1:
             raise ValueError(f"n_perturb_samples: expected at least 1, got {self.n_perturb_samples}")
+        by_name(self.perturbation, _NAMES)
 
     @property
     def facts(self) -> MetricFacts:
@@ -57,7 +69,7 @@ class Infidelity(Metric):
 
     def chosen(self, case: Case) -> Perturbation:
         """The perturbation used on these samples."""
-        return self.perturbation or default_for(case)
+        return by_name(self.perturbation, _NAMES) or default_for(case)
 
     def describe(self, case: Case) -> str:
         return self.chosen(case).describe(case)

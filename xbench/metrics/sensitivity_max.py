@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,15 @@ from torch import Tensor
 
 from xbench.case import Case
 from xbench.metrics.base import Column, Maps, MetricFacts, ReexplainingMetric
-from xbench.metrics.parts.perturbations import require_continuous
+from xbench.metrics.parts.perturbations import (
+    FeatureRemoval,
+    GaussianNoise,
+    Perturbation,
+    Removal,
+    TimeRemoval,
+    by_name,
+    require_continuous,
+)
 
 
 @dataclass(frozen=True)
@@ -18,13 +26,14 @@ class SensitivityMax(ReexplainingMetric):
     """max over draws of ||phi(x + e) - phi(x)|| / ||phi(x)||, e uniform in the L-infinity ball.
 
     A map of zero norm has no relative change: NaN, counted as undefined (Captum divides by 1, which lets it win).
-    So is a sample of zeros under a relative radius: nothing was changed. Elements outside any feature (padding) are
-    neither changed nor counted.
+    So is a sample that no draw changes, such as zeros under a relative radius. Elements outside any feature (padding)
+    are neither changed nor counted.
     A stochastic method draws anew for every explanation, as it would in use; what that alone changes is recorded
     as `sensitivity_max_floor`, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, of
     which that is not known).
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
-    (arXiv 1901.09392). A maximum grows with the number of draws: compare equal settings only.
+    (arXiv 1901.09392); the other perturbations are for data in which a small change is another one than noise: masked
+    tokens, masked time, dropped edges. A maximum grows with the number of draws: compare equal settings only.
 
     Args:
         perturb_radius: radius of the ball.
@@ -32,12 +41,16 @@ class SensitivityMax(ReexplainingMetric):
         norm_ord: order of the norm over all elements of a map: a number >= 1 or "inf"; "fro" is 2.
         relative: the radius is a share of each sample's range max - min, or of its magnitude where all its values are
             equal, as those of a graph's edges are; False: absolute, as in Captum.
+        perturbation: None: the uniform noise above; gaussian: normal noise of standard deviation `perturb_radius`;
+            features: that share of the features at their baseline, at least one; time: that share of the time in one
+            stretch; or a perturbation of `xbench.metrics`.
     """
 
     perturb_radius: float = 0.02
     n_perturb_samples: int = 10
     norm_ord: float | str = "fro"
     relative: bool = True
+    perturbation: Perturbation | str | None = None
 
     def __post_init__(self) -> None:
         if not self.perturb_radius >= 0:
@@ -46,6 +59,16 @@ class SensitivityMax(ReexplainingMetric):
             raise ValueError(f"n_perturb_samples: expected at least 1, got {self.n_perturb_samples}")
         if not self.order >= 1:
             raise ValueError(f"norm_ord: expected a number >= 1, 'inf' or 'fro', got {self.norm_ord!r}")
+        by_name(self.perturbation, self._names)
+
+    @property
+    def _names(self) -> Mapping[str, Callable[[], Perturbation]]:
+        radius = self.perturb_radius
+        return {
+            "gaussian": lambda: GaussianNoise(radius, self.relative),
+            "features": lambda: FeatureRemoval(radius),
+            "time": lambda: TimeRemoval(radius),
+        }
 
     @property
     def order(self) -> float:
@@ -69,21 +92,31 @@ class SensitivityMax(ReexplainingMetric):
         )
 
     def describe(self, case: Case) -> str:
+        chosen = by_name(self.perturbation, self._names)
+        if chosen is not None:
+            return chosen.describe(case)
         return f"uniform noise, radius {self.perturb_radius:g}{' of the range' if self.relative else ''}"
 
     def perturbed(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
-        require_continuous(case, "a small perturbation")
-        radius = self.perturb_radius * (_reach(case, x) if self.relative else 1) * (case.features >= 0)
-
         def versions() -> Iterator[tuple[Case, Tensor]]:
-            for draw in range(self.n_perturb_samples):
-                shift = radius * (2 * case.draws.uniform("sensitivity", draw, x) - 1)
-                yield case.redrawn(f"again{draw}"), x + shift
+            for draw, version in enumerate(self._moved(case, x)):
+                yield case.redrawn(f"again{draw}"), version
             if maps.stochastic:
                 for draw in range(self.n_perturb_samples):
                     yield case.redrawn(f"again{draw}"), x
 
         return self.n_perturb_samples * (2 if maps.stochastic else 1), versions()
+
+    def _moved(self, case: Case, x: Tensor) -> Iterator[Tensor]:
+        """The perturbed samples, (n, d), draw by draw."""
+        chosen = by_name(self.perturbation, self._names)
+        if chosen is not None:
+            yield from (chosen.draw(case, x, draw).perturbed for draw in range(self.n_perturb_samples))
+            return
+        require_continuous(case, "a small perturbation")
+        radius = self.perturb_radius * (_reach(case, x) if self.relative else 1) * (case.features >= 0)
+        for draw in range(self.n_perturb_samples):
+            yield x + radius * (2 * case.draws.uniform("sensitivity", draw, x) - 1)
 
     def compare(self, case: Case, maps: Maps, again: Iterator[Tensor]) -> Tensor:
         base = _counted(case, maps.values)
@@ -101,7 +134,10 @@ class SensitivityMax(ReexplainingMetric):
         norm = torch.linalg.vector_norm(_counted(case, maps.values), ord=self.order, dim=1)
         relative = torch.where(norm[:, None] > 0, evidence / norm[:, None], torch.nan)
         main = relative[:, 0]
-        if self.relative and self.perturb_radius > 0:
+        if isinstance(by_name(self.perturbation, self._names), Removal):
+            same = torch.stack([(version == x).all(1) for version in self._moved(case, x)])
+            main = main.masked_fill(same.all(0), torch.nan)
+        elif self.relative and self.perturb_radius > 0:
             main = main.masked_fill((_reach(case, x) * (case.features >= 0) == 0).all(1), torch.nan)
         return {"sensitivity_max": main, "sensitivity_max_floor": relative[:, 1]}
 

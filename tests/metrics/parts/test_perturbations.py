@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.metrics.toys import case_of
 from tests.models_for_tests import numbers
-from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
+from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval, TimeRemoval
 
 EVERY = [GaussianNoise(), GaussianNoise(0.3, relative=False), SquareRemoval(), FeatureRemoval()]
 WORDS = torch.tensor([[-1, 0, 1, 2, -1, -1], [-1, 0, 1, 2, 3, -1]])  # special tokens and padding are -1
@@ -77,7 +77,9 @@ def test_each_sample_has_its_own_number_of_features():
     assert {size for _, size in sizes} == {1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("perturbation", [GaussianNoise(), GaussianNoise(2.0, relative=False), FeatureRemoval()])
+@pytest.mark.parametrize(
+    "perturbation", [GaussianNoise(), GaussianNoise(2.0, relative=False), FeatureRemoval(), TimeRemoval()]
+)
 def test_nothing_outside_the_features_is_touched(perturbation: Perturbation):
     case, x = case_of(numbers(2, 6), features=WORDS, baselines=9.0)
     for index in range(20):
@@ -208,3 +210,46 @@ def test_what_is_removed_is_called_what_it_is_in_the_data() -> None:
     assert FeatureRemoval().describe(case) == "removed words"
     assert SquareRemoval().describe(case) == "removed squares"
     assert Infidelity(perturbation=FeatureRemoval()).describe(case) == "removed words"
+
+
+@pytest.mark.parametrize(("share", "sizes"), [(0.02, (1, 1)), (0.5, (2, 2)), (1.0, (3, 4))])
+def test_a_share_of_the_features_is_removed_and_at_least_one(share: float, sizes: tuple[int, int]):
+    case, x = case_of(numbers(2, 6), features=WORDS)
+    for index in range(10):
+        assert tuple(FeatureRemoval(share).mask(case, x, index).sum(1).tolist()) == sizes
+
+
+SERIES, CLIP = (2, 8), (1, 8, 2, 2)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [(SERIES, 1), (CLIP, 1), ((8,), 0)])
+def test_one_stretch_of_time_is_removed_in_all_channels(shape: tuple[int, ...], axis: int):
+    case, x = case_of(numbers(1, *shape))
+    found = []
+    for index in range(400):
+        mask = TimeRemoval().mask(case, x, index).reshape(shape).movedim(axis, 0).reshape(8, -1)
+        assert (mask == mask[:, :1]).all()
+        steps = mask[:, 0].nonzero().flatten().tolist()
+        assert steps == list(range(steps[0], steps[-1] + 1))
+        found.append(len(steps))
+    assert set(found) == set(range(1, 9))
+
+
+def test_a_stretch_of_words_is_removed_and_no_padding():
+    words = torch.tensor([[-1, 0, 1, -1, 2, 3, -1]])  # a special token in the middle
+    case, x = case_of(numbers(1, 7), features=words, baselines=9.0)
+    found = {tuple(TimeRemoval(0.5).mask(case, x, index)[0].nonzero().flatten().tolist()) for index in range(60)}
+    assert found == {(1, 2), (2, 4), (4, 5)}
+
+
+def test_images_have_no_time():
+    case, x = case_of(numbers(1, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"time removal needs one series, .* got shapes \[\(3, 4, 4\)\]"):
+        TimeRemoval().mask(case, x, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
+def test_a_share_lies_between_none_and_all(share: float):
+    for kind in (FeatureRemoval, TimeRemoval):
+        with pytest.raises(ValueError, match=r"share: expected a number in \(0, 1\] or null"):
+            kind(share)

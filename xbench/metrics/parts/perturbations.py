@@ -1,4 +1,4 @@
-"""Random perturbations of a sample: Gaussian noise, removed squares, removed features.
+"""Random perturbations of a sample: Gaussian noise, removed squares, removed features, a removed stretch of time.
 
 Each draw is keyed by (seed, sample, draw index): every algorithm is measured on the same ones.
 """
@@ -6,8 +6,10 @@ Each draw is keyed by (seed, sample, draw index): every algorithm is measured on
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -130,14 +132,23 @@ class SquareRemoval(Removal):
 
 @dataclass(frozen=True)
 class FeatureRemoval(Removal):
-    """A random set of features (tokens, patches, columns) set to the baseline; its size is uniform on 1..K."""
+    """A random set of features (masked tokens, patches, columns, dropped edges) set to the baseline.
+
+    Args:
+        share: of a sample's features that are removed, at least one; None: the size of the set is uniform on 1..K.
+    """
+
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_share(self.share)
 
     @property
     def label(self) -> str:
-        return "removed features"
+        return f"removed features{_much(self.share)}"
 
     def describe(self, case: Case) -> str:
-        return f"removed {case.called}"
+        return f"removed {case.called}{_much(self.share)}"
 
     def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
         require_features(case)
@@ -145,10 +156,71 @@ class FeatureRemoval(Removal):
         removed = torch.zeros(len(x), max(counts), dtype=torch.bool)
         for row, rng in enumerate(case.draws.of_samples("perturbation", index)):
             k = counts[row]
-            size = int(rng.integers(1, k + 1))
+            size = _size(rng, k, self.share)
             removed[row, torch.from_numpy(rng.permutation(k)[:size])] = True
         removed = removed.to(x.device)
         return removed.gather(1, case.features.clamp(min=0).expand(len(x), -1)) & (case.features >= 0)
+
+
+@dataclass(frozen=True)
+class TimeRemoval(Removal):
+    """One stretch of time, all channels, set to the baseline: time masking.
+
+    For series and waveforms (C, T), clips (C, T, H, W), token ids (T,) and their vectors (T, D); padding is no time.
+    Source: Park et al. 2019, "SpecAugment" (arXiv 1904.08779).
+
+    Args:
+        share: of the steps that are removed, at least one; None: their number is uniform on 1..T.
+    """
+
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_share(self.share)
+
+    @property
+    def label(self) -> str:
+        return "a removed stretch of time" + ("" if self.share is None else f", {100 * self.share:g}% of it")
+
+    def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
+        require_features(case)
+        shape, axis = _time(case)
+        steps = torch.arange(shape[axis]).reshape(-1, *[1] * (len(shape) - 1 - axis)).expand(shape).flatten()
+        real = torch.zeros(len(x), shape[axis], dtype=torch.bool)
+        members = (case.features >= 0).cpu().expand(len(x), -1)
+        real = real.scatter_reduce(1, steps.expand(len(x), -1), members, "amax")
+        removed = torch.zeros_like(real)
+        for row, rng in enumerate(case.draws.of_samples("perturbation", index)):
+            places = real[row].nonzero().flatten()
+            size = _size(rng, len(places), self.share)
+            start = int(rng.integers(len(places) - size + 1))
+            removed[row, places[start : start + size]] = True
+        return removed[:, steps].to(x.device) & (case.features >= 0)
+
+
+def _time(case: Case) -> tuple[torch.Size, int]:
+    """The shape of the one tensor, and which of its dimensions is time."""
+    shapes = case.layout.shapes
+    axis = {1: 0, 2: 0 if case.channels_last else 1, 4: 1}.get(len(shapes[0])) if len(shapes) == 1 else None
+    if axis is None:
+        raise ValueError(
+            f"time removal needs one series, waveform, text or clip, got shapes {list(map(tuple, shapes))}"
+        )
+    return shapes[0], axis
+
+
+def _size(rng: np.random.Generator, most: int, share: float | None) -> int:
+    """How many of `most` are removed."""
+    return int(rng.integers(1, most + 1)) if share is None else max(1, round(share * most))
+
+
+def _check_share(share: float | None) -> None:
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(f"share: expected a number in (0, 1] or null, got {share}")
+
+
+def _much(share: float | None) -> str:
+    return "" if share is None else f", {100 * share:g}% of them, at least one"
 
 
 def require_continuous(case: Case, what: str) -> None:
@@ -158,6 +230,15 @@ def require_continuous(case: Case, what: str) -> None:
         raise ValueError(
             f"{what} cannot be added to inputs of type {types}; name a layer such as the embedding as site"
         )
+
+
+def by_name(given: Perturbation | str | None, known: Mapping[str, Callable[[], Perturbation]]) -> Perturbation | None:
+    """The perturbation itself, or the one of that name. Raises ValueError for a name that is not known."""
+    if not isinstance(given, str):
+        return given
+    if given not in known:
+        raise ValueError(f"perturbation: expected {', '.join(known)} or null, got {given!r}")
+    return known[given]()
 
 
 def default_for(case: Case) -> Perturbation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,8 +12,10 @@ from xbench.datasets.generated import windows
 from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset
 from xbench.models.record import Encoded
+from xbench.spectral import cells, in_frames, spectrum
 
 WINDOWS = 32
+CELLS = "cells"  # in time and frequency
 SEGMENTS = 64  # superpixels per image, about
 _ENDS = {".", "!", "?"}
 
@@ -24,17 +27,42 @@ def regroup(name: str, dataset: Dataset, encoded: Encoded) -> Groups:
 
     Raises ValueError when the data have no such features, naming those they have.
     """
-    choices = _CHOICES[dataset.modality]
-    if name not in choices:
-        known = ", ".join(choices)
-        raise ValueError(f"features: {dataset.modality} data have {known}, not {name!r}; null is the data set's own")
-    made = choices[name](encoded)
+    _check(name, dataset)
+    made = _CHOICES[dataset.modality][name](encoded)
     if encoded.features is None:
         return made
     return tuple(
         torch.where(own < 0, -1, group) if bool((own < 0).any()) else group
         for own, group in zip(encoded.features, made, strict=True)
     )
+
+
+def as_cells(
+    dataset: Dataset, encoded: Encoded, baselines: Groups, distribution: Groups | None
+) -> tuple[Encoded, Groups, Groups | None]:
+    """Waveforms and their baselines as spectra, whose features are time-frequency cells; see `xbench.spectral`.
+
+    Raises ValueError when the data are no sounds.
+    """
+    _check(CELLS, dataset)
+    (waves,) = encoded.inputs
+    spectra = spectrum(waves)
+    masks = encoded.masks and tuple(in_frames(mask, spectra.shape[2]) for mask in encoded.masks)
+    made = replace(
+        encoded,
+        inputs=(spectra,),
+        baseline=tuple(map(spectrum, encoded.baseline)),
+        features=(cells(spectra),),
+        masks=masks,
+    )
+    return made, tuple(map(spectrum, baselines)), distribution and tuple(map(spectrum, distribution))
+
+
+def _check(name: str, dataset: Dataset) -> None:
+    choices = _CHOICES[dataset.modality]
+    if name not in choices:
+        known = ", ".join(choices)
+        raise ValueError(f"features: {dataset.modality} data have {known}, not {name!r}; null is the data set's own")
 
 
 def _own(encoded: Encoded) -> Groups:
@@ -140,7 +168,7 @@ _CHOICES: Mapping[str, Mapping[str, Callable[[Encoded], Groups]]] = {
     "image": _IMAGE,
     "multimodal": _IMAGE,
     "text": {"tokens": _tokens, "words": _own, "sentences": _sentences},
-    "audio": {"samples": _elements, "windows": _windows},
+    "audio": {"samples": _elements, "windows": _windows, CELLS: _own},
     "series": {"samples": _elements, "windows": _windows, "channels": _channels},
     "video": {"pixels": _places, "frames": _frames, "tubes": _own},
     "tabular": {"columns": _elements, "groups": _own},

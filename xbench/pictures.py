@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xbench.datasets.record import Dataset, Split, tensors
+from xbench.spectral import BINS
 
 COLUMNS = 256  # of a picture along time
 STRIP = 24  # rows of a curve
@@ -59,6 +60,8 @@ def heats(dataset: Dataset, split: Split, maps: tuple[Tensor, ...]) -> dict[str,
         return {"heat": _numpy(_film(first).sum(1))}
     if modality in ("audio", "series") and first.dim() == 3 and first.shape == _shape(split):
         return {"heat": _numpy(_binned(first.sum(1, keepdim=True) if modality == "audio" else first))}
+    if modality == "audio" and first.dim() == 3 and first.shape[1] == 2 * BINS:
+        return {"heat": _spectral_heat(first, _shape(split))}
     return {"heat": _numpy(first.flatten(1).unsqueeze(1))}
 
 
@@ -123,9 +126,21 @@ def _spectrogram(waves: Tensor) -> np.ndarray:
     loud = found.abs().clamp(min=1e-6).log().flip(1)  # low tones at the bottom
     low, high = loud.amax((1, 2), keepdim=True) - 5, loud.amax((1, 2), keepdim=True)
     dark = ((loud - low) / (high - low)).clamp(0, 1)
-    columns = -(-waves.shape[2] // -(-waves.shape[2] // COLUMNS))
-    shown = F.interpolate(dark[:, None], size=(2 * STRIP, columns), mode="area")[:, 0]
+    shown = F.interpolate(dark[:, None], size=(2 * STRIP, _columns(waves.shape[2])), mode="area")[:, 0]
     return (1 - 0.85 * shown)[..., None].numpy()
+
+
+def _spectral_heat(maps: Tensor, shape: torch.Size | None) -> np.ndarray:
+    """Maps of spectra (n, 2 * BINS, frames) in the frame of curve and spectrogram, over the latter."""
+    assert shape is not None
+    both = maps.unflatten(1, (2, BINS)).sum(1, keepdim=True)  # of real and imaginary part
+    below = F.interpolate(both.flip(2), size=(2 * STRIP, _columns(shape[2])), mode="nearest")[:, 0]
+    return _numpy(F.pad(below, (0, 0, STRIP, 0)))
+
+
+def _columns(steps: int) -> int:
+    """Of the picture of a series."""
+    return -(-steps // -(-steps // COLUMNS))
 
 
 def _edges(split: Split) -> Tensor:

@@ -16,12 +16,13 @@ from xbench.baselines import choose_baseline
 from xbench.cells import Unit
 from xbench.datasets.record import Dataset, Lazy, Split, by_part
 from xbench.explain import Explainer
-from xbench.groups import regroup
+from xbench.groups import CELLS, as_cells, regroup
 from xbench.layout import Layout
 from xbench.models.record import Encoded, Model
 from xbench.samples import Chosen, choose
 from xbench.score import refusal
 from xbench.setting import Neuron, Setting
+from xbench.spectral import FromSpectrum
 from xbench.speed import Speed
 
 
@@ -52,7 +53,7 @@ class Prepared:
     @functools.cached_property
     def encoded(self) -> Encoded:
         encoded = self.model.encode(self.dataset, self.samples)
-        if self.cfg.features is None:
+        if self.cfg.features is None or self._in_cells:
             return encoded
         return replace(encoded, features=regroup(self.cfg.features, self.dataset, encoded))
 
@@ -74,23 +75,36 @@ class Prepared:
         """Where points enter: the layer of the command, else the model's own site."""
         return self.cfg.layer or self.model.site
 
+    @property
+    def _in_cells(self) -> bool:
+        """Whether what is explained is a spectrum, though the model takes waveforms."""
+        return self.cfg.features == CELLS
+
     @functools.cached_property
     def explainer(self) -> Explainer:
-        cfg, encoded = self.cfg, self.encoded
+        cfg, encoded, model = self.cfg, self.encoded, self.model.module
+        baselines, distribution = self.baselines
+        layer, read, neuron = self.layer, cfg.read, _neuron(cfg.neuron)
+        if self._in_cells:
+            length = encoded.inputs[0].shape[-1]
+            model = FromSpectrum(model, length).to(self.device)
+            encoded, baselines, distribution = as_cells(self.dataset, encoded, baselines, distribution)
+            layer, read = (name and f"network.{name}" for name in (layer, read))
+            neuron = neuron and (f"network.{neuron[0]}", neuron[1])
         inputs = tuple(t.to(self.device) for t in encoded.inputs)
         setting = Setting(
-            model=self.model.module,
+            model=model,
             inputs=inputs if len(inputs) > 1 else inputs[0],
             target=self.chosen.target,
-            baselines=self.baselines[0],
-            distribution=self.baselines[1],
+            baselines=baselines,
+            distribution=distribution,
             extra=encoded.extra,
             features=encoded.features,
             features_called=self.cfg.features or encoded.called,
             masks=encoded.masks,
-            layer=self.layer,
-            read=cfg.read,
-            neuron=_neuron(cfg.neuron),
+            layer=layer,
+            read=read,
+            neuron=neuron,
             output=cfg.output,
             select=self.model.output,
             seed=cfg.seed,

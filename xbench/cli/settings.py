@@ -13,8 +13,8 @@ SINGLE = ("model", "dataset")  # one component
 ONE_PER_COMMAND = ("name", "store", "reports", "display", "plan")  # nothing to sweep over
 # As `xbench.groups` and `xbench.baselines` have them, which would import torch here; a test compares.
 FEATURES = (
-    "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "frames",
-    "tubes", "columns", "groups", "nodes", "edges",
+    "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "cells",
+    "frames", "tubes", "columns", "groups", "nodes", "edges",
 )  # fmt: skip
 BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train", "mask", "pad")
 NAMED = ("predicted", "label")  # targets that are not numbers

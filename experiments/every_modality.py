@@ -42,6 +42,7 @@ MADE = {
     ),
     "sst2": ("dataset.source=standin",),
     "tones": (),
+    "cells": ("dataset=tones", "features=cells", "metric=all"),
     "moving_shapes": (),
     "breast_cancer": (),
     "wine": (),
@@ -50,7 +51,10 @@ MADE = {
     "planted_interaction": (),
     "planted_motifs": (),
     "ba_2motifs": (),
+    "geometric": ("dataset=ba_2motifs", "model=geometric", "metric=all"),
+    "ba_shapes": (),
     "shapes_question": (),
+    "pretrained_fusion": ("dataset=shapes_question", "model=pretrained_fusion", "metric=all"),
 }
 FILES = (
     "mnist", "fashion_mnist", "cifar10", "bccd", "sst2", "eraser_movies", "fsdd", "adult", "titanic", "compas", "mutag",

@@ -57,6 +57,31 @@ def test_a_graph_has_its_motif_marked_and_every_node_linked() -> None:
     assert torch.equal(features["edges"], features["edges"].transpose(1, 2))  # one feature in both directions
 
 
+def test_a_node_in_a_house_has_the_house_for_its_mask_and_comes_first() -> None:
+    data = component("dataset", "ba_shapes", ["base=20", "houses=12", "n=50", "max_nodes=12"]).load()
+    assert (len(data.test), len(data.train()), data.classes[0]) == (50, 20 + 12 * 5 - 50, "base")
+    edges, masks = data.test.inputs["edges"], data.test.masks
+    assert torch.equal(edges, edges.transpose(1, 2))
+    in_house = data.test.targets > 0
+    assert in_house.any()
+    assert not in_house.all()
+    assert not masks["nodes"][~in_house].any()  # nobody says what makes a node of the random graph one
+    assert not masks["edges"][~in_house].any()
+    assert masks["nodes"][in_house].sum((1, 2)).tolist() == [5] * int(in_house.sum())
+    assert masks["edges"][in_house].sum((1, 2)).tolist() == [12] * int(in_house.sum())
+    assert masks["nodes"][in_house, 0].all()  # the node itself
+    degree = (edges * masks["edges"]).sum(2)[:, 0]  # within its house: two for the roof and the ground, else three
+    assert torch.equal(degree[in_house] == 3, data.test.targets[in_house] == 2)
+    other = component("dataset", "ba_shapes", ["base=20", "houses=12", "n=50", "max_nodes=12", "seed=1"]).load()
+    assert other.fingerprint != data.fingerprint
+
+
+@pytest.mark.parametrize("wrong", ["base=5", "houses=0", "hops=0", "max_nodes=4"])
+def test_a_random_graph_too_small_for_its_houses_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"{wrong.partition('=')[0]}.*: expected at least"):
+        component("dataset", "ba_shapes", [wrong])
+
+
 def test_the_answer_is_yes_where_the_shape_asked_for_is_shown() -> None:
     data = small("shapes_question")
     shown = data.test.masks["image"].flatten(1).any(1)

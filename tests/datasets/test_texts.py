@@ -37,9 +37,16 @@ def test_three_formats_give_the_same_data(ending: str, tmp_path: Path) -> None:
     assert {*data.test.inputs, *data.train().inputs} == {text for text, _ in ROWS}
 
 
-def test_long_texts_are_cut(tmp_path: Path) -> None:
-    data = TextTable(table(tmp_path / "films.csv"), max_words=3).load()
-    assert all(len(text.split()) == 3 for text in data.test.inputs)
+def test_long_texts_are_cut_with_a_warning_stop_or_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = table(tmp_path / "films.csv", [*ROWS, ("far " * 20 + "too long", "good")])
+    data = TextTable(path, max_words=15).load()
+    assert max(len(text.split()) for text in (*data.test.inputs, *data.train().inputs)) <= 15
+    assert "1 of 13 texts are cut to their first 15 words" in caplog.text
+    with pytest.raises(ValueError, match=r"row 14: the text has 22 words, and max_words is 15; dataset.too_long=skip"):
+        TextTable(path, max_words=15, too_long="stop").load()
+    assert "1 rows left out" in TextTable(path, max_words=15, too_long="skip").load().origin
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,11 @@ def test_no_file_and_wrong_options(tmp_path: Path) -> None:
     for name in ("no.csv", "no.jsonl"):
         with pytest.raises(FileNotFoundError, match="there is no file"):
             TextTable(str(tmp_path / name)).load()
-    for wrong, message in (({"bad": "x"}, "bad: expected"), ({"max_words": 0}, "max_words: expected")):
+    for wrong, message in (
+        ({"bad": "x"}, "bad: expected"),
+        ({"max_words": 0}, "max_words: expected"),
+        ({"too_long": "x"}, "too_long"),
+    ):
         with pytest.raises(ValueError, match=message):
             TextTable("a.csv", **wrong)
 

@@ -1,5 +1,6 @@
 """Models of transformers, from a folder written here: a BERT of a few thousand parameters."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,24 @@ def test_features_by_token(folder: Path) -> None:
     encoded = Transformers(str(folder), group="token").load(data).encode(data, TEXTS)
     assert encoded.features is not None
     assert encoded.features[0].tolist() == [[-1, 0, 1, 2, 3, 4, -1], [-1, 0, 1, 2, 3, -1, -1]]
+
+
+def test_a_text_longer_than_the_model_takes_is_cut_with_one_warning_or_stops(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = SST2(source="standin").load()
+    model = Transformers(str(folder), max_length=6).load(data)
+    encode = Transformers(str(folder), max_length=6).load(data).encode
+    caplog.clear()
+    for _ in range(2):
+        assert encode(replace(data, name="other"), TEXTS).inputs[0].shape == (2, 6)
+    assert caplog.text.count("other: a has more than the 6 tokens this model takes") == 1
+    assert encode(replace(data, name="other"), TEXTS.subset([1])).inputs[0].shape == (1, 6)  # it just fits
+    with pytest.raises(ValueError, match="a has more than the 6 tokens this model takes; model.too_long=cut"):
+        Transformers(str(folder), max_length=6, too_long="stop").load(data).encode(data, TEXTS)
+    assert model.fingerprint == Transformers(str(folder), max_length=6, too_long="stop").fingerprint(data)
+    with pytest.raises(ValueError, match="too_long must be 'cut' or 'stop'"):
+        Transformers(str(folder), too_long="wrap")
 
 
 def test_padding_changes_nothing(folder: Path) -> None:

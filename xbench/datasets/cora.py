@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from xbench.datasets.found import Wanted, fingerprint
 from xbench.datasets.graphs import further
+from xbench.datasets.neighbourhoods import cut
 from xbench.datasets.record import Dataset, Split, mixed_order
 
 
@@ -41,24 +41,15 @@ class Cora:
             neighbours[b].append(a)
 
         def split(part: str, papers: list[int]) -> Split:
-            hoods = [_neighbourhood(neighbours, paper, self.hops, self.max_nodes) for paper in papers]
+            hoods = cut(neighbours, papers, self.hops, self.max_nodes)
             nodes = torch.zeros(len(papers), self.max_nodes, int(data["x_shape"][1]))
-            edges, present = (
-                torch.zeros(len(papers), self.max_nodes, self.max_nodes),
-                nodes.new_zeros(len(papers), self.max_nodes),
-            )
-            for row, hood in enumerate(hoods):
-                place = {paper: i for i, paper in enumerate(hood)}
-                for paper, i in place.items():
+            for row, hood in enumerate(hoods.nodes):
+                for i, paper in enumerate(hood):
                     words = data["x_indices"][data["x_indptr"][paper] : data["x_indptr"][paper + 1]]
                     nodes[row, i, torch.from_numpy(words.astype(np.int64))] = 1
-                    for other in neighbours[paper]:
-                        if other in place:
-                            edges[row, i, place[other]] = 1
-                present[row, : len(hood)] = 1
             labels = torch.from_numpy(data["y"][papers].astype(np.int64))
             ids = tuple(f"{part}-{paper}" for paper in papers)
-            return Split(ids, {"nodes": nodes, "edges": edges}, labels, extra=(present,))
+            return Split(ids, {"nodes": nodes, "edges": hoods.edges}, labels, extra=(hoods.present,))
 
         held = data["test_idx"].tolist()
         order = mixed_order(data["y"][held].tolist(), held)
@@ -79,11 +70,3 @@ _SUBJECTS = (
     "theory", "reinforcement learning", "genetic algorithms", "neural networks", "probabilistic methods", "case based",
     "rule learning",
 )  # fmt: skip
-
-
-def _neighbourhood(neighbours: Sequence[Sequence[int]], start: int, hops: int, most: int) -> list[int]:
-    found, edge = [start], [start]
-    for _ in range(hops):
-        edge = [b for a in edge for b in neighbours[a] if b not in found]
-        found += dict.fromkeys(edge)
-    return list(dict.fromkeys(found))[:most]

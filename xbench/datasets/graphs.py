@@ -20,8 +20,8 @@ from xbench.datasets.record import Dataset, Split
 CLASSES = ("house", "cycle")
 MOTIF = 5  # nodes
 # A house is a cycle of five with one chord.
-_RING = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]
-_CHORD = (1, 4)
+CYCLE = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 0))
+HOUSE = (*CYCLE, (1, 4))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class BA2Motifs:
                 old = ends[int(draw[new] * len(ends))]
                 links.append((new, old))
                 ends += [new, old]
-            shape = _RING if labels[row] else [*_RING, _CHORD]
+            shape = CYCLE if labels[row] else HOUSE
             ring = torch.tensor([(order[self.base + a], order[self.base + b]) for a, b in shape])
             links.append((int(draw[self.base] * self.base), self.base))
             tree = torch.tensor([(order[a], order[b]) for a, b in links])

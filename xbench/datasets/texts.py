@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from xbench.datasets.found import Wanted, check_options, fingerprint, read_tar
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.table import read, require
+
+log = logging.getLogger("xbench")
 
 TEST = 500
 
@@ -25,7 +28,7 @@ class TextTable:
     text, label: the columns with the text and its class. name: what rows say; null = the file's name.
     classes: all classes in their order; null = those found. A label that is not among them stops with its row.
     bad: what to do about an empty text, a text without a label, a label outside the classes: stop or skip.
-    max_words: longer texts are cut.
+    max_words, too_long: what to do about a text of more words: cut it (a warning says how many were), stop or skip.
     """
 
     path: str
@@ -35,9 +38,12 @@ class TextTable:
     classes: tuple[str, ...] | None = None
     bad: str = "stop"
     max_words: int = 512
+    too_long: str = "cut"
 
     def __post_init__(self) -> None:
         check_options(self.bad)
+        if self.too_long not in ("cut", "stop", "skip"):
+            raise ValueError(f"too_long: expected cut, stop or skip, got {self.too_long!r}")
         if self.max_words < 1:
             raise ValueError(f"max_words: expected at least 1, got {self.max_words}")
 
@@ -46,23 +52,24 @@ class TextTable:
         path = Path(self.path)
         frame = self._read(path)
         require(path, frame, [self.text, self.label])
-        rows, bad = [], 0
+        rows, left_out, cut = [], 0, 0
         for number, (text, label) in enumerate(zip(frame[self.text], frame[self.label], strict=True), start=2):
             words = [] if pd.isna(text) else str(text).split()
-            known = self.classes is None or str(label) in self.classes
-            if words and not pd.isna(label) and known:
+            option, reason = self._problem(words, label)
+            if option is None:
+                cut += len(words) > self.max_words
                 rows.append((" ".join(words[: self.max_words]), str(label)))
-                continue
-            reason = "the text is empty" if not words else f"the label {label!r} is none of {self.classes}"
-            reason = "there is no label" if words and pd.isna(label) else reason
-            if self.bad == "stop":
-                raise ValueError(f"{path}, row {number}: {reason}; dataset.bad=skip leaves such rows out")
-            bad += 1
+            elif getattr(self, option) == "stop":
+                raise ValueError(f"{path}, row {number}: {reason}; dataset.{option}=skip leaves such rows out")
+            else:
+                left_out += 1
+        if cut:
+            log.warning("%s: %d of %d texts are cut to their first %d words", path, cut, len(rows), self.max_words)
         classes = self.classes or tuple(sorted({label for _, label in rows}))
         if len(rows) < 2 or len(classes) < 2:
             raise ValueError(f"{path}: {len(rows)} good rows of {len(classes)} classes are nothing to tell apart")
         name = self.name or path.stem
-        origin = f"{path.name}, {len(rows)} texts" + (f", {bad} rows left out" if bad else "")
+        origin = f"{path.name}, {len(rows)} texts" + (f", {left_out} rows left out" if left_out else "")
         texts, labels = [text for text, _ in rows], [classes.index(label) for _, label in rows]
         order = mixed_order(labels, texts)
         held = min(TEST, max(1, len(order) // 5))
@@ -73,6 +80,18 @@ class TextTable:
             _split("train", texts, labels, order[held:]),
             origin,
         )
+
+    def _problem(self, words: Sequence[str], label: str | float) -> tuple[str | None, str]:
+        """The option that says what to do about a row, and why; None where it is good."""
+        if not words:
+            return "bad", "the text is empty"
+        if pd.isna(label):
+            return "bad", "there is no label"
+        if self.classes is not None and str(label) not in self.classes:
+            return "bad", f"the label {label!r} is none of {self.classes}"
+        if len(words) > self.max_words and self.too_long != "cut":
+            return "too_long", f"the text has {len(words)} words, and max_words is {self.max_words}"
+        return None, ""
 
     def _read(self, path: Path) -> pd.DataFrame:
         if path.suffix != ".jsonl":
@@ -116,7 +135,8 @@ class EraserMovies:
             return files[f"movies/{name}"].decode("utf-8")
 
         test, train = (self._part(content, part) for part in ("val", "train"))
-        return text_dataset("eraser_movies", ("negative", "positive"), test, train, "ERASER Movie Reviews")
+        origin = f"ERASER Movie Reviews, cut to their first {self.max_words} words"
+        return text_dataset("eraser_movies", ("negative", "positive"), test, train, origin)
 
     def _part(self, content: Callable[[str], str], part: str) -> Split:
         entries = [json.loads(line) for line in content(f"{part}.jsonl").splitlines() if line]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from xbench.datasets.record import Dataset, Split
 from xbench.models.encoders import WordEncoder
 from xbench.models.record import Encoded
+from xbench.models.torchvision import ImageNetInput, Preprocessing, Torchvision
 from xbench.models.vocabulary import PAD, Vocabulary
+from xbench.models.weights import fit_weights
 
 
 class LateFusion(nn.Module):
@@ -58,19 +62,89 @@ class LateFusion(nn.Module):
         self.fused = nn.Sequential(nn.Conv2d(2 * width, 2 * width, 1), nn.BatchNorm2d(2 * width), nn.ReLU())
         self.classifier = nn.Linear(2 * width, classes)
 
-    def forward(self, images: Tensor, sentence: Tensor) -> Tensor:
-        vectors = sentence if sentence.is_floating_point() else self.embedding(sentence)
+    def forward(self, images: Tensor, sentence: Tensor, real: Tensor | None = None) -> Tensor:
+        vectors, _ = _words(self.embedding, sentence, real)
         asked = self.words(vectors.sum(1))[:, :, None, None]
         found = self.fused(self.image(2 * images - 1) * asked)
         logits: Tensor = self.classifier(found.amax((2, 3)))
         return logits
 
 
+class PretrainedFusion(nn.Module):
+    """Images (n, 3, H, W) in [0, 1] and a sentence -> logits (n, classes), by published networks.
+
+    The first stages of a network of torchvision see the image, an encoder of transformers (BERT's) reads the sentence;
+    they are fused as in `LateFusion`. The sentence is given as there.
+
+    shape: {"image": (3, H, W)}. vocabulary: number of token ids. classes: how many logits.
+    arch: of torchvision, with stages named layer1 to layer4 (resnet, resnext, wide_resnet). stages: how many are kept.
+    weights: of `arch` to start from: null, or a name such as DEFAULT (downloaded when needed), or a file.
+    size: side of the square that images are resized to. dimension: of a word vector. layers, heads: of the encoder.
+    Raises ValueError for a network without such stages.
+    """
+
+    modality: ClassVar[str] = "multimodal"
+
+    def __init__(
+        self,
+        shape: Mapping[str, tuple[int, int, int]],
+        vocabulary: int,
+        classes: int,
+        arch: str = "resnet18",
+        stages: int = 1,
+        weights: str | None = None,
+        size: int = 48,
+        dimension: int = 64,
+        layers: int = 2,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        from transformers import BertConfig, BertModel  # only needed here, and slow to load
+
+        whole = torchvision.models.get_model(arch, weights=None)
+        if weights is not None:
+            fit_weights(whole, Torchvision(arch, weights).state(), f"weights {weights}")
+        if not hasattr(whole, f"layer{stages}"):
+            raise ValueError(f"arch: {arch} has no layer{stages}; stages are those of a resnet, layer1 to layer4")
+        names = ["conv1", "bn1", "relu", "maxpool", *(f"layer{i + 1}" for i in range(stages))]
+        trunk = nn.Sequential(OrderedDict((name, getattr(whole, name)) for name in names))
+        self.image = ImageNetInput(trunk, Preprocessing(size))
+        config = BertConfig(
+            vocab_size=1, hidden_size=dimension, num_hidden_layers=layers, num_attention_heads=heads,
+            intermediate_size=2 * dimension, pad_token_id=0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )  # fmt: skip
+        self.embedding = nn.Embedding(vocabulary, dimension, padding_idx=PAD)
+        self.text = BertModel(config, add_pooling_layer=False)
+        with torch.no_grad():
+            width = trunk(torch.zeros(1, 3, size, size)).shape[1]
+        self.words = nn.Linear(dimension, width)
+        self.fused = nn.Sequential(nn.Conv2d(width, width, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor, sentence: Tensor, real: Tensor | None = None) -> Tensor:
+        vectors, there = _words(self.embedding, sentence, real)
+        states = self.text(inputs_embeds=vectors, attention_mask=there).last_hidden_state
+        asked = self.words((states * there.unsqueeze(2)).sum(1))[:, :, None, None]
+        found = self.fused(self.image(images) * asked)
+        logits: Tensor = self.classifier(found.amax((2, 3)))
+        return logits
+
+
+def _words(embedding: nn.Embedding, sentence: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Word vectors (n, T, D) of token ids or of vectors, zero at padding; and where there are words, (n, T)."""
+    if not sentence.is_floating_point():
+        vectors, there = embedding(sentence), (sentence != PAD).to(embedding.weight.dtype)
+    else:
+        vectors, there = sentence, sentence.new_ones(sentence.shape[:2]) if real is None else real.to(sentence.dtype)
+    return vectors * there.unsqueeze(2), there
+
+
 @dataclass(frozen=True)
 class FusionEncoder:
     """An image and the word vectors of a sentence, one feature per word behind those of the image.
 
-    The baseline of a word is the zero vector: the sentence without it.
+    The baseline of a word is the zero vector: the sentence without it. Where there are words goes to the model as a
+    further argument.
     """
 
     vocabulary: Vocabulary
@@ -95,6 +169,7 @@ class FusionEncoder:
             inputs=(image, vectors),
             baseline=(dataset.baseline["image"], torch.zeros_like(vectors[:1])),
             features=(groups.expand(len(image), *groups.shape[1:]), number),
+            extra=((own >= 0).to(vectors.dtype),),
             tokens=words.tokens,
             called="patches and words",
             masks=(seen, words.masks[0][..., None]) if isinstance(seen, Tensor) and words.masks is not None else None,

@@ -12,6 +12,15 @@ from torch import Tensor, nn
 READOUTS = ("mean", "sum", "first")
 
 
+def pooled(states: Tensor, present: Tensor, readout: str) -> Tensor:
+    """States of nodes (n, N, H) and which there are (n, N) -> (n, H): their mean or sum, or the first node's."""
+    if readout == "first":
+        return states[:, 0]
+    there = present.unsqueeze(2)
+    total = (states * there).sum(1)
+    return total / there.sum(1) if readout == "mean" else total
+
+
 class GraphNet(nn.Module):
     """Nodes (n, N, F), edges (n, N, N) and which nodes there are (n, N) -> logits (n, classes).
 
@@ -50,14 +59,7 @@ class GraphNet(nn.Module):
         states = nodes
         for layer in self.layers:
             states = torch.relu(layer(torch.matmul(mixing, states)))
-        if self.readout == "first":
-            pooled = states[:, 0]
-        else:
-            there = present.unsqueeze(2)
-            pooled = (states * there).sum(1)
-            if self.readout == "mean":
-                pooled = pooled / there.sum(1)
-        logits: Tensor = self.classifier(pooled)
+        logits: Tensor = self.classifier(pooled(states, present, self.readout))
         return logits
 
 

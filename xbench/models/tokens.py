@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,14 +13,21 @@ from torch import Tensor
 from xbench.datasets.record import Dataset, Split
 from xbench.models.record import Encoded
 
+log = logging.getLogger("xbench")
+
 
 @dataclass(frozen=True)
 class TokenEncoder:
-    """Texts -> token ids (n, T) padded on the right, the attention mask riding along in `extra`."""
+    """Texts -> token ids (n, T) padded on the right, the attention mask riding along in `extra`.
+
+    too_long: what to do about a text with more than `max_length` tokens: cut it, with one warning, or stop.
+    """
 
     tokenizer: Any
     group: str
     max_length: int | None
+    too_long: str = "cut"
+    _told: set[str] = field(default_factory=set, compare=False)  # data sets of which it was said that texts are cut
 
     def __call__(self, dataset: Dataset, split: Split) -> Encoded:
         if not isinstance(split.inputs, tuple):
@@ -34,6 +42,7 @@ class TokenEncoder:
             return_special_tokens_mask=True,
             return_tensors="pt",
         )
+        self._check_lengths(dataset, split, [bool(one.overflowing) for one in coded.encodings])
         ids, special = (
             coded["input_ids"],
             coded["special_tokens_mask"].bool() | (coded["attention_mask"] == 0),
@@ -54,6 +63,16 @@ class TokenEncoder:
             special={name: number for name, number in self._special().items() if number is not None},
             masks=None if split.masks is None else (_token_masks(split.masks, words),),
         )
+
+    def _check_lengths(self, dataset: Dataset, split: Split, cut: list[bool]) -> None:
+        if not any(cut) or (self.too_long == "cut" and dataset.name in self._told):
+            return
+        limit = self.tokenizer.model_max_length if self.max_length is None else self.max_length
+        which = f"{dataset.name}: {split.ids[cut.index(True)]} has more than the {limit} tokens this model takes"
+        if self.too_long == "stop":
+            raise ValueError(f"{which}; model.too_long=cut leaves away what is behind them")
+        self._told.add(dataset.name)
+        log.warning("%s; it and others like it are cut (model.too_long=stop ends the job instead)", which)
 
     def _special(self) -> dict[str, int | None]:
         return {"mask": self.tokenizer.mask_token_id, "pad": self.tokenizer.pad_token_id}

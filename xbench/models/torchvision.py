@@ -128,14 +128,14 @@ class Torchvision:
 
     def load(self, dataset: Dataset) -> Model:
         """Raises ValueError (not images; weights do not fit) or FileNotFoundError (no weights to be had)."""
-        _check_images(self.arch, dataset, 5 if self.arch in _clips() else 4)
+        check_images(self.arch, dataset, 5 if self.arch in _clips() else 4)
         with seeded(self.seed):
             network = torchvision.models.get_model(self.arch, weights=None, **self._arguments(dataset))
         if self.weights is None:
             log.warning("model %s has RANDOM weights (weights: null): maps say nothing of the data", self.arch)
         else:
             source = f"weights {self.weights} (with model.classes={self._outputs(dataset)})"
-            fit_weights(network, self._state(self.weights), source)
+            fit_weights(network, self.state(), source)
         module = ImageNetInput(network, self._preprocessing()).eval()
         fingerprint = self.fingerprint(dataset)
         assert fingerprint is not None  # the weights file was there a moment ago
@@ -175,8 +175,9 @@ class Torchvision:
             how = Preprocessing(asked.crop_size[0], tuple(asked.mean), tuple(asked.std))
         return how if self.size is None else replace(how, size=self.size or None)
 
-    def _state(self, weights: str) -> dict[str, Tensor]:
-        named = self._named()
+    def state(self) -> dict[str, Tensor]:
+        """The weights that are asked for. Raises FileNotFoundError when they are not to be had."""
+        weights, named = str(self.weights), self._named()
         if named is None:
             return read_weights(Path(weights))
         path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
@@ -206,7 +207,8 @@ def _clips() -> list[str]:
     return found
 
 
-def _check_images(name: str, dataset: Dataset, dims: int) -> None:
+def check_images(name: str, dataset: Dataset, dims: int) -> None:
+    """ValueError when the data set holds no images (dims 4) or clips (dims 5) of 1 or 3 channels."""
     inputs, kind = dataset.test.inputs, "clips" if dims == 5 else "images"
     if not isinstance(inputs, Tensor | Lazy) or len(inputs.shape) != dims or inputs.shape[1] not in (1, 3):
         shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor | Lazy) else "texts"

@@ -41,7 +41,8 @@ class Transformers:
     name: such as "textattack/bert-base-uncased-SST-2", or a folder with config.json, weights and tokenizer
         files (what `save_pretrained` writes). Rows say its last part.
     group: "word" makes the tokens of one whitespace word one feature, "token" each token its own.
-    max_length: texts are cut after this many tokens; None = what the tokenizer allows.
+    max_length: how many tokens a text may have; None = what the tokenizer allows.
+    too_long: what to do about a longer text: "cut" it, with a warning that names one, or "stop".
     revision: branch, tag or commit on the hub.
 
     Points enter at the word embedding; positions and attention stay those of the original text. The
@@ -53,12 +54,15 @@ class Transformers:
     group: Literal["word", "token"] = "word"
     max_length: int | None = None
     revision: str | None = None
+    too_long: Literal["cut", "stop"] = "cut"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name must be a hub name or a folder, got {self.name!r}")
         if self.group not in ("word", "token"):
             raise ValueError(f"group must be 'word' or 'token', got {self.group!r}")
+        if self.too_long not in ("cut", "stop"):
+            raise ValueError(f"too_long must be 'cut' or 'stop', got {self.too_long!r}")
         if self.max_length is not None and self.max_length < 3:
             raise ValueError(f"max_length must be at least 3 (a word and two special tokens), got {self.max_length}")
 
@@ -88,7 +92,7 @@ class Transformers:
             name=self.title,
             module=module,
             fingerprint=fingerprint,
-            encode=TokenEncoder(tokenizer, self.group, self.max_length),
+            encode=TokenEncoder(tokenizer, self.group, self.max_length, self.too_long),
             site=_name_of(module, network.get_input_embeddings()),
             output="logits",
         )

@@ -51,7 +51,7 @@ MADE = {
     "planted_interaction": (),
     "planted_motifs": (),
     "ba_2motifs": (),
-    "geometric": ("dataset=ba_2motifs", "model=geometric", "metric=all"),
+    "geometric": ("dataset=ba_2motifs", "model=geometric", "metric=all", "algorithm=[saliency,ig,gradient_shap,lrp]"),
     "ba_shapes": (),
     "shapes_question": (),
     "pretrained_fusion": ("dataset=shapes_question", "model=pretrained_fusion", "metric=all"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -49,7 +50,8 @@ class Explainer:
         self._inject = _site(setting.model, setting.layer)
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
-        self.places = Asking(setting.model, self._first, ask=self._ask)
+        me = weakref.proxy(self)  # in a cycle the samples of an explainer would outlive it
+        self.places = Asking(setting.model, lambda: me._first(), ask=lambda case, x, explain: me._ask(case, x, explain))
         self.subject: Subject = Subject(
             model=setting.model,
             inputs=inputs,

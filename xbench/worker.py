@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from xbench.block import Block
 from xbench.cells import Unit, blocks, probes, units
 from xbench.display import NoDisplay, logging_through
+from xbench.engine.memory import give_back
 from xbench.jobs import open_job
 from xbench.made import Made, failed
 
@@ -90,7 +91,8 @@ class _Bench:
         os.chdir(task.folder)
         of = (task.config, task.folder, task.beside, task.block)
         if of != self._of:
-            self._of = ()
+            self._of, self._block = (), None  # its samples, before those of the next
+            give_back()
             with logging_through(NoDisplay()):  # the process that started this one has said it all
                 self._open(task)
             self._of = of

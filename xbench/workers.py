@@ -11,6 +11,7 @@ from xbench.block import Block, Job
 from xbench.cells import Unit
 from xbench.datasets.record import Split
 from xbench.display import Display
+from xbench.engine.memory import give_back
 from xbench.made import Made
 from xbench.metrics.base import ReexplainingMetric
 
@@ -61,6 +62,8 @@ class Here:
         """The item's block; the last one is kept."""
         if self._block is None or self._block[0] != item.block:
             expected, self._next = self._next, None
+            self._block = None  # its samples, before those of the next
+            give_back()
             if expected is None or expected[0] != item.block:
                 expected = item.block, Block(self._job, item.split, self._progress)
             self._block = expected

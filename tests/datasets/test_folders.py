@@ -1,8 +1,10 @@
 """Folders of images and clips: what is read, when, and what is said of files that cannot be."""
 
+import gc
 import os
 import sys
 import threading
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,6 +116,30 @@ def test_the_next_block_is_read_while_this_one_is_scored(tmp_path: Path, monkeyp
     for name, following in pairwise(firsts):
         assert order.count(("read", following)) == 1
         assert order.index(("attribution", name)) < order.index(("read", following)) < order.index(("score", name))
+
+
+def test_a_block_is_gone_when_the_next_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, make = images(tmp_path / "pets", n=20), Block.make
+    alive: dict[str, weakref.ref] = {}
+
+    def making(self: Block, unit: Unit, share: slice | None = None) -> Made:
+        made = make(self, unit, share)
+        others = [ref() for name, ref in alive.items() if name != self.split.ids[0]]
+        assert others == [None] * len(others)
+        alive[self.split.ids[0]] = weakref.ref(self.prepared.explainer.subject)
+        return made
+
+    monkeypatch.setattr(Block, "make", making)
+    monkeypatch.chdir(tmp_path)
+    given = ["dataset=image_folder", f"dataset.path={root}", "dataset.side=16", "model.size=32", "display=none"]
+    methods = "algorithm=[saliency,deeplift,gradcam,feature_ablation]"
+    monkeypatch.setattr(sys, "argv", ["xbench", *given, methods, "metric=infidelity", "run.block=3"])
+    gc.disable()  # nothing waits for the collector of cycles
+    try:
+        assert main() == 0
+    finally:
+        gc.enable()
+    assert len(alive) == 3
 
 
 def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -35,6 +37,16 @@ def parse_bytes(memory: int | str | None, device: torch.device) -> int:
     if not match or match[2] not in _UNITS or float(match[1]) <= 0:
         raise ValueError(f"memory: expected a positive number of bytes, a text such as '2GiB', or auto, got {memory!r}")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library keeps it (glibc).
+
+    Blocks of samples come and go between longer-lived things; without this a process grows with each of them.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

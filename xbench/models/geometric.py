@@ -19,7 +19,8 @@ class Geometric(nn.Module):
     The network sees the edges there are as a list, as it would elsewhere. Their weights reach it as edge weights where
     it takes these (GCN), else by multiplying the messages, as torch_geometric's own explainers do; so an edge of weight
     0 is one that is not there. (A mean or softmax over the messages, as in GraphSAGE and GAT, still counts an edge
-    whose weight is small: there the last step to 0 is a jump.)
+    whose weight is small: there the last step to 0 is a jump.) DeepLIFT does not apply: it compares a sample with its
+    baseline operation by operation, and without edges there are other operations.
 
     shape: {"nodes": (N, F), "edges": (N, N)}. classes: how many outputs.
     network: a class of `torch_geometric.nn.models` such as GCN, GIN, GAT, GraphSAGE. width: of the hidden states.

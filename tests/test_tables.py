@@ -429,3 +429,18 @@ def test_what_the_metrics_do_to_the_samples_is_said_once_and_with_the_data_where
     maker.done("ig", "infidelity", {"infidelity": [1.0]}, block=1, dataset="e", info={"perturbation": "squares"})
     maker.cells[-1]["dataset"] = "e"
     assert maker.build().grid.notes[0] == "Perturbations: infidelity: removed words (d); infidelity: squares (e)."
+
+
+def test_a_metric_that_suits_no_method_is_a_note_and_no_column(maker):
+    for name in ("a", "b"):
+        maker.done(name, None, {"runtime": [0.5]})
+        maker.done(name, "error", {"error": [1.0]})
+        maker.plan(name, "pointing", 1, status="skipped", reason="needs masks")
+        maker.plan(name, "mass", 1, status="skipped", reason="needs masks")
+    maker.plan("a", "rank", 1, status="skipped", reason="needs more")
+    maker.done("b", "rank", {"rank": [1.0]})
+    built = maker.build()
+    assert [column.name for column in built.grid.columns] == ["error", "rank", "runtime"]
+    assert "– skipped: pointing, mass: needs masks" in built.grid.notes
+    assert "– skipped: a: needs more" in built.grid.notes
+    assert set(built.scores["metric"]) >= {"pointing", "mass"}  # the tables of samples hold every planned score

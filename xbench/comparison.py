@@ -77,8 +77,11 @@ def build(
     order = list(subjects)
     rows.sort(key=lambda row: (order.index((row.model, row.dataset)), row.control))
     ordered = _ordered([column for found in columns.values() for column in found])
+    void = _inapplicable(cells)
+    ordered = [column for column in ordered if column not in {c for metric in void for c in columns[metric]}]
     ranked = [column for column in ordered if one_hardware or column.source not in _HARDWARE_BOUND]
-    notes = _notes(rows, ordered, cells, labels)
+    notes = _notes(rows, ordered, [cell for cell in cells if cell.group[3] not in void], labels)
+    notes += [f"– skipped: {', '.join(names)}: {reason}" for reason, names in _by_reason(void).items()]
     if not one_hardware:
         notes.append("Runtime and peak memory were measured on different hardware and are not ranked.")
     return Grid(tuple(ordered), tuple(_with_best(rows, ranked)), subjects, tuple(notes))
@@ -254,6 +257,23 @@ def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> li
             else:
                 each += [f"{label}{where}, {column.name}: {count}" for label, count in counts.items() if count]
     return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
+
+
+def _inapplicable(cells: Iterable[Cell]) -> dict[str, str]:
+    """The metrics that were skipped for every method on all data, for one and the same reason."""
+    reasons: dict[str, set[tuple[str, str | None]]] = {}
+    for cell in cells:
+        if cell.group[3] is not None:
+            reasons.setdefault(cell.group[3], set()).add((cell.status, cell.reason))
+    only = {metric: next(iter(found)) for metric, found in reasons.items() if len(found) == 1}
+    return {metric: reason or "" for metric, (status, reason) in only.items() if status == "skipped"}
+
+
+def _by_reason(void: Mapping[str, str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for metric, reason in void.items():
+        grouped.setdefault(reason, []).append(metric)
+    return grouped
 
 
 def _failures(cells: Sequence[Cell], labels: Mapping[str, str], many: bool) -> list[str]:

@@ -39,16 +39,16 @@ def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
         baseline=tuple(given[name] if name in given else torch.zeros_like(part[:1]) for name, part in tensors.items()),
         features=None if groups is None else tuple(groups[name] for name in tensors),
         masks=tuple(masks[name] for name in tensors) if masks else None,
-        tokens=_cells(dataset, tensors) if dataset.columns is not None else None,
+        tokens=_cells(dataset, tensors) if dataset.modality == "tabular" else None,
         extra=split.extra,
         called="values" if groups is None else _CALLED.get(dataset.modality, "features"),
     )
 
 
 def _cells(dataset: Dataset, tensors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
-    """The columns of a table with each sample's values."""
+    """The columns of a table, x0, x1, ... without names of their own, with each sample's values."""
     (values,) = tensors.values()
-    names = dataset.columns or ()
+    names = dataset.columns or tuple(f"x{number}" for number in range(values.shape[1]))
     return tuple(
         tuple(f"{name} = {value:.4g}" for name, value in zip(names, row, strict=True)) for row in values.tolist()
     )

@@ -1,0 +1,98 @@
+"""A function of yours as a data set: every kind of data, what comes of it, and what is said of a wrong result."""
+
+import re
+
+import pytest
+import torch
+from torch import Tensor
+
+from xbench.config import instantiate
+from xbench.datasets.function import Function
+from xbench.models.encoders import encode_tensors
+
+N = 20
+LABELS = torch.arange(N) % 2
+KINDS = {
+    "image": (torch.rand(N, 3, 16, 24), 96),
+    "audio": (torch.rand(N, 1, 1280), 32),
+    "series": (torch.rand(N, 2, 40), 64),
+    "video": (torch.rand(N, 1, 4, 16, 16), 128),
+    "tabular": (torch.rand(N, 5), 5),
+}
+
+
+@pytest.mark.parametrize("modality", KINDS)
+def test_every_kind_of_tensor(modality: str) -> None:
+    values, features = KINDS[modality]
+    data = Function(lambda: (values, LABELS), modality).load()
+    assert (data.name, data.modality, data.classes) == ("function", modality, ("0", "1"))
+    assert (len(data.test), len(data.train())) == (4, 16)
+    assert len(data.features.unique()) == features
+    assert data.features.shape == (1, *values.shape[1:])
+    whole = torch.cat([data.test.inputs, data.train().inputs]).flatten(1)
+    assert {tuple(row) for row in whole.tolist()} == {tuple(row) for row in values.flatten(1).tolist()}
+    assert data.test.targets.tolist().count(0) == 2  # classes are mixed
+    again = Function(lambda: (values.clone(), LABELS.tolist()), modality).load()
+    assert again.fingerprint == data.fingerprint
+    assert Function(lambda: (values + 1, LABELS), modality).load().fingerprint != data.fingerprint
+
+
+def test_texts_with_masks() -> None:
+    texts = [f"film {i} is  {'good' if i % 2 else 'bad'}" for i in range(N)]
+    masks = [[False, False, False, True]] * N
+    data = Function(lambda: (texts, LABELS.tolist(), masks), "text", classes=("bad", "good"), n=6).load()
+    assert len(data.test) == 6
+    for text, label, mask in zip(data.test.inputs, data.test.targets, data.test.masks, strict=True):
+        assert text.split()[-1] == data.classes[label]
+        assert mask == (False, False, False, True)
+
+
+def test_masks_go_with_their_samples_and_a_regression_has_no_classes() -> None:
+    values = torch.arange(N * 4).float().reshape(N, 4)
+    data = Function(lambda: (values, values.sum(1), values % 2 == 0), "tabular", columns=("a", "b", "c", "d")).load()
+    assert data.classes == ()
+    torch.testing.assert_close(data.test.targets, data.test.inputs.sum(1))
+    assert torch.equal(data.test.masks, data.test.inputs % 2 == 0)
+
+
+def function(scale: float) -> tuple[Tensor, Tensor]:
+    return scale * torch.ones(10, 3) * torch.arange(10)[:, None], torch.arange(10) % 2
+
+
+def test_the_function_may_have_arguments_in_yaml() -> None:
+    made = {"_target_": f"{__name__}.function", "_partial_": True, "scale": 2.0}
+    data = instantiate(
+        {"_target_": "xbench.datasets.function.Function", "samples": made, "modality": "tabular"}, "dataset"
+    )
+    assert data.load().value_range == (0.0, 18.0)
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "message"),
+    [
+        (torch.rand(3, 2), {}, "must return (samples, targets), or these and masks; got Tensor"),
+        ((torch.rand(3, 2), torch.zeros(4)), {}, "3 samples need as many targets, got (4,)"),
+        ((torch.rand(3, 2, 2), torch.zeros(3).long()), {}, "a float tensor (n, columns), got torch.float32 (3, 2, 2)"),
+        ((torch.ones(3, 2).long(), torch.zeros(3).long()), {}, "got torch.int64 (3, 2)"),
+        ((torch.tensor([[1.0], [float("nan")]]), torch.tensor([0, 1])), {}, "sample 1 has a value that is no number"),
+        ((torch.rand(2, 2), torch.tensor([0, 5])), {"classes": ("a", "b")}, "from 0 to 5, and there are 2 classes"),
+        ((torch.rand(2, 2), torch.tensor([0, -1])), {}, "targets go from -1 to 0"),
+        ((torch.rand(4, 2), LABELS[:4], torch.ones(4, 3, dtype=torch.bool)), {}, "masks of tensor inputs must be"),
+    ],
+)  # fmt: skip
+def test_a_wrong_result_is_told(made: object, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Function(lambda: made, "tabular", **options).load()
+
+
+def test_wrong_options_are_told() -> None:
+    with pytest.raises(ValueError, match="modality must be one of image, .*got 'graph'"):
+        Function(lambda: None, "graph")
+    with pytest.raises(TypeError, match="_partial_: true"):
+        Function((1, 2), "tabular")
+
+
+def test_columns_without_names_are_numbered() -> None:
+    data = Function(lambda: KINDS["tabular"][:1] + (LABELS,), "tabular").load()
+    encoded = encode_tensors(data, data.test)
+    assert [cell.split(" = ")[0] for cell in encoded.tokens[0]] == ["x0", "x1", "x2", "x3", "x4"]

@@ -93,6 +93,6 @@ def test_wrong_options_are_told() -> None:
 
 
 def test_columns_without_names_are_numbered() -> None:
-    data = Function(lambda: KINDS["tabular"][:1] + (LABELS,), "tabular").load()
+    data = Function(lambda: (KINDS["tabular"][0], LABELS), "tabular").load()
     encoded = encode_tensors(data, data.test)
     assert [cell.split(" = ")[0] for cell in encoded.tokens[0]] == ["x0", "x1", "x2", "x3", "x4"]

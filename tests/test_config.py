@@ -125,6 +125,7 @@ def composer() -> Composer:
 def test_every_option_file_composes_and_builds(composer: Composer, path: Path) -> None:
     given = {  # what the user must name
         "function": ["dataset.samples._target_=builtins.dict"],
+        "black_box": ["model.function._target_=builtins.dict"],
         "custom": ["model.module._target_=torch.nn.Identity"],
         "table": ["dataset.path=no.csv", "dataset.target=y"],
         "series_table": ["dataset.path=no.csv", "dataset.target=y"],

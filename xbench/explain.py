@@ -171,10 +171,13 @@ class Explainer:
             return f"takes no `read`: it {reason}; `layer` names the place where points enter"
         subject = self.subject
         kinds = [dtype.is_floating_point for dtype in subject.layout.dtypes]
+        black_box = not getattr(self.setting.model, "differentiable", True)
         has = {
-            Need.GRADIENT: lambda: self._read is not None or any(kinds) or algorithm.facts.reads_elsewhere,
+            Need.GRADIENT: lambda: (
+                not black_box and (self._read is not None or any(kinds) or algorithm.facts.reads_elsewhere)
+            ),
             Need.NUMBERS: lambda: all(kinds),
-            Need.MODULE: lambda: not isinstance(self.setting.model, Function),
+            Need.MODULE: lambda: not black_box and not isinstance(self.setting.model, Function),
             Need.SAMPLES: lambda: subject.n > 1,
             Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
             Need.IMAGES: lambda: all(len(shape) >= 3 for shape in subject.layout.shapes),
@@ -182,7 +185,8 @@ class Explainer:
         }
         missing = next((need for need in algorithm.facts.needs if not has[need]()), None)
         if missing is not None:
-            return f"needs {missing.value}: {_ADVICE[missing]}"
+            hidden = black_box and missing in (Need.GRADIENT, Need.MODULE)
+            return f"needs {missing.value}: {'the model is a black box' if hidden else _ADVICE[missing]}"
         try:
             algorithm.check(self.case(distribution=algorithm.facts.distribution))
         except NotApplicable as reason:

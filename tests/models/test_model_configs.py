@@ -9,6 +9,7 @@ from xbench.config import CONF, component
 FILES = sorted([*(CONF / "model").glob("*.yaml"), *(CONF / "dataset").glob("*.yaml")])
 NEEDED = {
     "function": ["samples._target_=builtins.dict"],
+    "black_box": ["function._target_=builtins.dict"],
     "custom": ["module._target_=torch.nn.Identity"],
     "table": ["path=no.csv", "target=y"],
     "series_table": ["path=no.csv", "target=y"],

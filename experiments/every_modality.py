@@ -97,6 +97,7 @@ def run(name: str, more: Sequence[str], n: int) -> Found:
         summary = pd.read_csv(tables / "summary.csv")
         comparison = scores((tables / "comparison.md").read_text(encoding="utf-8"))
     subject = f"{summary['model'].iloc[0]} on {summary['dataset'].iloc[0]}"
+    subject += "".join(f", {option}" for option in more if option.startswith("features="))
     best = {metric: _best(summary, metric) for metric in _LOCALISING if metric in set(summary["metric"])}
     return Found(name, f"xbench {' '.join(options)}", subject, seconds, comparison, best)
 

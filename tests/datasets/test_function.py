@@ -85,6 +85,15 @@ def test_a_wrong_result_is_told(made: object, options: dict, message: str) -> No
         Function(lambda: made, "tabular", **options).load()
 
 
+def test_an_empty_text_is_told_and_numbers_are_single_precision() -> None:
+    with pytest.raises(ValueError, match="text 1 is empty"):
+        Function(lambda: (["a", "  ", "b"], [0, 1, 0]), "text").load()
+    values = torch.rand(N, 3, dtype=torch.float64, requires_grad=True)
+    data = Function(lambda: (values, LABELS), "tabular").load()
+    assert data.test.inputs.dtype == torch.float32
+    assert not data.test.inputs.requires_grad
+
+
 def test_wrong_options_are_told() -> None:
     with pytest.raises(ValueError, match="modality must be one of image, .*got 'graph'"):
         Function(lambda: None, "graph")

@@ -85,7 +85,10 @@ class Function:
         if labels.dim() != 1 or len(labels) != len(inputs) or len(labels) < 2:
             raise ValueError(f"{self.name}: {len(inputs)} samples need as many targets, got {tuple(labels.shape)}")
         if self.modality == "text":
-            return tuple(" ".join(text.split()) for text in inputs), labels, masks and tuple(map(tuple, masks))
+            texts = tuple(" ".join(text.split()) for text in inputs)
+            if "" in texts:
+                raise ValueError(f"{self.name}: text {texts.index('')} is empty")
+            return texts, labels, masks and tuple(map(tuple, masks))
         dims, shape = _DIMS[self.modality]
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.dim() != dims + 1:
             got = f"{inputs.dtype} {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
@@ -93,7 +96,7 @@ class Function:
         bad = ~torch.isfinite(inputs.flatten(1)).all(1)
         if bad.any():
             raise ValueError(f"{self.name}: sample {int(bad.nonzero()[0])} has a value that is no number")
-        return inputs, labels, masks
+        return inputs.detach().float(), labels, masks
 
     def _classes(self, labels: Tensor) -> tuple[str, ...]:
         classes = self.classes or tuple(str(number) for number in range(int(labels.max()) + 1))

@@ -40,7 +40,7 @@ class Samples:
         references = Split(tuple(f"reference-{i}" for i in range(len(w.references))), w.references, w.target[:4])
         return Dataset(
             name=self.workload,
-            modality="image",  # the transformer's embedded tokens too: a grid of floats, with tokens as features
+            modality="image" if x.dim() == 4 else "series",  # embedded tokens: a grid of floats, tokens as features
             classes=tuple(str(i) for i in range(outputs)),
             test=split,
             train=lambda: references,

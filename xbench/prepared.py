@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 from omegaconf import DictConfig, ListConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from xbench.baselines import choose_baseline
 from xbench.cells import Unit
@@ -87,7 +87,7 @@ class Prepared:
         layer, read, neuron = self.layer, cfg.read, _neuron(cfg.neuron)
         if self._in_cells:
             length = encoded.inputs[0].shape[-1]
-            model = FromSpectrum(model, length).to(self.device)
+            model = _from_spectrum(model, length).to(self.device)
             encoded, baselines, distribution = as_cells(self.dataset, encoded, baselines, distribution)
             layer, read = (name and f"network.{name}" for name in (layer, read))
             neuron = neuron and (f"network.{neuron[0]}", neuron[1])
@@ -131,6 +131,11 @@ class Prepared:
         """Whether one of the map's tensors has a value per token of the texts."""
         tokens = self.encoded.tokens
         return tokens is None or any(shape[:1] == (len(tokens[0]),) for shape in layout.shapes)
+
+
+@functools.lru_cache(maxsize=1)  # one for all blocks: rows per pass are learnt for a module
+def _from_spectrum(model: nn.Module, length: int) -> FromSpectrum:
+    return FromSpectrum(model, length)
 
 
 def _neuron(given: ListConfig | None) -> Neuron | None:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import tubes
-from xbench.datasets.record import Dataset, Split
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class ClipFolder(Folder):
 
     endings: ClassVar[tuple[str, ...]] = (".mp4", ".avi", ".mov", ".mkv", ".webm")
     kind: ClassVar[str] = "clip"
+    modality: ClassVar[str] = "video"
+    level: ClassVar[float] = 0.5
 
     frames: int = 16
     side: int = 112
@@ -50,21 +51,8 @@ class ClipFolder(Folder):
         clip_values = torch.from_numpy(np.stack([pictures[i] for i in chosen]))
         return clip_values.permute(3, 0, 1, 2).float() / 255
 
-    def dataset(
-        self, name: str, classes: tuple[str, ...], test: Split, train: Split, content: str, origin: str
-    ) -> Dataset:
-        return Dataset(
-            name=name,
-            modality="video",
-            classes=classes,
-            test=test,
-            train=lambda: train,
-            fingerprint=content,
-            origin=origin,
-            baseline=torch.full((1, *self.shape), 0.5),
-            features=tubes(3, self.frames, self.side, self.side, -(-self.side // 7)),
-            value_range=(0.0, 1.0),
-        )
+    def features(self) -> Tensor:
+        return tubes(3, self.frames, self.side, self.side, -(-self.side // 7))
 
 
 def _decoder() -> Any:  # noqa: ANN401  (a module that may be absent)

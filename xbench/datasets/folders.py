@@ -34,6 +34,8 @@ class Folder:
 
     endings: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]
+    modality: ClassVar[str]
+    level: ClassVar[float] = 0.0  # of the baseline, everywhere
 
     path: str
     name: str | None = None
@@ -58,17 +60,23 @@ class Folder:
         if not train:
             raise ValueError(f"{root}: {len(test)} {self.kind}s are too few to explain some and train on others")
         classes = tuple(sorted({file.label for file in (*test, *train)}))
-        return self.dataset(
-            self.name or root.name, classes, self._split(test, classes), self._split(train, classes),
-            fingerprint(*(f"{file.name} {file.digest}".encode() for file in (*test, *train)), repr(self).encode()),
-            f"{len(test) + len(train)} {self.kind}s in {root.name}/",
-        )  # fmt: skip
+        content = (f"{file.name} {file.digest}".encode() for file in (*test, *train))
+        return Dataset(
+            name=self.name or root.name,
+            modality=self.modality,
+            classes=classes,
+            test=self._split(test, classes),
+            train=lambda: self._split(train, classes),
+            fingerprint=fingerprint(*content, repr(self).encode()),
+            origin=f"{len(test) + len(train)} {self.kind}s in {root.name}/",
+            baseline=torch.full((1, *self.shape), self.level),
+            features=self.features(),
+            value_range=(0.0, 1.0),
+        )
 
     @abstractmethod
-    def dataset(
-        self, name: str, classes: tuple[str, ...], test: Split, train: Split, content: str, origin: str
-    ) -> Dataset:
-        """The data set of these splits."""
+    def features(self) -> Tensor:
+        """(1, *shape) int64: which values form one feature."""
 
     @abstractmethod
     def check(self, content: bytes) -> None:

@@ -56,6 +56,7 @@ class Function:
     def load(self) -> Dataset:
         """Raises ValueError that says what of the function's result is not as it should be."""
         inputs, labels, masks = self._given()
+        bare: Any = getattr(self.samples, "func", self.samples)
         regression = labels.is_floating_point()
         classes = () if regression else self._classes(labels)
         whole = [0] * len(labels) if regression else labels.tolist()
@@ -68,7 +69,7 @@ class Function:
             inputs=_rows(inputs, order),
             labels=labels[order],
             n=min(TEST, max(1, len(labels) // 5)) if self.n is None else self.n,
-            origin=f"{getattr(self.samples, 'func', self.samples).__module__}",
+            origin=f"made by {bare.__module__}.{getattr(bare, '__qualname__', type(bare).__qualname__)}",
             masks=None if masks is None else _rows(masks, order),
             further=self._further(inputs),
         ).dataset()

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import patches
-from xbench.datasets.record import Dataset, Split
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class ImageFolder(Folder):
 
     endings: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
     kind: ClassVar[str] = "image"
+    modality: ClassVar[str] = "image"
 
     side: int = 224
 
@@ -55,18 +55,5 @@ class ImageFolder(Folder):
         picture = picture.crop((left, top, left + self.side, top + self.side))
         return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
 
-    def dataset(
-        self, name: str, classes: tuple[str, ...], test: Split, train: Split, content: str, origin: str
-    ) -> Dataset:
-        return Dataset(
-            name=name,
-            modality="image",
-            classes=classes,
-            test=test,
-            train=lambda: train,
-            fingerprint=content,
-            origin=origin,
-            baseline=torch.zeros(1, *self.shape),
-            features=patches(3, self.side, self.side, -(-self.side // 14)),
-            value_range=(0.0, 1.0),
-        )
+    def features(self) -> Tensor:
+        return patches(3, self.side, self.side, -(-self.side // 14))

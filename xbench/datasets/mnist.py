@@ -120,24 +120,29 @@ def _tiles(path: Path) -> tuple[Tensor, Tensor]:
     return tiles.contiguous(), (torch.arange(900) // 30) // 3
 
 
+def _published(folder: str, site: str, sums: dict[str, str]) -> list[Wanted]:
+    return [Wanted(f"{folder}/{name}", "the published gzip file", f"{site}/{name}", sha) for name, sha in sums.items()]
+
+
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _FASHION_SITE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-_WHAT = "the published gzip file"
-_MNIST_FILES = [
-    Wanted(f"mnist/{name}", _WHAT, f"{_MIRROR}/{name}", sha256)
-    for name, sha256 in {
+_MNIST_FILES = _published(
+    "mnist",
+    _MIRROR,
+    {
         "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
         "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
         "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    }.items()
-]
-_FASHION_FILES = [
-    Wanted(f"fashion_mnist/{name}", _WHAT, f"{_FASHION_SITE}/{name}", sha256)
-    for name, sha256 in {
+    },
+)
+_FASHION_FILES = _published(
+    "fashion_mnist",
+    _FASHION_SITE,
+    {
         "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
         "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
         "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    }.items()
-]
+    },
+)

@@ -1,9 +1,11 @@
-"""Signals: they end the work, but leave no module half imported."""
+"""Signals: they end the work, but leave no module half imported, and none is lost."""
 
 import os
 import signal
 import sys
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,10 +44,44 @@ def test_an_import_comes_to_its_end_first(
     assert sys.modules.pop(name).whole
 
 
-def test_what_was_ignored_stays_ignored() -> None:
+@pytest.fixture
+def background() -> Iterator[None]:
+    """As in a script's `command &`: SIGINT is ignored, SIGTERM is not."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with interruptible():
-            os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("background")
+def test_it_is_not_lost_in_a_weak_references_callback() -> None:
+    def called() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        reached.append("after the signal")  # never: the callback ends, and Python would go on with what follows
+
+    reached: list[str] = []
+
+    def work() -> None:
+        weakref.finalize(set(), called)
+        reached.append("what follows")
+        time.sleep(30)
+
+    began, before = time.monotonic(), sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        work()
+    assert reached == ["what follows"]
+    assert time.monotonic() - began < 20
+    assert sys.unraisablehook is before
+
+
+def test_other_errors_that_nobody_can_catch_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_value))
+    with interruptible():
+        weakref.finalize(set(), int, "no number")
+    assert [type(error) for error in told] == [ValueError]
+
+
+@pytest.mark.usefixtures("background")
+def test_what_was_ignored_stays_ignored() -> None:
+    with interruptible():
+        os.kill(os.getpid(), signal.SIGINT)

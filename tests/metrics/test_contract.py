@@ -27,6 +27,7 @@ from xbench.explain import Explainer
 from xbench.metrics import Metric
 from xbench.score import Explanation, probe_outputs, score_maps
 from xbench.setting import Setting
+from xbench.speed import Speed
 
 N = 9
 IDS = tuple(f"sample-{i}" for i in range(N))
@@ -234,7 +235,9 @@ def test_another_seed_draws_other_perturbations(metric: Metric, model: nn.Module
 
 def test_stored_outputs_serve_every_algorithm(metric: Metric, model: nn.Module):
     recorder = Recorder(model)
-    explainer = Explainer(Setting(recorder, _samples(), rows=4, **_setting(list(range(N)))))
+    explainer = Explainer(
+        Setting(recorder, _samples(), rows=4, speed=Speed(rewrites=False), **_setting(list(range(N))))
+    )
     stored = probe_outputs(explainer, metric)
     for algorithm in (IntegratedGradients(n_steps=3), FeatureAblation()):
         explanation = Explanation.of(algorithm, explainer)

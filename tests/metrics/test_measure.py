@@ -21,6 +21,11 @@ def captum_ig(model: nn.Module, inputs: Tensor, target: Tensor) -> Tensor:
     return captum.attr.IntegratedGradients(model).attribute(inputs, target=target, n_steps=4, method="riemann_right")
 
 
+def same(found: Tensor, expected: Tensor) -> None:
+    """Equal but for the last digits, which follow the rewrites of the model that were found to pay."""
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.fixture
 def model() -> nn.Module:
     return weights(ConvNet())
@@ -36,7 +41,7 @@ def test_the_main_column_per_sample(model: nn.Module, images: Tensor, metric: Me
     found = xbench.measure(model, images, IG, metric, target=TARGET)
     expected = score(model, images, metric, IG, target=TARGET)[metric.main]
     assert found.shape == (N,)
-    assert torch.equal(found, expected)
+    same(found, expected)
 
 
 @pytest.mark.filterwarnings(CAPTUM_LEAF)
@@ -84,7 +89,7 @@ def test_one_input_in_a_tuple_stays_a_tuple(model: nn.Module, images: Tensor):
 
 def test_names_of_the_configuration(model: nn.Module, images: Tensor):
     found = xbench.measure(model, images, "saliency", "completeness", target=0)
-    assert torch.equal(found, xbench.measure(model, images, Saliency(), Completeness(), target=0))
+    same(found, xbench.measure(model, images, Saliency(), Completeness(), target=0))
 
 
 def test_local_and_grouped_maps_are_known_from_the_algorithm_only(model: nn.Module, images: Tensor):
@@ -178,4 +183,4 @@ def test_maps_with_their_algorithm_score_like_the_algorithm():
         maps = xbench.attribute(model, x, algorithm, target=1, features=features)
         for metric in (Infidelity(5), Completeness(), SensitivityMax(n_perturb_samples=2)):
             whole = xbench.measure(model, x, algorithm, metric, target=1, features=features)
-            assert torch.equal(xbench.measure(model, x, (maps, algorithm), metric, target=1, features=features), whole)
+            same(xbench.measure(model, x, (maps, algorithm), metric, target=1, features=features), whole)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a KeyboardInterrupt, but never in the middle of an import."""
+"""Ctrl-C and SIGTERM: a KeyboardInterrupt, but never in the middle of an import, and never lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_AGAIN = 0.05  # seconds until a signal that came during an import is sent again
+_AGAIN = 0.05  # seconds until a signal that came at a bad moment is sent again
 
 
 @contextmanager
@@ -18,28 +18,44 @@ def interruptible() -> Iterator[None]:
     """Inside, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread; a signal that is ignored stays so.
 
     A module whose import breaks off stays half made, and whoever imports it next fails: the report needs the same
-    libraries as the cell that was interrupted.
+    libraries as the cell that was interrupted. And what is raised in a weak reference's callback or a destructor,
+    Python prints and drops.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     outside = _imports(sys._getframe())
+    last = int(signal.SIGINT)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        last = number
         if _imports(frame) > outside:
-            timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-            timer.daemon = True
-            timer.start()
+            _send_again(number)
         else:
             raise KeyboardInterrupt
 
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if issubclass(what.exc_type, KeyboardInterrupt):
+            _send_again(last)
+        else:
+            tell(what)
+
     wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in wanted}
+    tell, sys.unraisablehook = sys.unraisablehook, dropped
     try:
         yield
     finally:
+        sys.unraisablehook = tell
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _send_again(number: int) -> None:
+    timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _imports(frame: FrameType | None) -> int:

@@ -128,6 +128,34 @@ def test_a_rewrite_that_changes_outputs_is_dropped_with_a_note(kind: type[Normed
     torch.testing.assert_close(attribute(model, X, IntegratedGradients(5), target=0, speed=ALWAYS), exact)
 
 
+class Switches(Normed):
+    """Gives other gradients, and the same outputs, where its batch-norm is gone: in so many elements, by so much."""
+
+    def __init__(self, elements: int, by: float) -> None:
+        super().__init__()
+        self.elements, self.by = elements, by
+
+    def forward(self, x: Tensor) -> Tensor:
+        some = x.flatten(1)[:, : self.elements]
+        other = self.by * (some - some.detach()).sum(1, keepdim=True)
+        return super().forward(x) + (other if isinstance(self.body[1], nn.Identity) else 0)
+
+
+@pytest.mark.parametrize(
+    ("elements", "by", "note"),
+    [
+        (1, 1e-6, "used"),  # a unit at its kink
+        (1, 1e-1, "dropped: results differ"),  # more than that
+        (72, 1e-6, "dropped: results differ"),  # everywhere: no kink
+    ],
+)
+def test_gradients_may_differ_where_a_unit_switches_at_its_kink(elements: int, by: float, note: str) -> None:
+    model = weights(Switches(elements, by)).double().eval()
+    scale = float(attribute(model, X, Saliency(), target=0, speed=NEVER).norm())  # type: ignore[union-attr]
+    model.by = by * scale
+    assert used(model, Saliency())["folded"].startswith(note)
+
+
 def test_the_front_is_left_out_where_points_enter_behind_it() -> None:
     notes = used(normed(), IntegratedGradients(6), layer="late:input")
     assert notes["front left out"] == "used"

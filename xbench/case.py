@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -90,6 +91,12 @@ class Case:
         """Features per sample, (n,) int64."""
         return (self.features.amax(dim=1) + 1).expand(len(self))
 
+    @cached_property
+    def membership(self) -> tuple[Tensor, Tensor | None]:
+        """The feature of every element, 0 where it has none; and where that is, None for nowhere. (1 or n, d)."""
+        outside = self.features < 0
+        return (self.features.clamp(min=0), outside) if bool(outside.any()) else (self.features, None)
+
     def feature_sizes(self, x: Tensor) -> Tensor:
         """For every element the number of elements in its feature, (n, d); 1 outside any feature."""
         ids = self.features.clamp(min=0).expand(x.shape[0], -1)
@@ -110,15 +117,16 @@ class Case:
         ]
         return torch.cat(spans, dim=1)
 
-    def mate(self, purpose: str, draw: int) -> Tensor:
-        """Another sample of the call for every sample, drawn anew for each `draw`, (n, d)."""
+    def donors(self, purpose: str, draw: int, count: int) -> Iterator[Tensor]:
+        """`count` times another sample of the call for every sample, (n, d), drawn anew for each `draw`."""
         others = len(self.mates.values) - 1
         if others < 1:
             raise NotApplicable("needs at least two samples: there is only one")
-        drawn = self.draws.uniform(purpose, draw, torch.empty(len(self), 1, dtype=torch.float64)).squeeze(1)
+        drawn = self.draws.uniform(purpose, draw, torch.empty(len(self), count, dtype=torch.float64))
         which = (drawn * others).long()
-        which += which >= self.mates.positions  # all but the sample itself
-        return self.mates.values[which.to(self.mates.values.device)]
+        which += which >= self.mates.positions[:, None]  # all but the sample itself
+        for column in which.to(self.mates.values.device).unbind(1):
+            yield self.mates.values[column]
 
     def part(self, rows: slice) -> Case:
         """The samples `rows` (relative to this case)."""

@@ -245,11 +245,14 @@ def test_a_linear_model_is_shared_by_the_weights_of_each_feature(method):
 
 
 def donors(ids: tuple[str, ...], row: int, feature: int, n_samples: int) -> list[int]:
-    """Positions of the samples whose values a sample takes: any but itself, counted in the order of their ids."""
+    """Positions of the samples whose values a sample takes: any but itself, counted in the order of their ids.
+
+    A draw has one number per feature.
+    """
     others = [i for i in sorted(range(len(ids)), key=lambda i: ids[i]) if i != row]
     numbers = Draws(0, ids)
     return [
-        others[floor(numbers.generator(row, f"donor of {feature}", draw).random() * len(others))]
+        others[floor(numbers.generator(row, "donors", draw).random(feature + 1)[feature] * len(others))]
         for draw in range(n_samples)
     ]
 

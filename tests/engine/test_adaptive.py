@@ -166,12 +166,12 @@ def test_another_sample_stands_in_whatever_the_order_and_the_slices():
     ids = tuple("abcde")
     explainer = Explainer(setting(ids=ids))
     case = explainer.case(distribution=False)
-    drawn = torch.stack([case.mate("mates", draw) for draw in range(40)])
+    drawn = torch.stack(list(case.donors("mates", 0, 40)))
     own = x.flatten(1)
     for i in range(N):
         found = {next(j for j in range(N) if torch.equal(row, own[j])) for row in drawn[:, i]}
         assert found == set(range(N)) - {i}
-    torch.testing.assert_close(case.part(slice(2, 4)).mate("mates", 0), drawn[0, 2:4])
+    torch.testing.assert_close(next(case.part(slice(2, 4)).donors("mates", 0, 1)), drawn[0, 2:4])
     order = [3, 0, 4, 2, 1]
     mixed = Explainer(setting(inputs=x[order], ids=tuple(ids[i] for i in order), target=[TARGET[i] for i in order]))
-    torch.testing.assert_close(mixed.case(distribution=False).mate("mates", 0), drawn[0, order])
+    torch.testing.assert_close(next(mixed.case(distribution=False).donors("mates", 0, 1)), drawn[0, order])

@@ -40,6 +40,7 @@ class FeaturePermutation(OnFeatures):
             "by Studying an Entire Class of Prediction Models Simultaneously, arXiv 1801.01489",
             needs=(Need.SAMPLES,),
             stochastic=True,
+            version=2,
         )
 
     def plan(self, case: Case, x: Tensor) -> Plan:
@@ -48,8 +49,8 @@ class FeaturePermutation(OnFeatures):
         def points() -> Iterator[Tensor]:
             yield x
             for draw in range(self.n_samples):
-                for k in range(k_max):
-                    yield torch.where(case.features == k, case.mate(f"donor of {k}", draw), x)
+                for k, donor in enumerate(case.donors("donors", draw, k_max)):
+                    yield torch.where(case.features == k, donor, x)
 
         def losses(answers: Iterator[Answer]) -> Tensor:
             full = next(answers).value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice, tee
 
 import numpy as np
 import torch
@@ -52,52 +52,53 @@ class ShapleyValueSampling(OnFeatures):
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         k_max = int(case.counts.max())
+        joining, joined = tee(self._places(case, x.device))
 
         def points() -> Iterator[Tensor]:
             yield x
             yield coalition(case, x, torch.zeros(len(x), k_max, dtype=torch.bool, device=x.device))
-            for place in self._places(case, x.device):
+            for place in joining:
                 for size in range(1, k_max):
                     yield coalition(case, x, place < size)
 
         def gains(answers: Iterator[Answer]) -> Tensor:
             full, empty = next(answers).value, next(answers).value
             total = full.new_zeros(len(x), k_max)
-            for place in self._places(case, x.device):
-                before = empty
-                for size in range(1, k_max + 1):
-                    value = next(answers).value if size < k_max else full
-                    # Where all features are present already, rounding is no gain.
-                    value = torch.where(case.counts.to(x.device) <= size, full, value)
-                    total += (value - before)[:, None] * (place == size - 1)
-                    before = value
+            # Where all features are present already, rounding is no gain.
+            whole = torch.arange(k_max + 1, device=x.device) >= case.counts.to(x.device)[:, None]
+            for place in joined:
+                between = [answer.value for answer in islice(answers, k_max - 1)]
+                values = torch.where(whole, full[:, None], torch.stack([empty, *between, full], 1))
+                total += values.diff(dim=1).gather(1, place.long().clamp(max=k_max - 1))  # the last adds nothing
             return to_elements(case, (total / self.n_samples).to(value_dtype(x)), x)
 
         return Plan(points(), 2 + self.n_samples * (k_max - 1), Want.VALUE, gains)
 
     def _places(self, case: Case, device: torch.device) -> Iterator[Tensor]:
         """When each feature joins, (n, K) from 0, one per permutation; features that a sample lacks never do."""
-        counts = case.counts.tolist()
-        samples = [self._permutations(case, row, k) for row, k in enumerate(counts)]
+        counts = case.counts.cpu().numpy()
+        alike = [(np.flatnonzero(counts == k), self._permutations(case, counts == k, int(k))) for k in set(counts)]
         for _ in range(self.n_samples):
-            places = np.full((len(counts), max(counts)), max(counts))
-            for row, k in enumerate(counts):
-                places[row, :k] = next(samples[row])
+            places = np.full((len(counts), max(counts)), max(counts), dtype=np.int32)
+            for rows, permutations in alike:
+                places[rows, : counts[rows[0]]] = next(permutations)
             yield torch.from_numpy(places).to(device)
 
-    def _permutations(self, case: Case, row: int, k: int) -> Iterator[np.ndarray]:
-        """When each of a sample's k features joins, (k,), permutation after permutation without end."""
+    def _permutations(self, case: Case, chosen: np.ndarray, k: int) -> Iterator[np.ndarray]:
+        """When each of k features joins, (m, k), in the m chosen samples; permutation after permutation, endless."""
+        width = max(1, min(k - 1, self.n_samples))
         for block in count():
-            width = max(1, min(k - 1, self.n_samples))
-            for place in _ranks(case.draws.generator(row, "permutation", block).standard_normal((width, k))):
+            streams = case.draws.of_samples("permutation", block)
+            normal = [g.standard_normal((width, k)) for g, one in zip(streams, chosen, strict=True) if one]
+            for place in _ranks(np.stack(normal)):
                 yield place
                 if self.antithetic:
                     yield k - 1 - place
 
 
 def _ranks(normal: np.ndarray) -> np.ndarray:
-    """The ranks of the coordinates of random directions (width, k), made orthogonal; small, as many are kept."""
+    """The ranks of the coordinates of random directions (m, width, k), made orthogonal: (width, m, k); small."""
     # Orthogonal to (1, ..., 1), where no coordinate is favoured, and to each other.
-    directions, r = np.linalg.qr((normal - normal.mean(1, keepdims=True)).T)
-    directions *= np.sign(np.diag(r))  # QR chooses signs by the first coordinate; these are Gram-Schmidt's
-    return directions.T.argsort(1).argsort(1).astype(np.int32)
+    directions, r = np.linalg.qr((normal - normal.mean(2, keepdims=True)).swapaxes(1, 2))
+    directions *= np.sign(np.einsum("mii->mi", r))[:, None]  # QR's signs follow the first coordinate: Gram-Schmidt's
+    return directions.transpose(2, 0, 1).argsort(2).argsort(2).astype(np.int32)

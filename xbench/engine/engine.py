@@ -147,13 +147,15 @@ class Engine:
         samples = samples if plan.samples is None else samples[plan.samples.to(samples.device)]
         subject = self.subject.at(plan.read, plan.second)
         m, g = len(samples), plan.group
-        points = iter(plan.points)
+        points, left = iter(plan.points), plan.n_points // g
         while True:
             units = max(1, limits.limit // (m * g)) if m else 1
+            units = math.ceil(left / 2) if units < left < 1.5 * units else units  # no stray last point
             chunk = list(islice(points, units * g))
             if not chunk:
                 return
             units = len(chunk) // g
+            left -= units
             # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
             flat = torch.stack(chunk).unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
             answer = self._chunk(subject, flat, samples.repeat(units), plan.want, plan.rule, limits)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 _FIRST = 4  # rows of the first evaluation: safe also for a large model, where more would gain little
 CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations cost page faults there
-_BUSY, _STRETCH = 32, 4  # so many rows hide what a call costs, for which `enough` may be stretched so many times
+# Up to so many rows, so many times `enough`: the fewer the rows, the more of the time is what a call costs.
+_LEVELS = ((32, 4.0), (128, 1.0), (1 << 30, 0.25))
 PLENTY = 8 * 2**30  # bytes: with that much in flight a GPU is busy
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
@@ -16,9 +17,9 @@ class RowLimit:
     """Rows per evaluation of one kind (same model, same device, same things read).
 
     The first, small evaluation tells what a row takes. From then on as many rows as `enough` bytes hold go through
-    the model at once (somewhat more where those are few), and half as many wherever that turns out faster on useful
-    work; the best is kept. Never beyond the budget divided by the measured bytes per row. `fixed` rows switch the
-    search off.
+    the model at once (more bytes where those are few, fewer where they are many), and half as many wherever that turns
+    out faster on useful work; the best is kept. Never beyond the budget divided by the measured bytes per row. `fixed`
+    rows switch the search off.
     """
 
     budget: int
@@ -53,8 +54,8 @@ class RowLimit:
         """Record the peak bytes of an evaluation; as long as none was timed, they say where to start."""
         self.peak_bytes[rows] = peak
         if not self.settled and not self._rates:
-            held = self.enough * rows // max(peak, 1)
-            self.rows = max(_FIRST, _power_of_two(held), min(_BUSY, _power_of_two(_STRETCH * held)))
+            held = self.enough * rows / max(peak, 1)
+            self.rows = max(_FIRST, *(min(most, _power_of_two(int(times * held))) for most, times in _LEVELS))
 
     def begin(self, budget: int) -> None:
         """A new run: its budget, and after an earlier failure a careful try at more, for memory comes and goes."""

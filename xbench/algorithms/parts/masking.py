@@ -15,8 +15,9 @@ def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
     `present`: (n, K) bool. Elements outside any feature keep the sample's value. Selection, not arithmetic: an
     infinite or NaN baseline of a feature that is present does no harm.
     """
-    keep = present.gather(1, case.features.clamp(min=0).expand(len(x), -1))
-    return torch.where(keep | (case.features < 0), x, case.baseline(x))
+    feature, outside = case.membership
+    keep = present.gather(1, feature.expand(len(x), -1))
+    return torch.where(keep if outside is None else keep | outside, x, case.baseline(x))
 
 
 def blend(case: Case, x: Tensor, mask: Tensor) -> Tensor:

@@ -86,6 +86,7 @@ def options(w: Workload) -> list[str]:
         "metric=[infidelity,sensitivity_max]",
         f"metric.infidelity.n_perturb_samples={DRAWS}",
         f"metric.sensitivity_max.n_perturb_samples={DRAWS}",
+        "metric.sensitivity_max.floor=false",  # Captum has no such thing
     ]  # fmt: skip
 
 

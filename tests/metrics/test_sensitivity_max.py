@@ -21,8 +21,11 @@ from xbench.algorithms import (
     Random,
     Saliency,
 )
+from xbench.explain import Explainer
 from xbench.metrics import FeatureRemoval, SensitivityMax, TimeRemoval
 from xbench.metrics.parts.perturbations import Removal
+from xbench.score import Explanation, score_maps
+from xbench.setting import Setting
 
 N = 3
 DRAWS = 5
@@ -130,6 +133,20 @@ def test_a_stochastic_method_has_a_floor(model: nn.Module, images: Tensor, algor
     found = score(model, images, SensitivityMax(0.05, DRAWS), algorithm, target=1)
     assert (found[FLOOR] > 1e-3).all()
     assert (found[MAIN] > 1e-3).all()
+
+
+def test_without_a_floor_the_maps_are_half_as_many(model: nn.Module, images: Tensor):
+    made = Explainer(Setting(model, images, target=1))
+    rows = []
+    for floor in (True, False):
+        metric = SensitivityMax(0.05, DRAWS, floor=floor)
+        counters = made.restart()
+        found = score_maps(made, metric, Explanation.of(STOCHASTIC[0], made))
+        rows.append(counters.forward_rows)
+        assert list(found) == [MAIN, *([FLOOR] if floor else [])] == list(metric.facts.columns)
+    once = made.restart()
+    made.attribute(STOCHASTIC[0])
+    assert rows[0] - rows[1] == DRAWS * once.forward_rows
 
 
 @pytest.mark.parametrize("algorithm", [*DETERMINISTIC, *STOCHASTIC], ids=repr)

@@ -44,6 +44,7 @@ class SensitivityMax(ReexplainingMetric):
         perturbation: None: the uniform noise above; gaussian: normal noise of standard deviation `perturb_radius`;
             features: that share of the features at their baseline, at least one; time: that share of the time in one
             stretch; or a perturbation of `xbench.metrics`.
+        floor: measure the floor too, which doubles the explanations of stochastic methods; False: no such column.
     """
 
     perturb_radius: float = 0.02
@@ -51,6 +52,7 @@ class SensitivityMax(ReexplainingMetric):
     norm_ord: float | str = "fro"
     relative: bool = True
     perturbation: Perturbation | str | None = None
+    floor: bool = True
 
     def __post_init__(self) -> None:
         if not self.perturb_radius >= 0:
@@ -86,7 +88,7 @@ class SensitivityMax(ReexplainingMetric):
             "Sensitivity-max",
             "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, "
             "arXiv 1901.09392",
-            {"sensitivity_max": Column("lower"), "sensitivity_max_floor": Column("none")},
+            {"sensitivity_max": Column("lower")} | ({"sensitivity_max_floor": Column("none")} if self.floor else {}),
             anywhere=True,
             version=2,
         )
@@ -101,11 +103,11 @@ class SensitivityMax(ReexplainingMetric):
         def versions() -> Iterator[tuple[Case, Tensor]]:
             for draw, version in enumerate(self._moved(case, x)):
                 yield case.redrawn(f"again{draw}"), version
-            if maps.stochastic:
+            if maps.stochastic and self.floor:
                 for draw in range(self.n_perturb_samples):
                     yield case.redrawn(f"again{draw}"), x
 
-        return self.n_perturb_samples * (2 if maps.stochastic else 1), versions()
+        return self.n_perturb_samples * (2 if maps.stochastic and self.floor else 1), versions()
 
     def _moved(self, case: Case, x: Tensor) -> Iterator[Tensor]:
         """The perturbed samples, (n, d), draw by draw."""
@@ -139,7 +141,7 @@ class SensitivityMax(ReexplainingMetric):
             main = main.masked_fill(same.all(0), torch.nan)
         elif self.relative and self.perturb_radius > 0:
             main = main.masked_fill((_reach(case, x) * (case.features >= 0) == 0).all(1), torch.nan)
-        return {"sensitivity_max": main, "sensitivity_max_floor": relative[:, 1]}
+        return {"sensitivity_max": main} | ({"sensitivity_max_floor": relative[:, 1]} if self.floor else {})
 
 
 def _reach(case: Case, x: Tensor) -> Tensor:

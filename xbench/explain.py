@@ -67,6 +67,7 @@ class Explainer:
             places=self.places,
             create_graph=setting.create_graph,
             autocast=setting.speed.precision == "bf16",
+            padded=setting.padded,
         )
         self.x = self._start.flatten(inputs)
         layout = self._start

@@ -44,7 +44,7 @@ class Answer:
     gradient: Tensor | None = None
     activation: Tensor | None = None
 
-    def part(self, rows: slice) -> Answer:
+    def part(self, rows: slice | Tensor) -> Answer:
         """The answer for these rows."""
         return Answer(
             self.value[rows],

@@ -102,6 +102,7 @@ class Prepared:
             features=encoded.features,
             features_called=self.cfg.features or encoded.called,
             masks=encoded.masks,
+            padded=encoded.padded,
             layer=layer,
             read=read,
             neuron=neuron,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xbench.padded import Padded
 from xbench.readouts import Output, Target
 from xbench.sites import device_of
 from xbench.speed import Speed
@@ -48,6 +49,7 @@ class Setting:
     masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
     distribution: Baselines = None  # for methods that average over baselines, beside those of the samples
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
+    padded: Padded | None = None  # the input whose samples end in padding that changes no result
     progress: Callable[[int, int], None] | None = None
     speed: Speed = field(default_factory=Speed)
 

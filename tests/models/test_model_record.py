@@ -33,6 +33,17 @@ def test_encoded_names_what_does_not_fit(change: dict, message: str) -> None:
         replace(_encoded(), **change)
 
 
+def test_padding_is_told_from_the_tokens() -> None:
+    ids = torch.zeros(3, 3, dtype=torch.int64)
+    texts = Encoded(
+        (torch.zeros(3, 2), ids), (torch.zeros(1, 2), ids[:1]), tokens=(("a", "", ""), ("a", "b", ""), ("",) * 3)
+    )
+    assert texts.padded is not None
+    assert (texts.padded.input, texts.padded.width, texts.padded.lengths.tolist()) == (1, 3, [1, 2, 1])
+    assert replace(texts, tokens=(("a", "b", "c"),) * 3).padded is None
+    assert replace(texts, tokens=None).padded is None
+
+
 def test_a_model_is_in_eval_mode_and_has_its_site() -> None:
     module = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="eval mode"):

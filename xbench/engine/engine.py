@@ -22,11 +22,13 @@ from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, pars
 from xbench.engine.rewrites import Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
+from xbench.padded import Padded
 from xbench.plan import Answer, Made, Noted, Plan, Rule, Several, Want
 from xbench.speed import Speed
 
 MakePlan = Callable[[Case, Tensor], Made]
 
+_AHEAD = 4  # evaluations' worth of rows that are sorted by length
 _POINTS_ALIVE = 8  # copies of a sample's elements: the point, the chunk, its clone, gradients, running sums
 
 # What was learnt about a model stays with it as long as it lives: the next algorithm starts at full speed.
@@ -148,8 +150,10 @@ class Engine:
         subject = self.subject.at(plan.read, plan.second)
         m, g = len(samples), plan.group
         points, left = iter(plan.points), plan.n_points // g
+        # Rows of unequal length are sorted: there have to be more than one evaluation takes.
+        ahead, room = (1 if subject.padded is None else _AHEAD), self._room(4 * subject.layout.width)
         while True:
-            units = max(1, limits.limit // (m * g)) if m else 1
+            units = max(1, min(ahead * limits.limit, max(limits.limit, room)) // (m * g)) if m else 1
             units = math.ceil(left / 2) if units < left < 1.5 * units else units  # no stray last point
             chunk = list(islice(points, units * g))
             if not chunk:
@@ -170,11 +174,21 @@ class Engine:
     ) -> Answer:
         """Evaluate (g, u, d) points in pieces of at most `limits.limit` rows; the answer has g x u rows."""
         g, units, _ = flat.shape
+        if subject.padded is not None and units > 1:
+            order = subject.padded.falling(samples).to(flat.device)
+            answer = self._pieces(subject, flat[:, order], samples[order], want, rule, limits)
+            back = torch.cat([order.argsort() + member * units for member in range(g)])
+            return answer.part(back)
+        return self._pieces(subject, flat, samples, want, rule, limits)
+
+    def _pieces(
+        self, subject: Subject, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, limits: RowLimit
+    ) -> Answer:
+        g, units, _ = flat.shape
         pieces: list[Answer] = []
         done = 0
         while done < units:
-            pieces_left = math.ceil((units - done) / max(1, limits.limit // g))
-            size = math.ceil((units - done) / pieces_left)  # equal pieces: no stray last row
+            size = _size(subject.padded, samples[done:], max(1, limits.limit // g))
             piece = self._piece(subject, flat[:, done : done + size], samples[done : done + size], want, rule, limits)
             if piece is None:
                 continue  # smaller rows now
@@ -226,7 +240,7 @@ class Engine:
         if measuring:
             with PeakMemory(device) as peak:
                 answer = kind.subject.evaluate(flat, samples, want, rule)
-            limits.measured(rows, peak.bytes)
+            limits.measured(rows, math.ceil(peak.bytes / kind.subject.filled(samples)))  # as if all were the longest
         else:
             answer = kind.subject.evaluate(flat, samples, want, rule)
         if not limits.settled or kind.pending:
@@ -248,6 +262,13 @@ class Engine:
             which = sorted(set(samples[bad].tolist()))
             shown = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
             raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s), at position {shown}")
+
+
+def _size(padded: Padded | None, samples: Tensor, most: int) -> int:
+    """How many of the samples go first: all of a length, or an equal share, so that there is no stray last row."""
+    if padded is not None:
+        return padded.batch(samples, most)
+    return math.ceil(len(samples) / math.ceil(len(samples) / most))
 
 
 def synchronise(device: torch.device) -> None:

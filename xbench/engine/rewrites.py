@@ -25,12 +25,13 @@ from xbench.engine.compiled import compiled
 from xbench.engine.folded import folded
 from xbench.engine.front import without_front
 from xbench.engine.subject import Subject
+from xbench.engine.trimmed import trimmed
 from xbench.plan import Answer, Rule, Want
 from xbench.speed import Speed
 
 # (subject, samples, rule) -> the rewritten subject first, then others that must agree as well; [] where it does not
-# apply. What it raises drops it.
-Rewrite = Callable[[Subject, Tensor, Rule | None], list[Subject]]
+# apply, None where these samples tell nothing. What it raises drops it.
+Rewrite = Callable[[Subject, Tensor, Rule | None], list[Subject] | None]
 
 _TOLERANCE = {torch.float64: 1e-9}  # of the largest value
 _SINGLE = 1e-5  # float32 sums in another order stay below
@@ -39,8 +40,8 @@ _WORTH = 8  # trials that the work of this kind must outweigh
 _LONG = 160  # characters of a note
 _SETUP = 0.05  # seconds: what copying a model costs, about
 _USED = "used"
-_ORDER = "channels last"  # costs nothing to set up, so it is tried at once
-_REMEMBERED = (_ORDER, "folded")  # made anew from the model as it is then, but not tried again
+_LIGHT = ("padding left out", "channels last")  # cost nothing to set up, so they are tried at once
+_REMEMBERED = (*_LIGHT, "folded")  # made anew from the model as it is then, but not tried again
 
 # (kind of evaluation, rewrite) -> how its trial ended, as long as the model lives: the next call starts with it.
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[tuple[object, ...], str]] = weakref.WeakKeyDictionary()
@@ -77,12 +78,17 @@ class Rewrites:
     def _begin(self, subject: Subject, samples: Tensor, rule: Rule | None, kind: tuple[object, ...]) -> Rewritten:
         pending: dict[str, Rewrite] = {}
         if self.speed.rewrites:
-            pending = {"channels last": channels_last, "folded": folded, "front left out": without_front}
+            pending = {
+                "padding left out": trimmed,
+                "channels last": channels_last,
+                "folded": folded,
+                "front left out": without_front,
+            }
         if self.speed.compile is not None:
             pending["compiled"] = partial(compiled, mode=self.speed.compile)
         state = Rewritten(subject, pending, _KNOWN.setdefault(subject.model, {}), kind)
         for name in [name for name in pending if (kind, name) in state.known]:
-            if name == _ORDER or state.known[kind, name] != _USED:
+            if name in _LIGHT or state.known[kind, name] != _USED:
                 self._repeat(state, name, samples, rule)
         return state
 
@@ -102,10 +108,10 @@ class Rewrites:
         work = kind.seconds + left * seconds / len(flat)
         always = self.speed.rewrites == "always"
         for name in [name for name in kind.pending if (kind.kind, name) in kind.known]:
-            if always or work >= _WORTH * _SETUP:
+            if always or name in _LIGHT or work >= _WORTH * _SETUP:
                 self._repeat(kind, name, samples, rule)
         enough = always or work >= _WORTH * (seconds + _SETUP)
-        tried = [n for n in kind.pending if (kind.kind, n) not in kind.known and (enough or n in (_ORDER, "compiled"))]
+        tried = [n for n in kind.pending if (kind.kind, n) not in kind.known and (enough or n in (*_LIGHT, "compiled"))]
         if kind.subject.autocast and tried:  # exact numbers decide, not those rounded to three digits
             answer = replace(kind.subject, autocast=False).evaluate(flat, samples, want, rule)
         for name in tried:
@@ -116,7 +122,11 @@ class Rewrites:
         make = kind.pending.pop(name)
         kind.notes[name] = kind.known[kind.kind, name]
         if kind.notes[name] == _USED:
-            (kind.subject, *_) = make(kind.subject, samples, rule)
+            made = make(kind.subject, samples, rule)
+            if made is None:
+                kind.pending[name] = make
+            else:
+                kind.subject = made[0]
 
     def _try(
         self, kind: Rewritten, name: str, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None, expected: Answer
@@ -125,6 +135,9 @@ class Rewrites:
         tolerance = _TOLERANCE.get(expected.value.dtype, _SINGLE)
         try:
             candidates = make(kind.subject, samples, rule)
+            if candidates is None:
+                kind.pending[name] = make
+                return
             apart = [
                 _difference(replace(c, autocast=False).evaluate(flat, samples, want, rule), expected, tolerance)
                 for c in candidates

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.layout import Layout, widened
+from xbench.padded import Padded
 from xbench.places import Places
 from xbench.plan import Answer, Rule, Want
 from xbench.readouts import Readout, TargetError
@@ -44,6 +45,7 @@ class Subject:
         channels_last: lay images out that way in memory, see `engine.channels_last`.
         create_graph: answers can be differentiated further, by the points and by the parameters.
         autocast: evaluate in bfloat16 where torch finds that safe; not under a backward rule.
+        padded: which input ends in padding, and how long each sample is without it.
         reuses_memory: the model gives its results in memory that the next evaluation writes to (CUDA graphs).
     """
 
@@ -63,6 +65,7 @@ class Subject:
     channels_last: bool = False
     create_graph: bool = False
     autocast: bool = False
+    padded: Padded | None = None
     reuses_memory: bool = False
 
     @property
@@ -125,6 +128,10 @@ class Subject:
         if self.create_graph:
             return answer
         return answer.detached().copied() if self.reuses_memory else answer.detached()
+
+    def filled(self, samples: Tensor) -> float:
+        """The share of the positions of these rows that passes the model."""
+        return 1.0
 
     def require_numbers(self) -> None:
         """NoGradientError when points are integers and gradients are read where they enter."""

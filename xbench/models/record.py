@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.datasets.record import Dataset, Split
+from xbench.padded import Padded
 from xbench.sites import Site
 
 
@@ -37,6 +38,16 @@ class Encoded:
     masks: tuple[Tensor, ...] | None = None
     special: Mapping[str, int] | None = None
     called: str = "features"
+
+    @property
+    def padded(self) -> Padded | None:
+        """The input whose samples end in padding, as the tokens tell; None where they do not."""
+        if self.tokens is None or all(row[-1] for row in self.tokens):
+            return None
+        width = len(self.tokens[0])
+        matching = [i for i, tensor in enumerate(self.inputs) if tensor.shape[1:2] == (width,)]
+        lengths = [max([1, *(place + 1 for place, token in enumerate(row) if token)]) for row in self.tokens]
+        return Padded(matching[0], width, torch.tensor(lengths)) if len(matching) == 1 else None
 
     def __post_init__(self) -> None:
         if not self.inputs:

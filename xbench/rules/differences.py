@@ -23,9 +23,9 @@ def _slope(x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, gradient: Tensor, eps: 
     differs from it.
     """
     difference = x - x0
-    digits = torch.finfo(x.dtype).eps ** 0.5 * torch.maximum(x.abs(), x0.abs())
-    same = (x == x0) | (difference.abs() < torch.clamp(digits, min=eps))
-    return torch.where(same, gradient, (y - y0) / difference)
+    digits = x.abs().mul_(torch.finfo(x.dtype).eps ** 0.5).clamp_(min=eps)  # where it decides, |x0| is nearly |x|
+    apart = difference.abs() >= digits  # not so for the same infinities, whose difference is NaN
+    return torch.where(apart, (y - y0).div_(difference), gradient)
 
 
 class Quotient(RuleFunction):

@@ -82,5 +82,5 @@ class _Rectified(RuleFunction):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         positive = grad.clamp(min=0)
         for active in ctx.saved_tensors:
-            positive = positive * active
+            positive.mul_(active)
         return positive, None

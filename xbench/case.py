@@ -17,22 +17,26 @@ from xbench.truth import Truth
 
 @dataclass(frozen=True)
 class Mates:
-    """All samples of a call, in the order of their ids, and where those of a case stand among them.
+    """All samples of a call, and where those of a case stand among them in the order of their ids.
 
     Attributes:
-        values: (N, d) at the site where points enter.
-        positions: (n,) int64.
+        values: (N, d) at the site where points enter, as they came.
+        order: (N,) int64, the order of their ids.
+        positions: (n,) int64, places in that order.
     """
 
     values: Tensor
+    order: Tensor
     positions: Tensor
 
     @classmethod
     def of(cls, x: Tensor, ids: Sequence[str]) -> Mates:
-        order = sorted(range(len(ids)), key=lambda i: ids[i])
-        positions = torch.empty(len(ids), dtype=torch.int64)
-        positions[torch.tensor(order)] = torch.arange(len(ids))
-        return cls(x[torch.tensor(order, device=x.device)], positions)
+        order = torch.tensor(sorted(range(len(ids)), key=lambda i: ids[i]))
+        return cls(x, order, order.argsort())
+
+    def at(self, places: Tensor) -> Tensor:
+        """The samples at these places in the order, (m, d)."""
+        return self.values[self.order[places].to(self.values.device)]
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,8 @@ class Case:
         drawn = self.draws.uniform(purpose, draw, torch.empty(len(self), count, dtype=torch.float64))
         which = (drawn * others).long()
         which += which >= self.mates.positions[:, None]  # all but the sample itself
-        for column in which.to(self.mates.values.device).unbind(1):
-            yield self.mates.values[column]
+        for column in which.unbind(1):
+            yield self.mates.at(column)
 
     def part(self, rows: slice) -> Case:
         """The samples `rows` (relative to this case)."""

@@ -6,7 +6,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,7 @@ from experiments.parts.workloads import Workload, load
 from xbench.datasets import Dataset, Split
 
 DRAWS = 10  # of infidelity and of sensitivity-max
+NO_MEMORY = "can't allocate memory"  # torch's words on a CPU
 ALGORITHMS = (
     "saliency", "input_x_gradient", "ig", "gradient_shap", "smoothgrad", "deeplift", "guided_backprop", "occlusion",
     "feature_ablation", "kernel_shap",
@@ -90,8 +91,14 @@ def options(w: Workload) -> list[str]:
     ]  # fmt: skip
 
 
+def sized(name: str, steps: int | None) -> Workload:
+    """A workload, with so many steps and draws of the methods instead of its own."""
+    w = load(name)
+    return w if steps is None else replace(w, steps=steps, draws=steps)
+
+
 def search(w: Workload) -> dict[str, int]:
-    """Captum's best chunk of each method that has one, from two calls each."""
+    """Captum's best chunk of each method that has one, from two calls each; chunks that find no memory are left out."""
     found = {}
     for name in ALGORITHMS:
         method = methods(w)[name]
@@ -99,16 +106,23 @@ def search(w: Workload) -> dict[str, int]:
             times = {}
             for chunk in chunks(method, len(w.x)):
                 run = captums_call(w, method, chunk)
-                run()
-                start = time.perf_counter()
-                run()
-                times[chunk] = time.perf_counter() - start
+                try:
+                    run()
+                    start = time.perf_counter()
+                    run()
+                    times[chunk] = time.perf_counter() - start
+                except RuntimeError as error:
+                    if NO_MEMORY not in str(error):
+                        raise
             found[name] = min(times, key=times.__getitem__)
     return found
 
 
 def loop(w: Workload, chosen: Mapping[str, int]) -> pd.DataFrame:
-    """Method after method with Captum: maps, infidelity and sensitivity-max; a row each, with mean scores."""
+    """Method after method with Captum: maps, infidelity and sensitivity-max; a row each, with mean scores.
+
+    A method that Captum refuses on this model has a row without numbers.
+    """
     from captum import metrics
 
     def noise(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,10 +133,17 @@ def loop(w: Workload, chosen: Mapping[str, int]) -> pd.DataFrame:
     for name in ALGORITHMS:
         method = methods(w)[name]
         peer, given = captums(w, method, chosen.get(name))
+        print(name, flush=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             start = time.perf_counter()
-            maps = peer.attribute(w.x, **given)
+            try:
+                maps = peer.attribute(w.x, **given)
+            except RuntimeError as error:
+                if NO_MEMORY in str(error):
+                    raise
+                rows.append({"algorithm": name})
+                continue
             seconds = time.perf_counter() - start
             infidelity = metrics.infidelity(
                 w.model, noise, w.x, maps, target=w.target, n_perturb_samples=DRAWS

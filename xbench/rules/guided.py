@@ -66,21 +66,24 @@ class _Rectifiers(Override):
 
     def _rectified(self, call: Call) -> Tensor:
         x: Tensor = call.args[0] if call.args else call.kwargs["input"]
-        y = _Rectified.apply(x, self._guided)
-        return x.copy_(y) if call.in_place else y
+        result: Tensor = _Rectified.apply(x, self._guided, call.in_place)
+        return result
 
 
 class _Rectified(RuleFunction):
     """max(x, 0); backward: max(gradient, 0), with `guided` only where x > 0."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, guided: bool) -> Tensor:  # noqa: ANN401 - autograd's contexts take any attribute
+    def forward(ctx: Any, x: Tensor, guided: bool, in_place: bool) -> Tensor:  # noqa: ANN401 - autograd's own
         ctx.save_for_backward(*([x > 0] if guided else []))
-        return x.clamp(min=0)
+        if not in_place:
+            return x.clamp(min=0)
+        ctx.mark_dirty(x)
+        return x.clamp_(min=0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         positive = grad.clamp(min=0)
         for active in ctx.saved_tensors:
             positive.mul_(active)
-        return positive, None
+        return positive, None, None

@@ -1,0 +1,205 @@
+"""How long do the metrics of a comparison take, beside Quantus and AttriBench?
+
+    python experiments/vs_suites.py [--peer-python PATH] [--rounds 3] [--threads 2] [--write]
+
+Ten algorithms on the small CNN (32 images 1x28x28). The peers get the maps and, where they explain again, the methods
+of Captum; their seconds are those of the calls of their metrics alone. Those of xbench are what the metric adds to its
+command, `metric=[NAME]` less `metric=[]`, with an empty store each time: medians over the rounds. Compared are metrics
+that ask the same number of questions of the model for a sample and an algorithm:
+
+- sensitivity-max and the two suites' own: ten explanations of a sample under uniform noise, the largest change;
+- infidelity and Quantus's `FaithfulnessCorrelation`: fifty outputs for samples with a random set of features at the
+  baseline, set beside what the map predicts (xbench: squared difference; Quantus: correlation);
+- infidelity and AttriBench's, fifty draws of Gaussian noise whose outputs serve all algorithms, in both;
+- infidelity and Quantus's `Infidelity`, of ten draws each: another meaning, since Quantus removes more and more of the
+  patches one after the other and repeats that ten times; it is listed for what it costs, and no target.
+
+The peers need a Python with the `dev` extra, `quantus==0.6.0 numpy<2.4`, `attribench==0.1.9` (with --no-deps, for it
+asks for torch 1) and `krippendorff h5py opencv-python-headless statsmodels`; by default it is this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.parts.methods import captums, methods
+from experiments.parts.printing import finish, hardware, number, table
+from experiments.parts.whole import ALGORITHMS, options, write_config
+from experiments.parts.workloads import Workload, load
+from experiments.whole_job import Run, process
+
+NAME, WORKLOAD, TARGET = "vs_suites", "cnn", 10.0
+Explain = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A metric of xbench with its options, and what it is compared with."""
+
+    ours: str
+    options: Mapping[str, object]
+    what: str
+
+    @property
+    def arguments(self) -> list[str]:
+        return [f"metric=[{self.ours}]", *(f"metric.{self.ours}.{key}={value}" for key, value in self.options.items())]
+
+
+_AGAIN = {"n_perturb_samples": 10, "floor": "false"}
+PAIRS = {
+    "Quantus MaxSensitivity": Pair("sensitivity_max", _AGAIN, "10 re-explanations"),
+    "AttriBench max_sensitivity": Pair("sensitivity_max", _AGAIN, "10 re-explanations"),
+    "Quantus FaithfulnessCorrelation": Pair("infidelity", {"n_perturb_samples": 50}, "50 perturbed outputs"),
+    "AttriBench infidelity": Pair(
+        "infidelity", {"n_perturb_samples": 50, "perturbation": "gaussian"}, "50 perturbed outputs for all"
+    ),
+    "Quantus Infidelity": Pair("infidelity", {"n_perturb_samples": 10}, "10 draws, other meaning"),
+}
+
+
+def quantus_seconds(w: Workload) -> dict[str, float]:
+    """Seconds of Quantus's metrics for all algorithms together."""
+    import quantus
+
+    x, target = w.x.numpy(), w.target.numpy()
+    common = {"abs": False, "normalise": False, "disable_warnings": True}
+    made = {
+        "MaxSensitivity": quantus.MaxSensitivity(nr_samples=10, lower_bound=0.02, **common),
+        "FaithfulnessCorrelation": quantus.FaithfulnessCorrelation(
+            nr_runs=50, subset_size=196, return_aggregate=False, **common
+        ),
+        "Infidelity": quantus.Infidelity(perturb_patch_sizes=[4], n_perturb_samples=10, **common),
+    }
+    seconds = {f"Quantus {name}": 0.0 for name in made}
+    for name in ALGORITHMS:
+        explain = _explain(w, name)
+
+        def in_numpy(model: object, inputs: object, targets: object, explain: Explain = explain, **_: object) -> object:
+            return explain(torch.as_tensor(inputs), torch.as_tensor(targets)).numpy()
+
+        maps = in_numpy(w.model, x, target)
+        for metric, scorer in made.items():
+            start = time.perf_counter()
+            scorer(
+                model=w.model, x_batch=x, y_batch=target, a_batch=maps, explain_func=in_numpy, device="cpu",
+                batch_size=len(x), channel_first=True,
+            )  # fmt: skip
+            seconds[f"Quantus {metric}"] += time.perf_counter() - start
+    return seconds
+
+
+def attribench_seconds(w: Workload) -> dict[str, float]:
+    """Seconds of AttriBench's metrics, which take all algorithms at once."""
+    from attribench.data import AttributionsDataset
+    from attribench.functional.metrics import infidelity, max_sensitivity
+    from attribench.functional.metrics.infidelity import GaussianPerturbationGenerator
+
+    explains = {name: _explain(w, name) for name in ALGORITHMS}
+    maps = {name: explain(w.x, w.target) for name, explain in explains.items()}
+    data = AttributionsDataset(w.x, w.target, attributions=maps)
+    start = time.perf_counter()
+    max_sensitivity(data, len(w.x), explains, num_perturbations=10, radius=0.02)
+    between = time.perf_counter()
+    infidelity(
+        w.model, data, len(w.x), ["linear"], {"gaussian": GaussianPerturbationGenerator(0.1)}, num_perturbations=50
+    )
+    end = time.perf_counter()
+    return {"AttriBench max_sensitivity": between - start, "AttriBench infidelity": end - between}
+
+
+def _explain(w: Workload, name: str) -> Explain:
+    """A method of Captum."""
+    peer, given = captums(w, methods(w)[name], None)
+
+    def explain(inputs: Tensor, target: Tensor) -> Tensor:
+        maps: Tensor = peer.attribute(inputs, **{**given, "target": target})
+        return maps.detach()
+
+    return explain
+
+
+PEERS = {"quantus": quantus_seconds, "attribench": attribench_seconds}
+
+
+def race(peer: str, rounds: int, threads: int) -> Mapping[str, tuple[float, float]]:
+    """For each pair the seconds of xbench and of the peer, medians."""
+    chosen = [o for o in options(load(WORKLOAD)) if not o.startswith("metric")]
+    variants = {" ".join(pair.arguments): pair.arguments for pair in PAIRS.values()} | {"": ["metric=[]"]}
+    runs = {name: Run() for name in variants}
+    theirs: dict[str, list[float]] = {name: [] for name in PAIRS}
+    with tempfile.TemporaryDirectory() as scratch:
+        write_config(Path(scratch) / "conf", WORKLOAD)
+        ours = [sys.executable, "-m", "xbench", "--config-dir", str(Path(scratch) / "conf"), *chosen, "display=none"]
+
+        def folder(name: str) -> Path:
+            return Path(tempfile.mkdtemp(prefix=name, dir=scratch))
+
+        for _ in range(rounds):
+            for name, arguments in variants.items():
+                process([*ours, *arguments], threads, folder("ours"), runs[name])
+                print(f"xbench {' '.join(arguments)}: {runs[name].seconds[-1]:.1f} s", flush=True)
+            for suite in PEERS:
+                command = [peer, "-m", "experiments.vs_suites", "--peer", suite, "--threads", str(threads)]
+                for name, seconds in json.loads(process(command, threads, folder(suite)).splitlines()[-1]).items():
+                    theirs[name].append(seconds)
+                    print(f"{name}: {seconds:.1f} s", flush=True)
+    idle = statistics.median(runs[""].seconds)
+    return {
+        name: (
+            max(statistics.median(runs[" ".join(pair.arguments)].seconds) - idle, 0.01),
+            statistics.median(theirs[name]),
+        )
+        for name, pair in PAIRS.items()
+    }
+
+
+def show(found: Mapping[str, tuple[float, float]]) -> str:
+    """The table, and the target."""
+    lines = [
+        [name, PAIRS[name].ours, PAIRS[name].what, number(ours), number(theirs), number(theirs / ours, 1)]
+        for name, (ours, theirs) in found.items()
+    ]
+    header = ["peer", "xbench", "per sample and algorithm", "xbench s", "peer s", "ratio"]
+    return f"{table(header, lines)}\n\nTarget for the ratio: {TARGET:.0f} over Quantus."
+
+
+def main(arguments: Sequence[str] | None = None) -> Mapping[str, tuple[float, float]]:
+    """Print the table; the seconds of both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has the peers")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--write", action="store_true", help=f"write experiments/{NAME}.md")
+    parser.add_argument("--peer", choices=list(PEERS), help=argparse.SUPPRESS)  # be a peer, not the driver
+    given = parser.parse_args(arguments)
+    if given.peer is not None:
+        torch.set_num_threads(given.threads)
+        warnings.simplefilter("ignore")
+        print(json.dumps(PEERS[given.peer](load(WORKLOAD))))
+        return {}
+    found = race(given.peer_python, given.rounds, given.threads)
+    about = (
+        "How long do the metrics of a comparison take, beside Quantus 0.6.0 and AttriBench 0.1.9? Ten algorithms on "
+        "the small CNN, 32 images 1x28x28; what is compared with what is told by "
+        f"`python experiments/{NAME}.py --help`."
+    )
+    command = f"python experiments/{NAME}.py --rounds {given.rounds}"
+    finish(NAME, about, command, hardware(given.threads), show(found), given.write)
+    return found
+
+
+if __name__ == "__main__":
+    main()

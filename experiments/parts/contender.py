@@ -87,7 +87,7 @@ def _answered(act: Callable[[], dict[str, object]]) -> dict[str, object]:
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def seconds(run: Callable[[], object]) -> float:
+def took(run: Callable[[], object]) -> float:
     """One call's time; for a short one the median of several, after one that wakes threads and caches up."""
     found = []
     while not found or (sum(found) < _LONG and len(found) < _CALLS):
@@ -126,7 +126,7 @@ def serve(name: str, workload: str, threads: int, rewrites: bool) -> None:
         if request["do"] == "maps":
             torch.save(run().detach(), str(request["path"]))
             return {}
-        return {"seconds": seconds(run)}
+        return {"seconds": took(run)}
 
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     for line in sys.stdin:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xbench.case import Case
 from xbench.engine.counters import Counters
-from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, parse_bytes
+from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory, keep_freed, parse_bytes
 from xbench.engine.rewrites import Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
@@ -61,6 +61,8 @@ class Engine:
     ) -> None:
         if rows is not None and rows < 1:
             raise ValueError(f"rows: expected a positive number or auto, got {rows}")
+        if subject.device.type == "cpu":
+            keep_freed()
         self.subject = subject
         self.counters = Counters()
         self._budget = parse_bytes(memory, subject.device)

@@ -163,9 +163,11 @@ class Engine:
             units = len(chunk) // g
             left -= units
             # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
-            flat = torch.stack(chunk).unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
+            stacked = torch.stack(chunk) if len(chunk) > 1 else chunk[0].unsqueeze(0)
+            flat = stacked.unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
+            del chunk, stacked
             answer = self._chunk(subject, flat, samples.repeat(units), plan.want, plan.rule, limits)
-            del chunk, flat
+            del flat
             for unit in range(units):
                 for member in range(g):
                     at = (member * units + unit) * m

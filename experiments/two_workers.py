@@ -2,7 +2,7 @@
 
     python experiments/two_workers.py [--workload resnet18] [--workers 2] [--threads 1] [--rounds 3] [--write]
 
-The command explains the workload's samples, four times over, by Integrated Gradients and scores sensitivity-max with
+The command explains the workload's samples, eight times over, by Integrated Gradients and scores sensitivity-max with
 three draws, on `run.devices=cpu` and on `cpu*2`, in turns and with an empty store each time. Seconds are those of the
 whole process, and again without what a command takes that has nothing left to do (imports, and the report): what is
 left is what more processes can share, the start of those processes included. Medians over the rounds.
@@ -23,7 +23,7 @@ from experiments.parts.workloads import WORKLOADS, load
 from experiments.whole_job import Run, process
 
 NAME = "two_workers"
-TARGET, COPIES, DRAWS = 1.75, 4, 3
+TARGET, COPIES, DRAWS = 1.75, 8, 3
 
 
 def race(workload: str, workers: int, threads: int, rounds: int) -> dict[str, float]:

@@ -138,13 +138,13 @@ def test_elsewhere_than_where_points_enter_nothing_is_cut() -> None:
 
 
 def test_batches_hold_rows_of_similar_length() -> None:
-    padded = Padded(0, 40, torch.tensor([40, 31, 30, 29, 28, 12, 12, 12, 12, 11, 11, 11]))
+    padded = Padded(0, 40, torch.tensor([40, 31, 30, 29, 28, 18, 18, 18, 12, 11, 11, 11]))
     samples = torch.arange(12)
     sizes = []
     while len(samples):
         sizes.append(padded.batch(samples, 8))
         samples = samples[sizes[-1] :]
-    assert sizes == [2, 3, 7]  # the second begins at three quarters of the first's length
-    assert padded.batch(torch.arange(12), 12) == 3  # a batch has at least a quarter of the rows it may have
+    assert sizes == [5, 4, 3]  # each begins below two thirds of the longest of the one before
+    assert padded.batch(torch.arange(4, 12), 8) == 2  # a batch has at least a quarter of the rows it may have
     assert padded.batch(torch.arange(12), 1) == 1
-    assert padded.falling(torch.tensor([8, 0, 5, 9])).tolist() == [1, 0, 2, 3]
+    assert padded.falling(torch.tensor([8, 0, 5, 9])).tolist() == [1, 2, 0, 3]

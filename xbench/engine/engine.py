@@ -192,7 +192,9 @@ class Engine:
         pieces: list[Answer] = []
         done = 0
         while done < units:
-            size = _size(subject.padded, samples[done:], max(1, limits.limit // g))
+            # A backward rule makes evaluations so dear that no more of them pay.
+            padded = subject.padded if rule is None else None
+            size = _size(padded, samples[done:], max(1, limits.limit // g))
             piece = self._piece(subject, flat[:, done : done + size], samples[done : done + size], want, rule, limits)
             if piece is None:
                 continue  # smaller rows now

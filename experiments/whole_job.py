@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -81,17 +82,17 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def race(workload: str, rounds: int, threads: int, steps: int | None) -> dict[str, Run]:
-    """All contenders on one workload, in turns."""
-    runs = {name: Run() for name in CONTENDERS}
+def race(workload: str, contenders: Sequence[str], rounds: int, threads: int, steps: int | None) -> dict[str, Run]:
+    """The contenders on one workload, in turns."""
+    runs = {name: Run() for name in contenders}
     peer = [sys.executable, "-m", "experiments.whole_job", "--threads", str(threads), "--peer", workload]
     peer += [] if steps is None else ["--steps", str(steps)]
     with tempfile.TemporaryDirectory() as scratch:
         conf = Path(scratch) / "conf"
         write_config(conf, workload)
-        chosen = process([*peer, "--search"], threads, Path(scratch)).splitlines()[-1]
+        chosen = process([*peer, "--search"], threads, Path(scratch)).splitlines()[-1] if "tuned" in runs else "{}"
         for turn in range(rounds):
-            for name in CONTENDERS if turn % 2 == 0 else reversed(CONTENDERS):
+            for name in runs if turn % 2 == 0 else reversed(runs):
                 folder = Path(scratch) / f"{name}-{turn}"
                 folder.mkdir()
                 command = [*peer, "--chunks", chosen if name == "tuned" else "{}"]
@@ -121,7 +122,7 @@ def show(found: dict[str, dict[str, Run]]) -> str:
     """The table, and the targets."""
     lines = []
     for workload, runs in found.items():
-        ours = statistics.median(runs["xbench"].seconds)
+        ours = statistics.median(runs["xbench"].seconds) if "xbench" in runs else math.nan
         for name, run in runs.items():
             if run.ended is not None:
                 lines.append([f"{workload}, {name}", run.ended, "", f"> {psutil.virtual_memory().total / 2**20:.0f}"])
@@ -138,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Run]]:
     """Print the table; the runs by workload and contender."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=["cnn", "transformer"])
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--steps", type=int, help="steps and draws of the methods; each workload's own unless given")
@@ -151,12 +153,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Run]]:
         w = sized(given.peer, given.steps)
         print(json.dumps(search(w)) if given.search else loop(w, given.chunks).to_string())
         return {}
-    found = {workload: race(workload, given.rounds, given.threads, given.steps) for workload in given.workloads}
+    contenders = [name for name in CONTENDERS if name in given.contenders]
+    found = {
+        workload: race(workload, contenders, given.rounds, given.threads, given.steps) for workload in given.workloads
+    }
     about = (
         "How long does a whole comparison take, from the start of the process to its table, beside a loop around "
         "Captum? Ten algorithms, infidelity and sensitivity-max of ten draws each."
     )
     command = f"python experiments/{NAME}.py --workloads {' '.join(given.workloads)} --rounds {given.rounds}"
+    command += "" if len(contenders) == len(CONTENDERS) else f" --contenders {' '.join(contenders)}"
     command += "" if given.steps is None else f" --steps {given.steps}"
     name = NAME if given.steps is None else f"{NAME}_{given.steps}_steps"
     finish(name, about, command, hardware(given.threads), show(found), given.write)

@@ -148,6 +148,7 @@ class Block:
         On a CPU the meter of memory would slow down what is timed, so it watches a run of its own.
         """
         explainer, device = self.prepared.explainer, self.job.device
+        whole = len(self.split) / (share.stop - share.start)  # a share is timed as often as its cell would be
 
         def once() -> tuple[Tensor, float]:
             synchronise(device)
@@ -160,11 +161,11 @@ class Block:
         explainer.restart()  # the first run's counters are the cell's
         with PeakMemory(device) as peak:
             again = once()[1]
-        if seconds >= _MEDIUM:
+        if whole * seconds >= _MEDIUM:
             return flat, seconds, peak.bytes, "once"
         if device.type == "cpu":
             again = once()[1]
-        if min(seconds, again) >= _SHORT:
+        if whole * min(seconds, again) >= _SHORT:
             return flat, again, peak.bytes, "second run"
         return flat, statistics.median([seconds, again, once()[1]]), peak.bytes, "median of 3"
 

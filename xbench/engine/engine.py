@@ -153,7 +153,7 @@ class Engine:
         m, g = len(samples), plan.group
         points, left = iter(plan.points), plan.n_points // g
         # Rows of unequal length are sorted: there have to be more than one evaluation takes.
-        ahead, room = (1 if subject.padded is None else _AHEAD), self._room(4 * subject.layout.width)
+        ahead, room = (1 if _unequal(subject, plan.rule) is None else _AHEAD), self._room(4 * subject.layout.width)
         while True:
             units = max(1, min(ahead * limits.limit, max(limits.limit, room)) // (m * g)) if m else 1
             units = math.ceil(left / 2) if units < left < 1.5 * units else units  # no stray last point
@@ -178,8 +178,9 @@ class Engine:
     ) -> Answer:
         """Evaluate (g, u, d) points in pieces of at most `limits.limit` rows; the answer has g x u rows."""
         g, units, _ = flat.shape
-        if subject.padded is not None and units > 1:
-            order = subject.padded.falling(samples).to(flat.device)
+        padded = _unequal(subject, rule)
+        if padded is not None and units > 1:
+            order = padded.falling(samples).to(flat.device)
             answer = self._pieces(subject, flat[:, order], samples[order], want, rule, limits)
             back = torch.cat([order.argsort() + member * units for member in range(g)])
             return answer.part(back)
@@ -192,9 +193,7 @@ class Engine:
         pieces: list[Answer] = []
         done = 0
         while done < units:
-            # A backward rule makes evaluations so dear that no more of them pay.
-            padded = subject.padded if rule is None else None
-            size = _size(padded, samples[done:], max(1, limits.limit // g))
+            size = _size(_unequal(subject, rule), samples[done:], max(1, limits.limit // g))
             piece = self._piece(subject, flat[:, done : done + size], samples[done : done + size], want, rule, limits)
             if piece is None:
                 continue  # smaller rows now
@@ -268,6 +267,11 @@ class Engine:
             which = sorted(set(samples[bad].tolist()))
             shown = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
             raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s), at position {shown}")
+
+
+def _unequal(subject: Subject, rule: Rule | None) -> Padded | None:
+    """The samples' lengths, where rows of similar length go together: a backward rule makes evaluations too dear."""
+    return subject.padded if rule is None else None
 
 
 def _size(padded: Padded | None, samples: Tensor, most: int) -> int:

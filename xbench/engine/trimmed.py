@@ -1,6 +1,6 @@
 """Padding left out: rows pass the model at the length of the longest among them, not of the longest sample there is.
 
-The engine sends rows of similar length together. At the padding that is left out gradients are 0, as they are for a
+The engine sends rows of similar length together (not under a backward rule, which makes every evaluation dear). At the padding that is left out gradients are 0, as they are for a
 model that does not look at it; one that does shows it when the rewrite is tried.
 """
 
@@ -85,7 +85,13 @@ def trimmed(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subjec
     """The subject without its padding; none where that cannot be done, None as long as these rows have no padding."""
     padded = subject.padded
     elsewhere = subject.read is not None or subject.second is not None or subject.readout.neuron is not None
-    if padded is None or elsewhere or subject.create_graph or bool((padded.lengths == padded.width).all()):
+    if (
+        padded is None
+        or rule is not None
+        or elsewhere
+        or subject.create_graph
+        or bool((padded.lengths == padded.width).all())
+    ):
         return []
     made = Trimmed(**{field.name: getattr(subject, field.name) for field in fields(Subject)})
     if not any(made.cuts):

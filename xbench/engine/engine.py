@@ -270,7 +270,7 @@ class Engine:
 
 
 def _unequal(subject: Subject, rule: Rule | None) -> Padded | None:
-    """The samples' lengths, where rows of similar length go together: a backward rule makes evaluations too dear."""
+    """The samples' lengths, where rows of similar length go together: not under a backward rule (see `trimmed`)."""
     return subject.padded if rule is None else None
 
 

@@ -1,8 +1,8 @@
 """Padding left out: rows pass the model at the length of the longest among them, not of the longest sample there is.
 
-The engine sends rows of similar length together (not under a backward rule, which makes every evaluation dear). At
-the padding that is left out gradients are 0, as they are for a model that does not look at it; one that does shows it
-when the rewrite is tried.
+The engine sends rows of similar length together. At the padding that is left out gradients are 0, as they are for a
+model that does not look at it; one that does shows it when the rewrite is tried. Under a backward rule the padding
+stays: that it pays there was not measured.
 """
 
 from __future__ import annotations

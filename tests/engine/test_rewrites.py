@@ -23,11 +23,13 @@ from xbench.algorithms import (
 )
 from xbench.algorithms.base import NotApplicable
 from xbench.explain import Explainer
+from xbench.models.text_cnn import TextCNN
 from xbench.setting import Setting
 
 N = 4
 ALWAYS, NEVER = Speed(rewrites="always"), Speed(rewrites=False)
 X = numbers(N, 2, 6, 6)
+IDS = torch.arange(N * 6).reshape(N, 6) % 12
 
 
 class Normed(nn.Module):
@@ -164,6 +166,7 @@ def test_the_front_is_left_out_where_points_enter_behind_it() -> None:
     assert notes["front left out"].startswith("dropped")
     assert "front left out" not in used(normed(), IntegratedGradients(6))
     assert "front left out" not in used(normed(), Conductance(), read="late")
+    assert "front left out" not in used(weights(TextCNN(12, 3)), Saliency(), inputs=IDS, layer="embedding")  # a lookup
 
 
 def test_little_work_is_done_without_trials_unless_always() -> None:

@@ -60,7 +60,7 @@ def test_no_algorithm_s_maps_change(name: str, site: str, readout: str) -> None:
     torch.testing.assert_close(trimming.attribute(method), expected, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("method", [Saliency(), IntegratedGradients(9), FeatureAblation()], ids=repr)
+@pytest.mark.parametrize("method", [Saliency(), IntegratedGradients(9), DeepLift(), FeatureAblation()], ids=repr)
 @pytest.mark.parametrize("rows", [1, 3])
 def test_short_texts_pass_the_model_without_their_padding(method: Algorithm, rows: int) -> None:
     model = text_cnn()
@@ -99,7 +99,8 @@ def test_texts_too_short_for_the_model_keep_their_padding() -> None:
     expected = explainer(model, trims=False).attribute(IntegratedGradients(5))
     made = explainer(model, trims=True, rows=1)
     torch.testing.assert_close(made.attribute(IntegratedGradients(5)), expected, rtol=1e-9, atol=1e-11)
-    assert made.engine.counters.rewrites[NOTE] == "used"
+    note = made.engine.counters.rewrites[NOTE]
+    assert note.startswith("used, but not for rows of up to 2 positions: RuntimeError: ")
 
 
 class Twice(nn.Module):
@@ -130,11 +131,10 @@ def test_other_inputs_and_further_arguments_follow() -> None:
     torch.testing.assert_close(maps[0], maps[1], rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("method", [GradCam(), DeepLift()], ids=repr)
-def test_elsewhere_than_where_points_enter_and_under_a_backward_rule_nothing_is_cut(method: Algorithm) -> None:
+def test_elsewhere_than_where_points_enter_nothing_is_cut() -> None:
     made = explainer(text_cnn(), trims=True, rows=2)
-    expected = explainer(text_cnn(), trims=False, rows=2).attribute(method)
-    torch.testing.assert_close(made.attribute(method), expected, rtol=1e-9, atol=1e-11)
+    expected = explainer(text_cnn(), trims=False, rows=2).attribute(GradCam())
+    torch.testing.assert_close(made.attribute(GradCam()), expected, rtol=1e-9, atol=1e-11)
     assert NOTE not in made.engine.counters.rewrites
 
 

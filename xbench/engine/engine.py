@@ -153,7 +153,7 @@ class Engine:
         m, g = len(samples), plan.group
         points, left = iter(plan.points), plan.n_points // g
         # Rows of unequal length are sorted: there have to be more than one evaluation takes.
-        ahead, room = (1 if _unequal(subject, plan.rule) is None else _AHEAD), self._room(4 * subject.layout.width)
+        ahead, room = (1 if subject.padded is None else _AHEAD), self._room(4 * subject.layout.width)
         while True:
             units = max(1, min(ahead * limits.limit, max(limits.limit, room)) // (m * g)) if m else 1
             units = math.ceil(left / 2) if units < left < 1.5 * units else units  # no stray last point
@@ -178,7 +178,7 @@ class Engine:
     ) -> Answer:
         """Evaluate (g, u, d) points in pieces of at most `limits.limit` rows; the answer has g x u rows."""
         g, units, _ = flat.shape
-        padded = _unequal(subject, rule)
+        padded = subject.padded
         if padded is not None and units > 1:
             order = padded.falling(samples).to(flat.device)
             answer = self._pieces(subject, flat[:, order], samples[order], want, rule, limits)
@@ -193,7 +193,7 @@ class Engine:
         pieces: list[Answer] = []
         done = 0
         while done < units:
-            size = _size(_unequal(subject, rule), samples[done:], max(1, limits.limit // g))
+            size = _size(subject.padded, samples[done:], max(1, limits.limit // g))
             piece = self._piece(subject, flat[:, done : done + size], samples[done : done + size], want, rule, limits)
             if piece is None:
                 continue  # smaller rows now
@@ -256,7 +256,7 @@ class Engine:
         # The meter slows an evaluation down: its time says nothing about the rows that are left.
         left = 0 if measuring else self._of - self._done - rows
         self._rewrites.consider(kind, flat, samples, want, rule, answer, now - start, left)
-        self.counters.rewrites.update(kind.notes)
+        self.counters.rewrites.update({**kind.notes, **kind.subject.remarks()})
         return answer
 
     def _check(self, answer: Answer, samples: Tensor) -> None:
@@ -267,11 +267,6 @@ class Engine:
             which = sorted(set(samples[bad].tolist()))
             shown = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
             raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s), at position {shown}")
-
-
-def _unequal(subject: Subject, rule: Rule | None) -> Padded | None:
-    """The samples' lengths, where rows of similar length go together: not under a backward rule (see `trimmed`)."""
-    return subject.padded if rule is None else None
 
 
 def _size(padded: Padded | None, samples: Tensor, most: int) -> int:

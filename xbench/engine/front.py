@@ -35,11 +35,21 @@ def _cut(subject: Subject, samples: Tensor, poison: float) -> Iterator[Subject]:
     seen = _watch(replace(subject, model=model), subject.inject, samples[:1])
     kept = {site.module(model) for site in sites(subject) if site != subject.inject}
     front = list(_front(model, seen, kept))
+    if not any(map(_works, front)):
+        return
     for module in front:
         (shape, dtype), *_ = seen[module].gave
         module.forward = _stub(shape, dtype, poison)
-    if front:
-        yield replace(subject, model=model)
+    yield replace(subject, model=model)
+
+
+def _works(module: nn.Module) -> bool:
+    """Whether a module does more than look embeddings up, which saves nothing where it is left out."""
+    return any(
+        not isinstance(inner, (nn.Embedding, nn.EmbeddingBag))
+        and next(inner.parameters(recurse=False), None) is not None
+        for inner in module.modules()
+    )
 
 
 @dataclass

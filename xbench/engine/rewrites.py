@@ -25,7 +25,7 @@ from xbench.engine.compiled import compiled
 from xbench.engine.folded import folded
 from xbench.engine.front import without_front
 from xbench.engine.subject import Subject
-from xbench.engine.trimmed import trimmed
+from xbench.engine.trimmed import NAME, trimmed
 from xbench.plan import Answer, Rule, Want
 from xbench.speed import Speed
 
@@ -40,7 +40,7 @@ _WORTH = 8  # trials that the work of this kind must outweigh
 _LONG = 160  # characters of a note
 _SETUP = 0.05  # seconds: what copying a model costs, about
 _USED = "used"
-_LIGHT = ("padding left out", "channels last")  # cost nothing to set up, so they are tried at once
+_LIGHT = (NAME, "channels last")  # cost nothing to set up, so they are tried at once
 _REMEMBERED = (*_LIGHT, "folded")  # made anew from the model as it is then, but not tried again
 
 # (kind of evaluation, rewrite) -> how its trial ended, as long as the model lives: the next call starts with it.
@@ -79,7 +79,7 @@ class Rewrites:
         pending: dict[str, Rewrite] = {}
         if self.speed.rewrites:
             pending = {
-                "padding left out": trimmed,
+                NAME: trimmed,
                 "channels last": channels_last,
                 "folded": folded,
                 "front left out": without_front,

@@ -133,6 +133,10 @@ class Subject:
         """The share of the positions of these rows that passes the model."""
         return 1.0
 
+    def remarks(self) -> Mapping[str, str]:
+        """What there is to say about rewrites that serve some rows and not others, by their names."""
+        return {}
+
     def require_numbers(self) -> None:
         """NoGradientError when points are integers and gradients are read where they enter."""
         if self.read is None and not any(dtype.is_floating_point for dtype in self.layout.dtypes):

@@ -1,14 +1,13 @@
 """Padding left out: rows pass the model at the length of the longest among them, not of the longest sample there is.
 
 The engine sends rows of similar length together. At the padding that is left out gradients are 0, as they are for a
-model that does not look at it; one that does shows it when the rewrite is tried. Under a backward rule the padding
-stays: that it pays there was not measured.
+model that does not look at it; one that does shows it when the rewrite is tried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -19,15 +18,24 @@ from xbench.engine.subject import Subject, follows
 from xbench.layout import Layout
 from xbench.plan import Answer, Rule, Want
 
+NAME = "padding left out"  # in notes
+_SAID = 120  # characters of the model's refusal there
+
 
 @dataclass(frozen=True)
 class Trimmed(Subject):
-    """A subject whose evaluations leave out the padding behind the longest of their rows."""
+    """A subject whose evaluations leave out the padding behind the longest of their rows.
+
+    Attributes:
+        too_short: lengths that the model did not take, and what it said; rows as short as these keep their padding.
+    """
+
+    too_short: dict[int, str] = field(default_factory=dict)
 
     def evaluate(self, flat: Tensor, samples: Tensor, want: Want, rule: Rule | None = None) -> Answer:
         """See `Subject.evaluate`."""
         assert self.padded is not None
-        length = self.padded.longest(samples)
+        length = self._length(samples)
         if length == self.padded.width:
             return super().evaluate(flat, samples, want, rule)
         sizes, short = self.layout.sizes, self._cut(length)
@@ -38,7 +46,9 @@ class Trimmed(Subject):
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return super().evaluate(flat, samples, want, rule)  # too short for a convolution, or it fails anyway
+            answer = super().evaluate(flat, samples, want, rule)  # too short for a convolution, or it fails anyway
+            self.too_short[length] = f"{type(error).__name__}: {error}"
+            return answer
         if answer.gradient is not None:
             slopes = zip(answer.gradient.split(kept, 1), sizes, strict=True)
             answer = replace(answer, gradient=torch.cat([pad(g, (0, size - g.shape[1])) for g, size in slopes], 1))
@@ -47,7 +57,21 @@ class Trimmed(Subject):
     def filled(self, samples: Tensor) -> float:
         """See `Subject.filled`."""
         assert self.padded is not None
-        return self.padded.longest(samples) / self.padded.width
+        return self._length(samples) / self.padded.width
+
+    def remarks(self) -> Mapping[str, str]:
+        """See `Subject.remarks`."""
+        if not self.too_short:
+            return {}
+        length = max(self.too_short)
+        said = " ".join(self.too_short[length].split())[:_SAID]
+        return {NAME: f"used, but not for rows of up to {length} positions: {said}"}
+
+    def _length(self, samples: Tensor) -> int:
+        """The positions that pass the model for these rows."""
+        assert self.padded is not None
+        longest = self.padded.longest(samples)
+        return longest if longest > max(self.too_short, default=0) else self.padded.width
 
     @property
     def cuts(self) -> Sequence[bool]:
@@ -86,13 +110,7 @@ def trimmed(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subjec
     """The subject without its padding; none where that cannot be done, None as long as these rows have no padding."""
     padded = subject.padded
     elsewhere = subject.read is not None or subject.second is not None or subject.readout.neuron is not None
-    if (
-        padded is None
-        or rule is not None
-        or elsewhere
-        or subject.create_graph
-        or bool((padded.lengths == padded.width).all())
-    ):
+    if padded is None or elsewhere or subject.create_graph or bool((padded.lengths == padded.width).all()):
         return []
     made = Trimmed(**{field.name: getattr(subject, field.name) for field in fields(Subject)})
     if not any(made.cuts):

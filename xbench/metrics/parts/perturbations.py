@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,21 +16,70 @@ from torch import Tensor
 
 from xbench.algorithms.parts.masking import require_features
 from xbench.case import Case
+from xbench.draws import Draws
+
+
+class Draw(ABC):
+    """One perturbation x' = x - I of every sample; computed when asked for, since scores need one of the three."""
+
+    @property
+    @abstractmethod
+    def perturbed(self) -> Tensor:
+        """x', (n, d)."""
+
+    @property
+    @abstractmethod
+    def shift(self) -> Tensor:
+        """I, (n, d): what a local map (a slope) is multiplied by."""
+
+    @property
+    @abstractmethod
+    def share(self) -> Tensor:
+        """I / (x - x0), (n, d): what a global map (already multiplied by x - x0) is multiplied by."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One perturbation x' = x - I of every sample.
+class _Noise(Draw):
+    """x' = x - noise."""
 
-    Attributes:
-        perturbed: x', (n, d).
-        shift: I, (n, d): what a local map (a slope) is multiplied by.
-        share: I / (x - x0), (n, d): what a global map (already multiplied by x - x0) is multiplied by.
-    """
+    x: Tensor
+    x0: Tensor
+    noise: Tensor
 
-    perturbed: Tensor
-    shift: Tensor
-    share: Tensor
+    @property
+    def perturbed(self) -> Tensor:
+        return self.x - self.noise
+
+    @property
+    def shift(self) -> Tensor:
+        return self.noise
+
+    @property
+    def share(self) -> Tensor:
+        difference = self.x - self.x0
+        # As Captum: where the sample equals its baseline a global map has nothing to divide.
+        return self.noise / torch.where(difference == 0, torch.ones_like(difference), difference)
+
+
+@dataclass(frozen=True)
+class _Removed(Draw):
+    """The baseline where `mask` (n, d) is True: I = x - x0 there, 0 elsewhere."""
+
+    x: Tensor
+    x0: Tensor
+    mask: Tensor
+
+    @property
+    def perturbed(self) -> Tensor:
+        return torch.where(self.mask, self.x0, self.x)
+
+    @property
+    def shift(self) -> Tensor:
+        return torch.where(self.mask, self.x - self.x0, torch.zeros_like(self.x))
+
+    @property
+    def share(self) -> Tensor:
+        return self.mask.to(self.x.dtype)
 
 
 class Perturbation(ABC):
@@ -75,10 +125,7 @@ class GaussianNoise(Perturbation):
         require_continuous(case, "Gaussian noise")
         scale = self.stdev * case.ranges(x) if self.relative else self.stdev
         noise = scale * case.draws.normal("perturbation", index, x) * (case.features >= 0)
-        difference = x - case.baseline(x)
-        # As Captum: where the sample equals its baseline a global map has nothing to divide.
-        share = noise / torch.where(difference == 0, torch.ones_like(difference), difference)
-        return Draw(x - noise, noise, share)
+        return _Noise(x, case.baseline(x), noise)
 
 
 class Removal(Perturbation):
@@ -89,9 +136,7 @@ class Removal(Perturbation):
         """What is removed, (n, d) bool."""
 
     def draw(self, case: Case, x: Tensor, index: int) -> Draw:
-        mask, x0 = self.mask(case, x, index), case.baseline(x)
-        shift = torch.where(mask, x - x0, torch.zeros_like(x))
-        return Draw(torch.where(mask, x0, x), shift, mask.to(shift.dtype))
+        return _Removed(x, case.baseline(x), self.mask(case, x, index))
 
 
 @dataclass(frozen=True)
@@ -122,12 +167,14 @@ class SquareRemoval(Removal):
         sizes = self.sizes or tuple(range(1, max(1, -(-short // 3)) + 1))
         if max(sizes) > short:
             raise ValueError(f"sizes: a square of side {max(sizes)} is larger than the image {height}x{width}")
-        removed = torch.zeros(len(x), *shapes[0], dtype=torch.bool)
-        for row, rng in enumerate(case.draws.of_samples("perturbation", index)):
-            side = int(rng.choice(sizes))
-            top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-            removed[row, ..., top : top + side, left : left + side] = True
-        return removed.flatten(1).to(x.device)
+        top, left, side = _squares(case.draws, index, sizes, height, width).T[:, :, None]
+        rows, columns = (
+            (start <= place) & (place < start + side)
+            for start, place in ((top, torch.arange(height)), (left, torch.arange(width)))
+        )
+        square = (rows[:, :, None] & columns[:, None, :]).to(x.device)
+        channels = shapes[0][:-2].numel()
+        return square[:, None].expand(len(x), channels, height, width).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -152,13 +199,7 @@ class FeatureRemoval(Removal):
 
     def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
         require_features(case)
-        counts = case.counts.tolist()
-        removed = torch.zeros(len(x), max(counts), dtype=torch.bool)
-        for row, rng in enumerate(case.draws.of_samples("perturbation", index)):
-            k = counts[row]
-            size = _size(rng, k, self.share)
-            removed[row, torch.from_numpy(rng.permutation(k)[:size])] = True
-        removed = removed.to(x.device)
+        removed = _subsets(case.draws, index, tuple(case.counts.tolist()), self.share).to(x.device)
         return removed.gather(1, case.features.clamp(min=0).expand(len(x), -1)) & (case.features >= 0)
 
 
@@ -196,6 +237,27 @@ class TimeRemoval(Removal):
             start = int(rng.integers(len(places) - size + 1))
             removed[row, places[start : start + size]] = True
         return removed[:, steps].to(x.device) & (case.features >= 0)
+
+
+# Every algorithm of a comparison is measured on the same draws: the latest ones are kept.
+@lru_cache(maxsize=256)
+def _squares(draws: Draws, index: int, sizes: tuple[int, ...], height: int, width: int) -> Tensor:
+    """A square for every sample: top, left and side, (n, 3)."""
+    drawn = []
+    for rng in draws.of_samples("perturbation", index):
+        side = sizes[rng.integers(len(sizes))]
+        drawn.append((rng.integers(height - side + 1), rng.integers(width - side + 1), side))
+    return torch.tensor(drawn)
+
+
+@lru_cache(maxsize=256)
+def _subsets(draws: Draws, index: int, counts: tuple[int, ...], share: float | None) -> Tensor:
+    """A random set of every sample's features, (n, K) bool."""
+    chosen = np.zeros((len(counts), max(counts)), dtype=bool)
+    for row, rng in enumerate(draws.of_samples("perturbation", index)):
+        size = _size(rng, counts[row], share)
+        chosen[row, rng.permutation(counts[row])[:size]] = True
+    return torch.from_numpy(chosen)
 
 
 def _time(case: Case) -> tuple[torch.Size, int]:

@@ -58,6 +58,11 @@ class Row:
             return self.peaks["xbench"][kind] / self.peaks[peer][kind]
         return None
 
+    @property
+    def mebibytes(self) -> float | None:
+        """What our tensors take at most."""
+        return self.peaks["xbench"]["tensors"] / 2**20 if "xbench" in self.peaks else None
+
 
 def race(
     row: Row, method: Method, contenders: dict[str, Contender], n: int, rounds: int, warm_ups: int, quick: bool
@@ -179,7 +184,7 @@ def show(rows: Sequence[Row]) -> str:
     """The table of every workload, and the targets beside what was found."""
     parts = []
     header = ["method", "xbench ms", "x default", "x tuned", "chunk"]
-    header += ["tensor peak", "process peak", "efficiency", "maps"]
+    header += ["tensor MiB", "tensor peak", "process peak", "efficiency", "maps"]
     for name in dict.fromkeys(row.workload for row in rows):
         group = [row for row in rows if row.workload == name]
         lines = []
@@ -188,16 +193,20 @@ def show(rows: Sequence[Row]) -> str:
             gap = "–" if row.gap is None else f"{row.gap:.0e}"
             lines.append([
                 row.method, number(ours and ours * 1e3, 1), number(row.ratio("default")), number(row.ratio("tuned")),
-                "–" if row.chunk is None else str(row.chunk), number(row.memory("tensors")),
-                number(row.memory("resident")), number(row.efficiency), gap,
+                "–" if row.chunk is None else str(row.chunk), number(row.mebibytes, 1),
+                number(row.memory("tensors")), number(row.memory("resident")), number(row.efficiency), gap,
             ])  # fmt: skip
         default, tuned, tensors, resident, _ = means(group)
-        lines.append(["geometric mean", "", default, tuned, "", tensors, resident, "", ""])
+        lines.append(["geometric mean", "", default, tuned, "", "", tensors, resident, "", ""])
         parts.append(f"## {load(name).title}\n\n{table(header, lines)}")
         parts += [f"- {row.method}: {note}" for row in group for note in row.notes]
     default, tuned, tensors, resident, _ = means(rows)
     slow = [f"{r.workload}/{r.method} {number(r.ratio('tuned'))}" for r in rows if (r.ratio("tuned") or 9) < 1]
-    heavy = [f"{r.workload}/{r.method} {number(r.memory('tensors'))}" for r in rows if (r.memory("tensors") or 0) > 1]
+    heavy = [
+        f"{r.workload}/{r.method} {number(r.memory('tensors'))} ({number(r.mebibytes, 1)} MiB)"
+        for r in rows
+        if (r.memory("tensors") or 0) > 1
+    ]
     idle = [
         f"{r.workload}/{r.method} {number(r.efficiency)}"
         for r in rows
@@ -214,8 +223,9 @@ def show(rows: Sequence[Row]) -> str:
     missed = {"slower than tuned": slow, "tensor peak above tuned": heavy, "efficiency below the target": idle}
     parts.append("\n".join(f"- {what}: {', '.join(which)}" for what, which in missed.items() if which))
     parts.append(
-        "`x default`, `x tuned`: Captum's seconds by ours. Peaks: ours by Captum's tuned, beyond the process before "
-        "the call. `maps`: largest difference by the largest value, – where draws or estimators differ by definition."
+        "`x default`, `x tuned`: Captum's seconds by ours. `tensor MiB`: our peak, beyond the process before the call; "
+        "tensor and process peak: ours by Captum's tuned. `maps`: largest difference by the largest value, – where "
+        "draws or estimators differ by definition."
     )
     return "\n\n".join(parts)
 

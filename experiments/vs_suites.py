@@ -1,12 +1,13 @@
 """How long do the metrics of a comparison take, beside Quantus and AttriBench?
 
-    python experiments/vs_suites.py [--peer-python PATH] [--rounds 3] [--threads 2] [--write]
+    python experiments/vs_suites.py [--workload cnn] [--peer-python PATH] [--rounds 3] [--threads 2] [--write]
 
-Ten algorithms on the small CNN (32 images 1x28x28). The peers get the maps and, where they explain again, the methods
-of Captum; their seconds are those of the calls of their metrics alone. Those of xbench are those of the metric's cells,
-from the table of a command with an empty store; in brackets what the metric adds to the whole command, with its cells
-stored and its figures drawn (`metric=[NAME]` less `metric=[]`). Medians over the rounds. Compared are metrics that ask
-the same number of questions of the model for a sample and an algorithm:
+Ten algorithms on the small CNN (32 images 1x28x28) or on ResNet-18 (4 images 3x224x224). The peers get the maps and,
+where they explain again, the methods of Captum; their seconds are those of the calls of their metrics alone. Those of
+xbench are those of the metric's cells after a command with an empty store, with the evaluations that serve all
+algorithms; in brackets what the metric adds to the whole command, with its cells stored and its figures drawn
+(`metric=[NAME]` less `metric=[]`). Medians over the rounds. Compared are metrics that ask the same number of questions
+of the model for a sample and an algorithm; a method that Captum refuses on a model is left out on both sides:
 
 - sensitivity-max and the two suites' own: ten explanations of a sample under uniform noise, the largest change;
 - infidelity and Quantus's `FaithfulnessCorrelation`: fifty outputs for samples with a random set of features at the
@@ -33,7 +34,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -43,7 +43,8 @@ from experiments.parts.whole import ALGORITHMS, options, write_config
 from experiments.parts.workloads import Workload, load
 from experiments.whole_job import Run, process
 
-NAME, WORKLOAD, TARGET = "vs_suites", "cnn", 10.0
+NAME, TARGET = "vs_suites", 10.0
+REFUSED = {"ResNet-18, 4 images 3x224x224": ("deeplift",)}  # Captum takes none where a ReLU module is used twice
 Explain = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -81,13 +82,12 @@ def quantus_seconds(w: Workload) -> dict[str, float]:
     made = {
         "MaxSensitivity": quantus.MaxSensitivity(nr_samples=10, lower_bound=0.02, **common),
         "FaithfulnessCorrelation": quantus.FaithfulnessCorrelation(
-            nr_runs=50, subset_size=196, return_aggregate=False, **common
+            nr_runs=50, subset_size=w.x[0].numel() // 4, return_aggregate=False, **common
         ),
-        "Infidelity": quantus.Infidelity(perturb_patch_sizes=[4], n_perturb_samples=10, **common),
+        "Infidelity": quantus.Infidelity(perturb_patch_sizes=[w.windows[-1]], n_perturb_samples=10, **common),
     }
     seconds = {f"Quantus {name}": 0.0 for name in made}
-    for name in ALGORITHMS:
-        explain = _explain(w, name)
+    for explain in _explains(w).values():
 
         def in_numpy(model: object, inputs: object, targets: object, explain: Explain = explain, **_: object) -> object:
             return explain(torch.as_tensor(inputs), torch.as_tensor(targets)).numpy()
@@ -109,7 +109,7 @@ def attribench_seconds(w: Workload) -> dict[str, float]:
     from attribench.functional.metrics import infidelity, max_sensitivity
     from attribench.functional.metrics.infidelity import GaussianPerturbationGenerator
 
-    explains = {name: _explain(w, name) for name in ALGORITHMS}
+    explains = _explains(w)
     maps = {name: explain(w.x, w.target) for name, explain in explains.items()}
     data = AttributionsDataset(w.x, w.target, attributions=maps)
     start = time.perf_counter()
@@ -122,30 +122,47 @@ def attribench_seconds(w: Workload) -> dict[str, float]:
     return {"AttriBench max_sensitivity": between - start, "AttriBench infidelity": end - between}
 
 
-def _explain(w: Workload, name: str) -> Explain:
-    """A method of Captum."""
-    peer, given = captums(w, methods(w)[name], None)
+def _metric_seconds(store: Path) -> float:
+    """What the metrics' cells of a store took: the scores, and the evaluations that serve all algorithms."""
+    records = [json.loads(path.read_text()) for path in store.glob("cells/*/*.json")]
+    return sum(record["seconds"] for record in records if record["kind"] in ("probe", "score"))
 
-    def explain(inputs: Tensor, target: Tensor) -> Tensor:
-        maps: Tensor = peer.attribute(inputs, **{**given, "target": target})
-        return maps.detach()
 
-    return explain
+def chosen(w: Workload) -> list[str]:
+    """The methods that Captum does not refuse."""
+    return [name for name in ALGORITHMS if name not in REFUSED.get(w.title, ())]
+
+
+def _explains(w: Workload) -> dict[str, Explain]:
+    """Captum's methods that take the model."""
+
+    def of(name: str) -> Explain:
+        peer, given = captums(w, methods(w)[name], None)
+
+        def explain(inputs: Tensor, target: Tensor) -> Tensor:
+            maps: Tensor = peer.attribute(inputs, **{**given, "target": target})
+            return maps.detach()
+
+        return explain
+
+    return {name: of(name) for name in chosen(w)}
 
 
 PEERS = {"quantus": quantus_seconds, "attribench": attribench_seconds}
 
 
-def race(peer: str, rounds: int, threads: int) -> Mapping[str, tuple[float, float, float]]:
+def race(peer: str, workload: str, rounds: int, threads: int) -> Mapping[str, tuple[float, float, float]]:
     """For each pair the seconds of xbench's cells, of its command, and of the peer, medians."""
-    chosen = [o for o in options(load(WORKLOAD)) if not o.startswith("metric")]
+    w = load(workload)
+    given = [o for o in options(w) if not o.startswith(("metric", "algorithm=["))]
+    given.append(f"algorithm=[{','.join(chosen(w))}]")
     variants = {" ".join(pair.arguments): pair.arguments for pair in PAIRS.values()} | {"": ["metric=[]"]}
     runs = {name: Run() for name in variants}
     theirs: dict[str, list[float]] = {name: [] for name in PAIRS}
     cells: dict[str, list[float]] = {name: [] for name in variants}
     with tempfile.TemporaryDirectory() as scratch:
-        write_config(Path(scratch) / "conf", WORKLOAD)
-        ours = [sys.executable, "-m", "xbench", "--config-dir", str(Path(scratch) / "conf"), *chosen, "display=none"]
+        write_config(Path(scratch) / "conf", workload)
+        ours = [sys.executable, "-m", "xbench", "--config-dir", str(Path(scratch) / "conf"), *given, "display=none"]
 
         def folder(name: str) -> Path:
             return Path(tempfile.mkdtemp(prefix=name, dir=scratch))
@@ -154,11 +171,20 @@ def race(peer: str, rounds: int, threads: int) -> Mapping[str, tuple[float, floa
             for name, arguments in variants.items():
                 where = folder("ours")
                 process([*ours, *arguments], threads, where, runs[name])
-                made = pd.read_csv(where / "reports" / "latest" / "tables" / "cells.csv")
-                cells[name].append(float(made[made["metric"].notna()]["seconds"].sum()))
+                cells[name].append(_metric_seconds(where / "results"))
                 print(f"xbench {' '.join(arguments)}: {runs[name].seconds[-1]:.1f} s", flush=True)
             for suite in PEERS:
-                command = [peer, "-m", "experiments.vs_suites", "--peer", suite, "--threads", str(threads)]
+                command = [
+                    peer,
+                    "-m",
+                    "experiments.vs_suites",
+                    "--peer",
+                    suite,
+                    "--workload",
+                    workload,
+                    "--threads",
+                    str(threads),
+                ]
                 for name, seconds in json.loads(process(command, threads, folder(suite)).splitlines()[-1]).items():
                     theirs[name].append(seconds)
                     print(f"{name}: {seconds:.1f} s", flush=True)
@@ -194,24 +220,27 @@ def main(arguments: Sequence[str] | None = None) -> Mapping[str, tuple[float, fl
     """Print the table; the seconds of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has the peers")
+    parser.add_argument("--workload", choices=("cnn", "resnet18"), default="cnn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--write", action="store_true", help=f"write experiments/{NAME}.md")
+    parser.add_argument("--write", action="store_true", help="write the table below experiments/")
     parser.add_argument("--peer", choices=list(PEERS), help=argparse.SUPPRESS)  # be a peer, not the driver
     given = parser.parse_args(arguments)
     if given.peer is not None:
         torch.set_num_threads(given.threads)
         warnings.simplefilter("ignore")
-        print(json.dumps(PEERS[given.peer](load(WORKLOAD))))
+        print(json.dumps(PEERS[given.peer](load(given.workload))))
         return {}
-    found = race(given.peer_python, given.rounds, given.threads)
+    found = race(given.peer_python, given.workload, given.rounds, given.threads)
+    w = load(given.workload)
     about = (
-        "How long do the metrics of a comparison take, beside Quantus 0.6.0 and AttriBench 0.1.9? Ten algorithms on "
-        "the small CNN, 32 images 1x28x28; what is compared with what is told by "
+        "How long do the metrics of a comparison take, beside Quantus 0.6.0 and AttriBench 0.1.9? "
+        f"{len(chosen(w))} algorithms on the {w.title}; what is compared with what is told by "
         f"`python experiments/{NAME}.py --help`."
     )
-    command = f"python experiments/{NAME}.py --rounds {given.rounds}"
-    finish(NAME, about, command, hardware(given.threads), show(found), given.write)
+    command = f"python experiments/{NAME}.py --workload {given.workload} --rounds {given.rounds}"
+    name = NAME if given.workload == "cnn" else f"{NAME}_{given.workload}"
+    finish(name, about, command, hardware(given.threads), show(found), given.write)
     return found
 
 

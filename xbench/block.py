@@ -17,8 +17,8 @@ from xbench.algorithms.base import Algorithm
 from xbench.cells import Algorithms, Identities, Named, Unit
 from xbench.datasets.record import Dataset, Split
 from xbench.engine import Counters, NonFiniteError
-from xbench.engine.engine import synchronise
 from xbench.engine.memory import PeakMemory
+from xbench.engine.passes import synchronise
 from xbench.made import Arrays, Made, NeededFailed, failed
 from xbench.models.record import Model
 from xbench.outcomes import COST

@@ -91,8 +91,7 @@ class Explainer:
 
     def restart(self) -> Counters:
         """Fresh counters, which the evaluations from now on fill."""
-        self.engine.counters = Counters()
-        return self.engine.counters
+        return self.engine.restart()
 
     def case(self, *, distribution: bool) -> Case:
         """The samples with baselines read as a distribution, or as one per sample; made once of each kind."""

@@ -102,6 +102,10 @@ class Plan:
         reduce: consumes one `Answer` per point, in order, keeping running sums; returns (n, d) or (n, k).
         rule: the backward rule, None for plain gradients.
         group: so many consecutive points must pass the model together (DeepLIFT: input and reference).
+        shared: where the second point of every group of two is the same for all samples, and what it answers is not
+            read: makes the rule for a batch of so many first points (or several times as many, of several groups),
+            and one second point for them all (one of each group) behind. Where nothing but its point tells how a row
+            passes the model, the second points then pass it once.
         read: where gradients and activations are read, instead of the case's own place.
         second: a place where a second part of each point enters: points are (n, d + the width there).
         samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n of them.
@@ -116,6 +120,7 @@ class Plan:
     read: Place | None = None
     second: Site | None = None
     samples: Tensor | None = None
+    shared: Callable[[int], Rule] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,4 +188,5 @@ def sequence(plans: Iterable[Made], count: int, reduce: Callable[[Iterator[Tenso
         read=first.read,
         second=first.second,
         samples=first.samples,
+        shared=first.shared,
     )

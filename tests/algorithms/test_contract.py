@@ -300,7 +300,12 @@ def test_the_rows_counted_are_the_rows_sent(name, site):
     explainer, run = prepared(made, method)
     _fuse(made).rows.clear()
     run()
-    assert sum(_fuse(made).rows) == explainer.engine.counters.forward_rows
+    sent, counted = sum(_fuse(made).rows), explainer.engine.counters.forward_rows
+    plan = method.plan(explainer.case(distribution=method.facts.distribution), explainer.x)
+    if isinstance(plan, Plan) and plan.shared is not None and explainer.subject.by_points_alone:
+        assert counted / 2 < sent < counted  # one row instead of those of a point that all samples have
+    else:
+        assert sent == counted
     assert max(_fuse(made).rows, default=0) <= 4
 
 

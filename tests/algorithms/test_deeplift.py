@@ -103,6 +103,21 @@ def test_maps_add_up_on_every_family_of_models(name, method, rows):
     assert error(maps, e.explained(e.x) - mean) < 1e-8
 
 
+@pytest.mark.parametrize("rows", [2, 4, None])
+@pytest.mark.parametrize("method", [a.DeepLift(multiply_by_inputs=False), a.DeepLiftShap()], ids=["one", "shap"])
+@pytest.mark.parametrize("name", ["resnet18", "swin_t", "LSTM, 2 layers, both directions"])
+def test_a_baseline_that_all_samples_have_passes_the_model_once_for_them(name, method, rows):
+    e = example(name)
+    x, target = torch.cat([e.x, e.x + 0.1, e.x * 1.1])[:5], [0, 1, 2, 1, 0]
+    each = [attribute(e.model, x, a.DeepLift(method.multiply_by_inputs), target=target, baselines=row.expand_as(x))
+            for row in e.baselines[: R if method.facts.distribution else 1].split(1)]  # fmt: skip
+    sent: list[int] = []
+    with e.model.register_forward_pre_hook(lambda _model, args: sent.append(len(args[0]))):
+        maps = attribute(e.model, x, method, target=target, baselines=e.baselines[: len(each)], rows=rows)
+    torch.testing.assert_close(maps, sum(each) / len(each), rtol=1e-8, atol=1e-10)
+    assert sum(sent) < 2 * len(x) * len(each) if rows != 2 else max(sent) == 2
+
+
 class Packed(nn.Module):
     def __init__(self, *, in_order: bool) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.models_for_tests import numbers
 from xbench.case import Case
 from xbench.engine import Counters, NonFiniteError, OutOfMemory
-from xbench.engine.engine import _LEARNT
+from xbench.engine.passes import _LEARNT
 from xbench.explain import Explainer
 from xbench.plan import Answer, Plan, Want
 from xbench.setting import Setting
@@ -106,7 +106,7 @@ def test_members_of_a_group_pass_together_in_two_halves(n, rows):
 def test_pieces_of_a_wide_point_are_of_equal_size():
     made = bench(10, rows=4)
     explainer = made.explainer
-    explainer.engine._limits(values_and_gradients(1)(None, explainer.x)).fixed = None  # slices of all samples
+    explainer.engine._passes.limits(values_and_gradients(1)(None, explainer.x)).fixed = None  # slices of all samples
     made.run(values_and_gradients(1))
     assert made.model.rows == [4, 3, 3]
 
@@ -339,7 +339,7 @@ def test_what_was_learnt_stays_with_the_model_and_the_kind_of_evaluation():
 
     def limits(want: Want, **options: Any) -> Any:
         explainer = Explainer(Setting(model, x, **options))
-        return explainer.engine._limits(Plan([], 0, want, lambda _: x))
+        return explainer.engine._passes.limits(Plan([], 0, want, lambda _: x))
 
     base = limits(Want.VALUE)
     assert limits(Want.VALUE, memory=None).budget  # free memory, which changes from call to call

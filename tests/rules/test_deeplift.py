@@ -19,14 +19,12 @@ from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
 
 
 def multipliers(function: Function, x: Tensor, x0: Tensor, rule: Rescale | None = None) -> Tensor:
-    """As the engine does it. function: (2m, ...) -> (2m,); result shaped like x."""
+    """Every input beside a reference of its own. function: (2m, ...) -> (2m,); result shaped like x."""
     batch = torch.cat([x, x0]).requires_grad_()
     with (rule or Rescale()).apply():
         output = function(batch)
     (gradient,) = torch.autograd.grad(output.sum(), batch)
-    first, second = gradient.chunk(2)
-    torch.testing.assert_close(first, second)
-    return first
+    return gradient[: len(x)]
 
 
 def completeness_error(function: Function, x: Tensor, x0: Tensor) -> float:
@@ -154,7 +152,7 @@ def test_an_unknown_operation_can_be_let_through_with_a_warning() -> None:
         output = batch.sort(1).values.tanh().sum(1)
     torch.testing.assert_close(output, batch.sort(1).values.tanh().sum(1))
     (gradient,) = torch.autograd.grad(output.sum(), batch)
-    assert gradient.abs().min() > 0
+    assert gradient[:2].abs().min() > 0
 
 
 def _unnoticed(x: Tensor) -> Tensor:

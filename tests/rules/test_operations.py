@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from tests.rules.models import Function, uniform
 from xbench.rules.deeplift import Rescale
 
-BATCH = 4  # two inputs and their references
-
 
 def _in_place(name: str) -> Function:
     """The result of an in-place method is not used, only what it wrote."""
@@ -172,7 +170,7 @@ ROWS: dict[str, Function] = {  # x: (n, 6)
     "pad": lambda x: F.pad(x, (1, 1), value=-2.0).exp(),
     "roll": lambda x: x.roll(1, 1).exp(),
     "gather": lambda x: x.gather(1, torch.ones(len(x), 1, dtype=torch.long)).exp(),
-    "index": lambda x: x[torch.arange(len(x)), torch.tensor([0, 2] * (len(x) // 2))].exp(),
+    "index": lambda x: x[torch.arange(len(x)), torch.tensor([2] * len(x))].exp(),
     "expand": lambda x: x[:, None].expand(-1, 3, -1).exp(),
     "repeat": lambda x: x.repeat(1, 2).exp(),
     "repeat_interleave": lambda x: x.repeat_interleave(2, 1).exp(),
@@ -251,22 +249,24 @@ IMAGES: dict[str, Function] = {  # x: (n, 4, 9, 9)
 @pytest.mark.parametrize(
     ("function", "shape"),
     [
-        pytest.param(function, (BATCH, *shape), id=name)
+        pytest.param(function, shape, id=name)
         for shape, functions in (((6,), ROWS), ((5, 6), TOKENS), ((4, 9, 9), IMAGES))
         for name, function in functions.items()
     ],
 )
-def test_contributions_add_up(function: Function, shape: tuple[int, ...]) -> None:
-    batch = uniform(*shape).requires_grad_()
-    with Rescale().apply():
+@pytest.mark.parametrize("inputs", [1, 2, 3])
+def test_contributions_add_up(function: Function, shape: tuple[int, ...], inputs: int) -> None:
+    references = {1: 2, 2: 2, 3: 1}[inputs]
+    rows = inputs * references
+    batch = uniform(rows + references, *shape).requires_grad_()
+    with Rescale(inputs=inputs).apply():
         output = function(batch)
     with torch.no_grad():
         torch.testing.assert_close(output, function(batch))
-    # Random weights make every output count; the same ones for both halves.
-    weights = uniform(BATCH // 2, *output.shape[1:], seed=5).repeat(2, *[1] * (output.ndim - 1))
+    # Random weights make every output count; the same ones for all that are compared.
+    weights = uniform(references, *output.shape[1:], seed=5).repeat(inputs + 1, *[1] * (output.ndim - 1))
     (gradient,) = torch.autograd.grad((output * weights).sum(), batch)
-    first, second = gradient.chunk(2)
-    torch.testing.assert_close(first, second)
-    x, x0 = batch.detach().chunk(2)
-    y, y0 = (output.detach() * weights).reshape(BATCH, -1).sum(1).chunk(2)
-    torch.testing.assert_close((first * (x - x0)).flatten(1).sum(1), y - y0, rtol=1e-9, atol=1e-10)
+    x, x0 = batch.detach()[:rows], batch.detach()[rows:].repeat(inputs, *[1] * len(shape))
+    values = (output.detach() * weights).reshape(len(batch), -1).sum(1)
+    y, y0 = values[:rows], values[rows:].repeat(inputs)
+    torch.testing.assert_close((gradient[:rows] * (x - x0)).flatten(1).sum(1), y - y0, rtol=1e-9, atol=1e-10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -24,7 +24,8 @@ class DeepLift(Algorithm):
     Products are split exactly: each factor's share is taken at the mean of the two passes. The map sums to
     f(x) - f(x0) on any model whose operations the rule knows; an operation it does not know is an error.
     Source: Shrikumar, Greenside, Kundaje 2017, "Learning Important Features Through Propagating Activation
-    Differences" (arXiv 1704.02685), Rescale rule. Rows per sample: 2 forwards and backwards.
+    Differences" (arXiv 1704.02685), Rescale rule. Rows per sample: 2 forwards and backwards. A
+    baseline that all samples have passes the model once for all of them, where nothing else belongs to a sample.
 
     Args:
         multiply_by_inputs: False gives the multipliers, a local map.
@@ -61,10 +62,16 @@ class DeepLift(Algorithm):
 
         def explain(answers: Iterator[Answer]) -> Tensor:
             multiplier = next(answers).slope
-            next(answers)  # the reference's half carries the same multiplier
+            next(answers)  # the reference's
             if self.custom_attribution_func is not None:
                 parts = (case.layout.unflatten(t) for t in (multiplier, x, x0))
                 return case.layout.flatten(self.custom_attribution_func(*parts))
             return multiplier * (x - x0) if self.multiply_by_inputs else multiplier
 
-        return Plan([x, x0], 2, Want.GRADIENT, explain, rule=Rescale(self.eps, self.unknown), group=2)
+        rule = Rescale(self.eps, self.unknown)
+
+        def beside_one(inputs: int) -> Rescale:
+            return replace(rule, inputs=inputs)
+
+        shared = beside_one if len(case.baselines) == 1 else None
+        return Plan([x, x0], 2, Want.GRADIENT, explain, rule=rule, group=2, shared=shared)

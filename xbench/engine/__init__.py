@@ -1,8 +1,9 @@
 """Runs plans: rows from a memory budget, out-of-memory recovery, counting. The only place that calls the model."""
 
 from xbench.engine.counters import Counters
-from xbench.engine.engine import Engine, MakePlan, NonFiniteError
+from xbench.engine.engine import Engine, MakePlan
 from xbench.engine.memory import OutOfMemory, parse_bytes
+from xbench.engine.passes import NonFiniteError
 from xbench.engine.subject import NoGradientError, Subject, follows
 
 __all__ = [

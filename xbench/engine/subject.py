@@ -76,6 +76,13 @@ class Subject:
     def device(self) -> torch.device:
         return self.inputs[0].device
 
+    @property
+    def by_points_alone(self) -> bool:
+        """Whether the point alone tells how a row passes the model: nothing else belongs to its sample."""
+        others = (*self.extra, *self.kwargs.values())
+        enters = self.inject is None and self.second is None and self.padded is None
+        return enters and not any(follows(value, self.n) for value in others)
+
     def at(self, read: Place | None, second: Site | None) -> Subject:
         """The same subject, read at another place, with a second part of the points; None leaves it as it is."""
         changed = self

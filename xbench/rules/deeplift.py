@@ -8,7 +8,7 @@ recurrent layers are taken apart into products, quotients, sums and one-input fu
 window's difference to the position of the larger maximum, as the authors' code does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from xbench.rules import maxima, operations, rescale
@@ -19,19 +19,21 @@ from xbench.rules.paired import Paired, Rule
 
 @dataclass(frozen=True)
 class Rescale:
-    """Backward rule for a batch of 2m rows, m inputs and then their m references: `with rule.apply(): ...`.
+    """Backward rule for a batch of inputs and, behind them, their references: `with rule.apply(): ...`.
 
-    Gradients of a per-row output then are DeepLIFT multipliers M, the same in both halves, with
-    sum(M * (x - x0)) = f(x) - f(x0). Parameters must be frozen, and the model in eval mode.
+    Gradients of a per-row output at the inputs then are DeepLIFT multipliers M, with sum(M * (x - x0)) = f(x) - f(x0);
+    those at the references mean nothing. Parameters must be frozen, and the model in eval mode.
 
     eps: differences |x - x0| below this count as none, and the plain gradient is used there
     unknown: at an operation without a rule, "raise" UnknownOperation, or "warn" and use its plain gradient
+    inputs: k, how many have the same reference: the batch is (k, m) inputs and then m references
     """
 
     merges_affine: ClassVar[bool] = True
 
     eps: float = 1e-10
     unknown: Unknown = "raise"
+    inputs: int = field(default=1, repr=False)  # the same rule, whatever the batch
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:
@@ -41,7 +43,7 @@ class Rescale:
 
     def apply(self) -> Override:
         """The rule in force: a context manager for one forward pass and its readout."""
-        return Paired("DeepLIFT-Rescale", _TABLE, self.eps, self.unknown)
+        return Paired("DeepLIFT-Rescale", _TABLE, self.eps, self.unknown, self.inputs)
 
 
 _TABLE: dict[str, Rule] = {

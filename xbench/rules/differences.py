@@ -1,7 +1,7 @@
 """Gradients of differences: autograd functions whose backward explains y - y0 exactly by x - x0.
 
-Each holds for inputs and references in two halves of one tensor (`pairs.Place`), and gives both halves the
-same factor.
+Each holds for inputs and references in one tensor (`pairs.Place`). Inputs get the factors; the references' gradients
+are of no use, and 0.
 """
 
 from collections.abc import Callable
@@ -38,8 +38,8 @@ class Quotient(RuleFunction):
             y = function(leaf)
             (gradient,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
         y = y.detach()
-        slope = _slope(*place.halves(leaf.detach()), *place.halves(y), place.halves(gradient)[0], eps)
-        # Only the slope is kept: it is half as large as x, and x may be overwritten in place later.
+        slope = _slope(*place.sides(leaf.detach()), *place.sides(y), place.sides(gradient)[0], eps)
+        # Only the slope is kept: it is no larger than the inputs in x, and x may be overwritten in place later.
         ctx.save_for_backward(slope)
         ctx.place = place
         return y
@@ -51,7 +51,7 @@ class Quotient(RuleFunction):
 
 
 class AtMean(RuleFunction):
-    """A function linear in each of a and b, with its gradient at the mean of both halves.
+    """A function linear in each of a and b, with its gradient at the mean of input and reference.
 
     a b - a0 b0 = (a - a0) (b + b0) / 2 + (b - b0) (a + a0) / 2
     """
@@ -64,7 +64,7 @@ class AtMean(RuleFunction):
         function: Callable[[Tensor, Tensor], Tensor],
         places: tuple[Place, Place],
     ) -> Tensor:
-        means = [sum(place.halves(operand)) / 2 for operand, place in zip((a, b), places, strict=True)]
+        means = [sum(place.sides(operand)) / 2 for operand, place in zip((a, b), places, strict=True)]
         ctx.save_for_backward(*means)
         ctx.function, ctx.places = function, places
         return function(a, b)
@@ -74,7 +74,7 @@ class AtMean(RuleFunction):
         # The rule may still be in force here; these are steps of its own, not of the model.
         with torch.enable_grad(), torch._C.DisableTorchFunction():
             operands = [
-                place.both(mean).requires_grad_() for mean, place in zip(ctx.saved_tensors, ctx.places, strict=True)
+                place.filled(mean).requires_grad_() for mean, place in zip(ctx.saved_tensors, ctx.places, strict=True)
             ]
             output = ctx.function(*operands)
         a, b = torch.autograd.grad(output, operands, grad)
@@ -91,7 +91,7 @@ class Ratio(RuleFunction):
 
     @staticmethod
     def forward(ctx: Context, a: Tensor, b: Tensor, place: Place) -> Tensor:
-        (a1, a0), (b1, b0) = place.halves(a), place.halves(b)
+        (a1, a0), (b1, b0) = place.sides(a), place.sides(b)
         share = torch.where(b1 * b0 > 0, b1 / (b1 + b0), 0.5)
         for_a = share / b1 + (1 - share) / b0
         for_b = -((1 - share) * a1 + share * a0) / (b1 * b0)
@@ -114,9 +114,9 @@ class CrossMaximum(RuleFunction):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, y: Tensor, index: Tensor, place: Place, eps: float) -> Tensor:
-        (x1, x0), (y1, y0), (index1, index0) = (place.halves(tensor) for tensor in (x, y, index))
+        (x1, x0), (y1, y0), (index1, index0) = (place.sides(tensor) for tensor in (x, y, index))
         position = torch.where(y1 >= y0, index1, index0)
-        slope = _slope(x1.gather(-1, position), x0.gather(-1, position), y1, y0, torch.ones_like(y1), eps)
+        slope = _slope(x1.gather(-1, position), x0.expand_as(x1).gather(-1, position), y1, y0, torch.ones_like(y1), eps)
         ctx.save_for_backward(position, slope)
         ctx.place, ctx.length = place, x.size(-1)
         return y.clone()
@@ -126,7 +126,7 @@ class CrossMaximum(RuleFunction):
         position, slope = ctx.saved_tensors
         scaled = ctx.place.scale(grad, slope)
         zeros = scaled.new_zeros(*scaled.shape[:-1], ctx.length)
-        return zeros.scatter_add(-1, ctx.place.both(position), scaled), None, None, None, None
+        return zeros.scatter_add(-1, ctx.place.filled(position), scaled), None, None, None, None
 
 
 class LogSumExp(RuleFunction):
@@ -140,9 +140,9 @@ class LogSumExp(RuleFunction):
     @staticmethod
     def forward(ctx: Context, x: Tensor, dim: int, place: Place) -> Tensor:
         y = x.logsumexp(dim, keepdim=True)
-        logarithm = _log_of_mean(*place.halves(x))
+        logarithm = _log_of_mean(*place.sides(x))
         # A value of minus infinity (masked) has no weight, even where all values are.
-        weight = (logarithm - _log_of_mean(*place.halves(y))).exp().masked_fill(logarithm == -torch.inf, 0.0)
+        weight = (logarithm - _log_of_mean(*place.sides(y))).exp().masked_fill(logarithm == -torch.inf, 0.0)
         ctx.save_for_backward(weight)
         ctx.place = place
         return y

@@ -1,6 +1,7 @@
 """Where inputs and references are in the results of each operation (see `pairs`)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ _ELLIPSIS = "0123456789"  # names for the dimensions that "..." stands for
 
 def follow(call: Call, explained: Sequence[Tensor], pairs: Pairs, results: Sequence[Tensor]) -> list[int | None]:
     """Blocks of each result of a call, from those of the explained tensors in it; None: not known."""
-    explained = [tensor for tensor in explained if tensor.numel()] or explained  # empty ones have no halves
+    explained = [tensor for tensor in explained if tensor.numel()] or explained  # empty ones have no sides
     name, first = call.name, explained[0]
     places = [pairs.place(tensor) for tensor in explained]
     if name in operations.SAME_ORDER:
@@ -86,7 +87,7 @@ def matrix_product(
             return None
         # A vector on the other side takes the summed dimension away, and those before it move back by one.
         gone = isinstance(other, Tensor) and other.ndim == 1 and place.dim < summed
-        kept.append(Place(place.dim + 1, place.blocks) if gone else place)
+        kept.append(replace(place, dim=place.dim + 1) if gone else place)
     return broadcast(kept, result.shape)
 
 
@@ -109,8 +110,8 @@ def einsum(call: Call, explained: Sequence[Tensor], places: Sequence[Place | Non
     spelled = _spelled(output, most)
     if len(letters) != 1 or not letters.issubset(spelled):
         return None
-    blocks = next(place.blocks for place in places if place is not None)
-    return Place(spelled.index(letters.pop()) - len(spelled), blocks).outer(result.shape)
+    known = next(place for place in places if place is not None)
+    return replace(known, dim=spelled.index(letters.pop()) - len(spelled)).outer(result.shape)
 
 
 def _spelled(term: str, ellipsis: int) -> str:

@@ -1,5 +1,7 @@
 """DeepLIFT-Rescale at maxima and minima, of windows, dimensions and pairs of tensors."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +9,6 @@ from torch import Tensor
 from xbench.rules.differences import CrossMaximum
 from xbench.rules.override import Call
 from xbench.rules.paired import Paired
-from xbench.rules.pairs import Place
 from xbench.rules.rescale import elementwise
 
 
@@ -60,7 +61,7 @@ def max_pool(mode: Paired, call: Call, active: list[Tensor]) -> object:
     if place.dim >= -dims:
         mode.complain(call.name, "the pool runs over the dimension of the examples")
         return mode.plain(call, active)
-    flat = Place(place.dim + dims - 1, place.blocks)
+    flat = replace(place, dim=place.dim + dims - 1)
     windows = (tensor.flatten(-dims) for tensor in (x, y, index))
     picked = CrossMaximum.apply(*windows, flat, mode.eps).view(y.shape)
     for result in (picked, index):

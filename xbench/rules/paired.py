@@ -1,4 +1,4 @@
-"""The mode of rules that compare each explained input with its reference, in two halves of one batch."""
+"""The mode of rules that compare each explained input with its reference, in one batch; see `pairs`."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,12 +19,12 @@ Rule = Callable[["Paired", Call, list[Tensor]], object]
 class Paired(Override):
     """Runs a table of rules by operation name; linear operations pass, unknown ones are refused."""
 
-    def __init__(self, title: str, table: Mapping[str, Rule], eps: float, unknown: Unknown) -> None:
+    def __init__(self, title: str, table: Mapping[str, Rule], eps: float, unknown: Unknown, inputs: int) -> None:
         super().__init__(unknown)
         self.title = title
         self.eps = eps
         self._table = table
-        self._pairs = Pairs()
+        self._pairs = Pairs(inputs)
         # Reciprocals, as long as they live, with what they are the reciprocal of.
         self.divisors = WeakTensorKeyDictionary()
 
@@ -65,7 +65,7 @@ class Paired(Override):
         return self.finish(call, call.run(), explained)
 
     def finish(self, call: Call, result: object, explained: Sequence[Tensor]) -> object:
-        """Remember where the halves are in every result of a call that has run."""
+        """Remember where inputs and references are in every result of a call that has run."""
         written = call.in_place and (result is None or result is call.args[0])
         results = [call.args[0]] if written else list(tensors_in(result))
         blocks = follow(call, explained, self._pairs, results)
@@ -79,11 +79,13 @@ class Paired(Override):
         self._pairs.remember(tensor, outer)
 
     def place(self, call: Call, tensor: Tensor) -> Place | None:
-        """Where the halves of an operand are; the call is refused when that is not known."""
+        """Where the two sides of an operand are; the call is refused when that is not known."""
         place = self._pairs.place(tensor)
         if place is None:
             culprit = self._pairs.lost(tensor)
-            cause = f"after {culprit} mixed examples or moved them" if culprit else "its rows are not 2m"
+            cause = (
+                f"after {culprit} mixed examples or moved them" if culprit else "its rows are not those of the batch"
+            )
             reason = "inputs and references cannot be told apart in an operand of shape"
             self.complain(call.name, f"{reason} {tuple(tensor.shape)}: {cause}")
         return place
@@ -95,7 +97,8 @@ class Paired(Override):
 
     def _check_same(self, call: Call, tensor: Tensor) -> None:
         place = self._pairs.place(tensor)
-        if place is None or not torch.equal(*place.halves(tensor)):
+        inputs, references = (tensor, None) if place is None else place.sides(tensor)
+        if references is None or not bool((inputs == references).all()):
             value = "a value without gradient (a condition, an index, a detached tensor)"
             cause = "depends on the input and differs between input and reference"
             self.complain(call.name, f"it takes {value} that {cause}")

@@ -1,12 +1,12 @@
 """Where the inputs and where their references are in a tensor of the model.
 
-A pair rule runs 2m rows: m explained inputs, then m references. Inside the model the batch does not stay in
-front: it is moved (transpose), merged with other dimensions (windows, heads) and split again. In row-major
-order it is always a pattern of `outer` blocks of two halves each, so one number describes it, and `reshape`
-keeps that number:
+A pair rule runs (k + 1) m rows: k times m explained inputs, then m references, each of k inputs; k is 1 where every
+input has a reference of its own. Inside the model the batch does not stay in front: it is moved (transpose), merged
+with other dimensions (windows, heads) and split again. In row-major order it is always a pattern of `outer` blocks of
+k + 1 parts each, so one number describes it, and `reshape` keeps that number:
 
-    tensor.reshape(outer, 2, -1)[:, 0]    values of the inputs
-    tensor.reshape(outer, 2, -1)[:, 1]    values of their references, in the same order
+    tensor.reshape(outer, k + 1, -1)[:, :k]    values of the inputs
+    tensor.reshape(outer, k + 1, -1)[:, k:]    values of their references, in the same order
 """
 
 from collections.abc import Sequence
@@ -27,46 +27,58 @@ _FRACTION = 633 / 1024
 
 @dataclass(frozen=True)
 class Place:
-    """Dimension `dim` (counted from the back: -1 is the last) has size `blocks` * 2 * (rows of one half)."""
+    """Dimension `dim` (counted from the back: -1 is the last) has size `blocks` * (`inputs` + 1) * (references).
+
+    `inputs` is how many have the same reference.
+    """
 
     dim: int
     blocks: int
+    inputs: int = 1
 
-    def halves(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Views (inputs, references), each with dimension `dim` split in two: (..., blocks, rows, ...)."""
-        inputs, references = tensor.unflatten(self.dim, (self.blocks, 2, -1)).unbind(self._half)
+    def sides(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Views of inputs (..., blocks, k, rows, ...) and references (..., blocks, 1, rows, ...)."""
+        inputs, references = self._split(tensor).split((self.inputs, 1), self._part)
         return inputs, references
 
     def scale(self, tensor: Tensor, factor: Tensor) -> Tensor:
-        """Both halves of a tensor times the same factor, which is shaped like one half."""
-        pairs = tensor.unflatten(self.dim, (self.blocks, 2, -1)) * factor.unsqueeze(self._half)
-        return self._merged(pairs)
+        """The inputs of a tensor times a factor, which is shaped like their side; 0 at the references."""
+        inputs, _ = self.sides(tensor)
+        shape = list(torch.broadcast_shapes(inputs.shape, factor.shape))
+        shape[self._part] += 1
+        scaled = torch.empty(shape, dtype=torch.result_type(inputs, factor), device=tensor.device)
+        torch.mul(inputs, factor, out=scaled.narrow(self._part, 0, self.inputs))
+        scaled.narrow(self._part, self.inputs, 1).zero_()
+        return self._merged(scaled)
 
-    def both(self, half: Tensor) -> Tensor:
-        """A tensor in which each half is `half`."""
-        return self._merged(torch.stack((half, half), self._half))
+    def filled(self, side: Tensor) -> Tensor:
+        """A tensor with these inputs; the references are like their first input, and stand for nothing."""
+        return self._merged(torch.cat((side, side.narrow(self._part, 0, 1)), self._part))
 
     def outer(self, shape: Sequence[int]) -> int:
         """The number of blocks in row-major order of a whole tensor of this shape."""
         return prod(shape[: len(shape) + self.dim]) * self.blocks
 
     @property
-    def _half(self) -> int:
-        # Counted from the back, the dimensions behind keep their numbers when `dim` becomes (blocks, 2,
-        # rows).
+    def _part(self) -> int:
+        # Counted from the back, the dimensions behind keep their numbers when `dim` becomes (blocks, k + 1, rows).
         return self.dim - 1
+
+    def _split(self, tensor: Tensor) -> Tensor:
+        return tensor.unflatten(self.dim, (self.blocks, self.inputs + 1, -1))
 
     def _merged(self, pairs: Tensor) -> Tensor:
         return pairs.flatten(self.dim - 2, self.dim)
 
 
-def locate(shape: Sequence[int], outer: int) -> Place | None:
-    """The dimension that holds both halves; None when no single dimension does."""
+def locate(shape: Sequence[int], outer: int, inputs: int) -> Place | None:
+    """The dimension that holds inputs and references; None when no single dimension does."""
     before = 1
     for dim, size in enumerate(shape):
         if before * size > outer:
             blocks, rest = divmod(outer, before)
-            return Place(dim - len(shape), blocks) if rest == 0 and size % (2 * blocks) == 0 else None
+            fits = rest == 0 and size % ((inputs + 1) * blocks) == 0
+            return Place(dim - len(shape), blocks, inputs) if fits else None
         before *= size
     return None
 
@@ -74,10 +86,11 @@ def locate(shape: Sequence[int], outer: int) -> Place | None:
 class Pairs:
     """Remembers the blocks of each tensor as long as it lives, or after which operation they were lost.
 
-    A tensor that was never seen is an explained input, with its 2m rows in front.
+    A tensor that was never seen is an explained input, with its (k + 1) m rows in front.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int) -> None:
+        self._inputs = inputs
         self._outer = WeakTensorKeyDictionary()
         self._made: dict[Origin, int | str] = {}  # the same by where it was made, also when the tensor is gone
 
@@ -89,13 +102,13 @@ class Pairs:
         return outer if isinstance(outer, int) else None
 
     def lost(self, tensor: Tensor) -> str | None:
-        """The operation after which the halves could not be followed."""
+        """The operation after which inputs and references could not be followed."""
         outer = self._outer.get(tensor, 1)
         return outer if isinstance(outer, str) else None
 
     def place(self, tensor: Tensor) -> Place | None:
         outer = self.outer(tensor)
-        return None if outer is None else locate(tensor.shape, outer)
+        return None if outer is None else locate(tensor.shape, outer, self._inputs)
 
     def remember(self, tensor: Tensor, outer: int | str) -> None:
         self._outer[tensor] = outer
@@ -133,7 +146,7 @@ def reduced(place: Place | None, ndim: int, dims: int | Sequence[int] | None, sh
         return None
     if len(shape) == ndim:
         return place.outer(shape)
-    return Place(place.dim + sum(other > dim for other in summed), place.blocks).outer(shape)
+    return replace(place, dim=place.dim + sum(other > dim for other in summed)).outer(shape)
 
 
 def moved(call: Call, explained: Sequence[tuple[Tensor, Place | None]]) -> list[int | None]:
@@ -143,16 +156,19 @@ def moved(call: Call, explained: Sequence[tuple[Tensor, Place | None]]) -> list[
     one line, so that this costs next to nothing for operations that return views.
     """
     places = {id(tensor): place for tensor, place in explained}
-    known = [(tensor.size(place.dim) // 2, place.blocks) for tensor, place in explained if place is not None]
-    if len(known) < len(explained) or len({rows for rows, _ in known}) > 1:
+    known = [(tensor.size(place.dim), place) for tensor, place in explained if place is not None]
+    if len(known) < len(explained) or len({size for size, _ in known}) > 1:
         return []
-    rows = known[0][0]
+    size, first = known[0]
+    parts = first.inputs + 1
+    references = size // parts  # in all blocks
 
     def numbered(tensor: Tensor) -> Tensor:
         place = places.get(id(tensor))
         if place is not None:
-            half = torch.arange(rows, device=tensor.device, dtype=torch.float64) + _FRACTION
-            line = torch.stack((half, half + rows)).view(2, place.blocks, -1).transpose(0, 1)
+            # References are counted, and inputs of the same reference have its number and different multiples on top.
+            line = torch.arange(parts * references, device=tensor.device, dtype=torch.float64) + _FRACTION
+            line = line.view(parts, place.blocks, -1).roll(-1, 0).transpose(0, 1)
             numbers = line.reshape(-1, *[1] * (-place.dim - 1)).expand(tensor.shape)
         elif tensor.is_floating_point():
             numbers = torch.zeros((), device=tensor.device, dtype=torch.float64).expand(tensor.shape)
@@ -167,21 +183,22 @@ def moved(call: Call, explained: Sequence[tuple[Tensor, Place | None]]) -> list[
         results = renumbered.run()
     if call.in_place:
         results = renumbered.args[0]
-    candidates = {blocks for _, blocks in known} | {1}
-    return [_found(result, rows, candidates) for result in tensors_in(results)]
+    candidates = {place.blocks for _, place in known} | {1}
+    return [_found(result, references, first.inputs, candidates) for result in tensors_in(results)]
 
 
-def _found(numbers: Tensor, rows: int, candidates: set[int]) -> int | None:
+def _found(numbers: Tensor, count: int, of_each: int, candidates: set[int]) -> int | None:
     # Dimensions of stride 0 repeat the same numbers; looking at one makes views nearly free to check.
     repeated = [stride == 0 for stride in numbers.stride()]
     small = numbers[tuple(slice(0, 1) if skip else slice(None) for skip in repeated)]
     for dim, size in enumerate(small.shape):
         for blocks in candidates:
-            if size < 2 or size % (2 * blocks):
+            if size < 2 or size % ((of_each + 1) * blocks):
                 continue
-            place = Place(dim - numbers.ndim, blocks)
-            inputs, references = place.halves(small)
+            place = Place(dim - numbers.ndim, blocks, of_each)
+            inputs, references = place.sides(small)
             constant = (inputs == references) & (inputs.frac() != _FRACTION)
-            if bool((constant | ((inputs < rows) & (references == inputs + rows))).all()):
+            opposite = (references < count) & (inputs > references) & ((inputs - references) % count == 0)
+            if bool((constant | opposite).all()):
                 return place.outer(numbers.shape)
     return None

@@ -1,0 +1,295 @@
+"""Sends the points of a plan through the model in chunks that fit, and counts what that costs.
+
+A chunk is a rectangle of (samples x points). As many points of a slice of samples as the row limit allows go through
+the model together; a point of a wide slice is cut into pieces of rows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from xbench.engine.counters import Counters
+from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory
+from xbench.engine.rewrites import Rewrites
+from xbench.engine.rows import CACHES, PLENTY, RowLimit
+from xbench.engine.subject import Subject
+from xbench.padded import Padded
+from xbench.plan import Answer, Plan, Rule, Want
+
+_AHEAD = 4  # evaluations' worth of rows that are sorted by length
+_POINTS_ALIVE = 8  # copies of a sample's elements: the point, the chunk, its clone, gradients, running sums
+
+# What was learnt about a model stays with it as long as it lives: the next algorithm starts at full speed.
+_LEARNT: weakref.WeakKeyDictionary[nn.Module, dict[tuple[object, ...], RowLimit]] = weakref.WeakKeyDictionary()
+
+
+class NonFiniteError(RuntimeError):
+    """The model gave NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How all rows of a plan are evaluated."""
+
+    subject: Subject
+    want: Want
+    rule: Rule | None
+    limits: RowLimit
+
+
+class Passes:
+    """The passes of one engine's run through the model.
+
+    Attributes:
+        counters: what the passes cost.
+        of: rows that this run will take, as far as is known; none are done yet.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        budget: int,
+        rows: int | None,
+        progress: Callable[[int, int], None] | None,
+        rewrites: Rewrites,
+    ) -> None:
+        self.counters = Counters()
+        self.of = 0
+        self._subject = subject
+        self._budget = budget
+        self._rows = rows
+        self._rewrites = rewrites
+        self._progress = progress
+        self._begun: list[RowLimit] = []
+        self._done = 0
+        # When the last piece ended: making the next points and reducing the answers count towards speed too.
+        self._mark: float | None = None
+
+    def begin(self) -> None:
+        """A new run."""
+        self.of = self._done = 0
+        self._mark = None
+
+    def room(self, size: int) -> int:
+        """Samples of a slice when `size` bytes of each enter or are read: several times that is alive at a time."""
+        return max(1, self._budget // (_POINTS_ALIVE * max(size, 1)))
+
+    def limits(self, plan: Plan) -> RowLimit:
+        """The rows per evaluation of a plan."""
+        s = self._subject
+        kind = (
+            s.device, plan.want, repr(plan.rule), plan.group, str(s.inject), str(plan.second),
+            str(plan.read or s.read), s.layout, str(s.readout.neuron), self._rows,
+        )  # fmt: skip
+        known = _LEARNT.setdefault(s.model, {})
+        enough = PLENTY if s.device.type == "cuda" else CACHES
+        limits = known.setdefault(kind, RowLimit(self._budget, self._rows, enough))
+        if limits not in self._begun:
+            limits.begin(self._budget)
+            self._begun.append(limits)
+        return limits
+
+    def answers(self, plan: Plan, rows: slice) -> Iterator[Answer]:
+        """One answer per point, in order, for a slice of the samples."""
+        samples = torch.arange(rows.start, rows.stop, device=self._subject.device)
+        samples = samples if plan.samples is None else samples[plan.samples.to(samples.device)]
+        kind = _Kind(self._subject.at(plan.read, plan.second), plan.want, plan.rule, self.limits(plan))
+        if plan.shared is not None and len(samples) > 1 and kind.subject.by_points_alone:
+            return self._beside_one(plan, plan.shared, kind, samples)
+        return self._in_groups(plan, kind, samples)
+
+    def _in_groups(self, plan: Plan, kind: _Kind, samples: Tensor) -> Iterator[Answer]:
+        """In chunks of whole groups of points."""
+        m, g = len(samples), plan.group
+        points, left = iter(plan.points), plan.n_points // g
+        # Rows of unequal length are sorted: there have to be more than one evaluation takes.
+        ahead = 1 if kind.subject.padded is None else _AHEAD
+        room = self.room(4 * kind.subject.layout.width)
+        while True:
+            limit = kind.limits.limit
+            units = max(1, min(ahead * limit, max(limit, room)) // (m * g)) if m else 1
+            units = math.ceil(left / 2) if units < left < 1.5 * units else units  # no stray last point
+            chunk = list(islice(points, units * g))
+            if not chunk:
+                return
+            units = len(chunk) // g
+            left -= units
+            # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
+            stacked = torch.stack(chunk) if len(chunk) > 1 else chunk[0].unsqueeze(0)
+            flat = stacked.unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
+            del chunk, stacked
+            answer = self._chunk(kind, flat, samples.repeat(units))
+            del flat
+            for unit in range(units):
+                for member in range(g):
+                    at = (member * units + unit) * m
+                    yield answer.part(slice(at, at + m))
+
+    def _chunk(self, kind: _Kind, flat: Tensor, samples: Tensor) -> Answer:
+        """Evaluate (g, u, d) points in pieces of at most the limit's rows; the answer has g x u rows."""
+        g, units, _ = flat.shape
+        padded = kind.subject.padded
+        if padded is not None and units > 1:
+            order = padded.falling(samples).to(flat.device)
+            answer = self._pieces(kind, flat[:, order], samples[order])
+            back = torch.cat([order.argsort() + member * units for member in range(g)])
+            return answer.part(back)
+        return self._pieces(kind, flat, samples)
+
+    def _pieces(self, kind: _Kind, flat: Tensor, samples: Tensor) -> Answer:
+        g, units, d = flat.shape
+        pieces: list[Answer] = []
+        done = 0
+        while done < units:
+            size = _size(kind.subject.padded, samples[done:], max(1, kind.limits.limit // g))
+            rows = flat[:, done : done + size].reshape(g * size, d)
+            piece = self._piece(kind, rows, samples[done : done + size].repeat(g), more=size > 1)
+            if piece is None:
+                continue  # smaller rows now
+            pieces.append(piece)
+            done += size
+        return _join(pieces, g)
+
+    def _beside_one(self, plan: Plan, shared: Callable[[int], Rule], kind: _Kind, samples: Tensor) -> Iterator[Answer]:
+        """Groups of a point and what it is compared with, where that is the same row for every sample: it passes once.
+
+        The answers to the second point are those to the first.
+        """
+        m, points, left = len(samples), iter(plan.points), plan.n_points // 2
+        while left:
+            units = _share(left, max(1, kind.limits.limit // (m + 1)))
+            chunk = list(islice(points, 2 * units))
+            left -= units
+            x, x0 = torch.stack(chunk[::2], 1), torch.stack([point[0] for point in chunk[1::2]])  # (m, u, d), (u, d)
+            del chunk
+            unit = 0
+            while unit < len(x0):
+                pieces: list[Answer] = []
+                done = count = 0
+                while done < m:
+                    if done == 0:
+                        count = max(1, min(len(x0) - unit, kind.limits.limit // (m + 1)))
+                    size = _size(None, samples[done:], max(1, kind.limits.limit // count - 1))
+                    of = slice(unit, unit + count)
+                    flat = torch.cat([x[done : done + size, of], x0[None, of]]).flatten(0, 1)
+                    which = torch.cat([samples[done : done + size], samples[done : done + 1]])
+                    piece = self._piece(
+                        replace(kind, rule=shared(size)), flat, which.repeat_interleave(count),
+                        more=size > 1 or count > 1, asked=2 * size * count,
+                    )  # fmt: skip
+                    if piece is not None:
+                        pieces.append(piece.part(slice(0, size * count)))
+                        done += size
+                answer = _join(pieces, 1)
+                for each in range(count):
+                    own = answer.part(slice(each, None, count))
+                    yield from (own, own)
+                unit += count
+
+    def _piece(
+        self, kind: _Kind, flat: Tensor, samples: Tensor, *, more: bool, asked: int | None = None
+    ) -> Answer | None:
+        """The answer to rows (r, d); None where memory ends and fewer rows are to be tried, of which there are `more`.
+
+        `asked` is for how many rows the plan asks here, when it is not r.
+        """
+        rows = len(flat)
+        failure: str | None = None
+        try:
+            answer = self._evaluate(kind, flat, samples)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = str(error)
+        except MemoryError as error:
+            failure = str(error)
+        if failure is not None:
+            # Outside the except block, which would keep the failed frames and their tensors alive.
+            if not more:
+                raise OutOfMemory(f"out of memory with a single example in flight: {failure}")
+            kind.limits.failed(rows)
+            self.counters.repeated_rows += rows
+            if self._subject.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return None
+        asked = rows if asked is None else asked
+        self.counters.count(asked, backward=Want.GRADIENT in kind.want)
+        self.counters.peak_bytes = max(self.counters.peak_bytes, kind.limits.peak_at(rows))
+        _check(answer, samples)
+        self._mark = time.perf_counter()
+        self._done += asked
+        if self._progress is not None:
+            self._progress(self._done, self.of)
+        return answer
+
+    def _evaluate(self, kind: _Kind, flat: Tensor, samples: Tensor) -> Answer:
+        rows, device, limits = len(flat), kind.subject.device, kind.limits
+        form = self._rewrites.of(kind.subject, samples, kind.want, kind.rule)
+        measuring = limits.needs_measuring(rows)
+        start = time.perf_counter()
+        if measuring:
+            with PeakMemory(device) as peak:
+                answer = form.subject.evaluate(flat, samples, kind.want, kind.rule)
+            limits.measured(rows, math.ceil(peak.bytes / form.subject.filled(samples)))  # as if all were the longest
+        else:
+            answer = form.subject.evaluate(flat, samples, kind.want, kind.rule)
+        if not limits.settled or form.pending:
+            synchronise(device)
+        now = time.perf_counter()
+        if not measuring and not limits.settled and self._mark is not None:
+            limits.timed(rows, now - self._mark)
+        # The meter slows an evaluation down: its time says nothing about the rows that are left.
+        left = 0 if measuring else self.of - self._done - rows
+        self._rewrites.consider(form, flat, samples, kind.want, kind.rule, answer, now - start, left)
+        self.counters.rewrites.update({**form.notes, **form.subject.remarks()})
+        return answer
+
+
+def _check(answer: Answer, samples: Tensor) -> None:
+    bad = ~torch.isfinite(answer.value)
+    if answer.gradient is not None:
+        bad = bad | ~torch.isfinite(answer.gradient).all(1)
+    if bool(bad.any()):
+        which = sorted(set(samples[bad].tolist()))
+        shown = ", ".join(map(str, which[:5])) + (", ..." if len(which) > 5 else "")
+        raise NonFiniteError(f"the model gave NaN or infinity for {len(which)} sample(s), at position {shown}")
+
+
+def _size(padded: Padded | None, samples: Tensor, most: int) -> int:
+    """How many of the samples go first: all of a length, or an equal share, so that there is no stray last row."""
+    if padded is not None:
+        return padded.batch(samples, most)
+    return _share(len(samples), most)
+
+
+def _share(count: int, most: int) -> int:
+    """An equal share of a count, at most `most`."""
+    return math.ceil(count / math.ceil(count / most))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device, so that a clock read now means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _join(pieces: Sequence[Answer], group: int) -> Answer:
+    """Answers of (g x size) rows each as one of (g x units) rows, members of a group apart."""
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def cat(parts: list[Tensor | None]) -> Tensor | None:
+        present = [p.unflatten(0, (group, -1)) for p in parts if p is not None]
+        return torch.cat(present, dim=1).flatten(0, 1) if present else None
+
+    value = cat([piece.value for piece in pieces])
+    assert value is not None
+    return Answer(value, cat([piece.gradient for piece in pieces]), cat([piece.activation for piece in pieces]))

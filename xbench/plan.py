@@ -95,6 +95,9 @@ class Rule(Protocol):
 class Plan:
     """Points to evaluate, in order, and the reduction of the answers.
 
+    Where values alone are read, points that equal the first are not evaluated again, sample by sample: a feature that a
+    sample lacks, or that is at its baseline, changes nothing.
+
     Attributes:
         points: lazily made, each (n, d) at the injection site.
         n_points: how many there are.
@@ -106,6 +109,7 @@ class Plan:
             read: makes the rule for a batch of so many first points (or several times as many, of several groups),
             and one second point for them all (one of each group) behind. Where nothing but its point tells how a row
             passes the model, the second points then pass it once.
+        round: after so many points another first one follows; None: never.
         read: where gradients and activations are read, instead of the case's own place.
         second: a place where a second part of each point enters: points are (n, d + the width there).
         samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n of them.
@@ -121,6 +125,7 @@ class Plan:
     second: Site | None = None
     samples: Tensor | None = None
     shared: Callable[[int], Rule] | None = None
+    round: int | None = None
 
 
 @dataclass(frozen=True)
@@ -189,4 +194,5 @@ def sequence(plans: Iterable[Made], count: int, reduce: Callable[[Iterator[Tenso
         second=first.second,
         samples=first.samples,
         shared=first.shared,
+        round=first.round or first.n_points,
     )

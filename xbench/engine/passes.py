@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory
+from xbench.engine.repeats import Repeats
 from xbench.engine.rewrites import Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
@@ -113,6 +114,7 @@ class Passes:
         # Rows of unequal length are sorted: there have to be more than one evaluation takes.
         ahead = 1 if kind.subject.padded is None else _AHEAD
         room = self.room(4 * kind.subject.layout.width)
+        repeats = Repeats(plan.round or plan.n_points) if self._may_repeat(kind, g) else None
         while True:
             limit = kind.limits.limit
             units = max(1, min(ahead * limit, max(limit, room)) // (m * g)) if m else 1
@@ -124,14 +126,34 @@ class Passes:
             left -= units
             # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
             stacked = torch.stack(chunk) if len(chunk) > 1 else chunk[0].unsqueeze(0)
+            if repeats is not None:
+                new = repeats.new(stacked)
+                if not bool(new.all()):
+                    rows = stacked[new].unsqueeze(0)
+                    del chunk, stacked
+                    yield from repeats.filled(self._only(kind, rows, samples, new), new)
+                    continue
             flat = stacked.unflatten(0, (units, g)).transpose(0, 1).reshape(g, units * m, -1)
             del chunk, stacked
             answer = self._chunk(kind, flat, samples.repeat(units))
             del flat
+            if repeats is not None:
+                repeats.learn(answer.value.view(units, m))
             for unit in range(units):
                 for member in range(g):
                     at = (member * units + unit) * m
                     yield answer.part(slice(at, at + m))
+
+    def _may_repeat(self, kind: _Kind, group: int) -> bool:
+        """Whether an equal point has an equal answer: one to differentiate further depends on how it was made."""
+        return kind.want == Want.VALUE and group == 1 and kind.rule is None and not kind.subject.create_graph
+
+    def _only(self, kind: _Kind, flat: Tensor, samples: Tensor, new: Tensor) -> Tensor | None:
+        """The values at the points (1, r, d), which are the `new` ones of (units, m); None where there are none."""
+        skipped = new.numel() - flat.shape[1]
+        self.counters.count(skipped, backward=False)
+        self._done += skipped
+        return self._chunk(kind, flat, samples.expand(new.shape)[new]).value if flat.shape[1] else None
 
     def _chunk(self, kind: _Kind, flat: Tensor, samples: Tensor) -> Answer:
         """Evaluate (g, u, d) points in pieces of at most the limit's rows; the answer has g x u rows."""

@@ -1,0 +1,60 @@
+"""Points that are their plan's first over again: what was answered there serves them too, sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from xbench.plan import Answer
+
+
+class Repeats:
+    """The first point of a round of points, and its values.
+
+    Args:
+        round: points after which another first one follows.
+    """
+
+    def __init__(self, round: int) -> None:
+        self._round = round
+        self._seen = 0
+        self._first: Tensor | None = None  # (m, d)
+        self._value: Tensor | None = None  # (m,)
+
+    def new(self, points: Tensor) -> Tensor:
+        """Which of the next points (units, m, d) are not their first: (units, m) bool, True also for the first."""
+        new = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
+        done = 0
+        while done < len(points):
+            place = (self._seen + done) % self._round
+            if place == 0:
+                self._first = points[done].clone()  # not a view, which would keep all of them
+            end = min(len(points), done + self._round - place)
+            rest = slice(done + (place == 0), end)
+            assert self._first is not None
+            new[rest] = (points[rest] != self._first).any(2)  # NaN differs from itself
+            done = end
+        return new
+
+    def learn(self, values: Tensor) -> None:
+        """The values at the points (units, m) that `new` was asked about last, all of them evaluated."""
+        newest = (self._seen + len(values) - 1) // self._round * self._round - self._seen
+        if newest >= 0:
+            self._value = values[newest]
+        self._seen += len(values)
+
+    def filled(self, values: Tensor | None, new: Tensor) -> Iterator[Answer]:
+        """An answer for each of those points, of which the `new` rows have these values, in order, if any."""
+        known = self._value if values is None else values
+        assert known is not None
+        every = known.new_zeros(new.shape)
+        if values is not None:
+            every[new] = values
+        for unit, fresh in enumerate(new):
+            if (self._seen + unit) % self._round == 0:
+                self._value = every[unit]
+            assert self._value is not None
+            yield Answer(torch.where(fresh, every[unit], self._value))
+        self._seen += len(new)

@@ -27,7 +27,7 @@ from xbench.metrics import Metric
 
 NAME = "memory_growth"
 COUNTS = ("n_steps", "n_samples", "nt_samples", "max_evals", "n_perturb_samples")
-ROWS, BASELINES, TARGET = 16, 4, 1.05  # rows per evaluation, baselines of a distribution, the growth allowed
+ROWS, BASELINES, TARGET = 16, 6, 1.05  # rows per evaluation, baselines (they fill one), the growth allowed
 
 
 @dataclass(frozen=True)

@@ -132,8 +132,8 @@ def test_the_peak_is_that_of_the_nearest_larger_evaluation_in_proportion():
     assert limit.peak_at(4) == 400
 
 
-@pytest.mark.parametrize(("rows", "new"), [(16, False), (5, False), (17, True)])
-def test_only_larger_evaluations_are_measured_again(rows, new):
+@pytest.mark.parametrize(("rows", "new"), [(16, False), (5, False), (20, False), (21, True)])
+def test_only_far_larger_evaluations_are_measured_again(rows, new):
     limit = RowLimit(GB)
     assert limit.needs_measuring(1)
     limit.measured(16, 1600)

@@ -9,6 +9,7 @@ CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations
 # Up to so many rows, so many times `enough`: the fewer the rows, the more of the time is what a call costs.
 _LEVELS = ((32, 4.0), (128, 1.0), (1 << 30, 0.25))
 PLENTY = 8 * 2**30  # bytes: with that much in flight a GPU is busy
+_FAR = 1.25  # times the rows that were measured: measuring is slow, and up to here they tell what more will take
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
 
@@ -47,8 +48,8 @@ class RowLimit:
         return self.limit if self.fixed is not None else self._affordable()
 
     def needs_measuring(self, rows: int) -> bool:
-        """Whether `rows` is more than any evaluation whose memory was measured."""
-        return rows > max(self.peak_bytes, default=0)
+        """Whether `rows` is far more than any evaluation whose memory was measured."""
+        return rows > _FAR * max(self.peak_bytes, default=0)
 
     def measured(self, rows: int, peak: int) -> None:
         """Record the peak bytes of an evaluation; as long as none was timed, they say where to start."""
@@ -63,23 +64,25 @@ class RowLimit:
         self._ceiling = min(2 * self._ceiling, 1 << 30)
 
     def peak_at(self, rows: int) -> int:
-        """Peak bytes of an evaluation of `rows`, from the nearest measured one that is at least as large."""
-        nearest = min(r for r in self.peak_bytes if r >= rows)
+        """Peak bytes of an evaluation of `rows`, from the nearest measured one that is at least as large, or nearly."""
+        nearest = min((r for r in self.peak_bytes if r >= rows), default=max(self.peak_bytes))
         return self.peak_bytes[nearest] * rows // nearest
 
     def timed(self, rows: int, seconds: float) -> None:
         """Record the seconds of an evaluation; after two about as large as allowed, go down or settle."""
-        rates = self._rates.setdefault(rows, [])
-        rates.append(rows / max(seconds, 1e-9))
-        if self.settled or 4 * rows <= self.rows or len(rates) < 2:
+        if self.settled or 4 * rows <= self.rows:
             return  # also when the budget keeps the rows small: nothing was learnt about speed
-        speeds = {r: max(seen) for r, seen in self._rates.items() if len(seen) > 1}
+        rates = self._rates.setdefault(self.rows, [])
+        rates.append(rows / max(seconds, 1e-9))
+        if len(rates) < 2:
+            return
+        speeds = {allowed: max(seen) for allowed, seen in self._rates.items() if len(seen) > 1}
         best = max(speeds.values())
-        good = max(r for r, speed in speeds.items() if speed >= _EQUAL * best)
-        if rows < good or rows == 1:
+        good = max(allowed for allowed, speed in speeds.items() if speed >= _EQUAL * best)
+        if self.rows < good or self.rows == 1:
             self.rows, self.settled = good, True
         else:
-            self.rows = rows // 2
+            self.rows //= 2
 
     def failed(self, rows: int) -> None:
         """Memory ended at `rows`: half of that at most, from now on."""

@@ -109,7 +109,7 @@ class Plan:
             read: makes the rule for a batch of so many first points (or several times as many, of several groups),
             and one second point for them all (one of each group) behind. Where nothing but its point tells how a row
             passes the model, the second points then pass it once.
-        round: after so many points another first one follows; None: never.
+        period: after so many points another first one follows; None: never.
         read: where gradients and activations are read, instead of the case's own place.
         second: a place where a second part of each point enters: points are (n, d + the width there).
         samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n of them.
@@ -125,7 +125,7 @@ class Plan:
     second: Site | None = None
     samples: Tensor | None = None
     shared: Callable[[int], Rule] | None = None
-    round: int | None = None
+    period: int | None = None
 
 
 @dataclass(frozen=True)
@@ -194,5 +194,5 @@ def sequence(plans: Iterable[Made], count: int, reduce: Callable[[Iterator[Tenso
         second=first.second,
         samples=first.samples,
         shared=first.shared,
-        round=first.round or first.n_points,
+        period=first.period or first.n_points,
     )

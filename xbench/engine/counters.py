@@ -13,7 +13,8 @@ class Counters:
     """Costs of one run.
 
     Attributes:
-        forward_rows, backward_rows: rows (one example through the model once) as the plan asks for them.
+        forward_rows, backward_rows: rows (one example through the model once) as the plan asks for them, also those
+            that need not be sent since their answer is known.
         repeated_rows: rows evaluated again after an out-of-memory error, on top of those.
         notes: what adaptive algorithms report per sample, (n,) each: steps used, an error reached.
         rewrites: how the trial of each rewrite of the model ended, "used" or "dropped: ..."; see `engine.rewrites`.

@@ -114,7 +114,7 @@ class Passes:
         # Rows of unequal length are sorted: there have to be more than one evaluation takes.
         ahead = 1 if kind.subject.padded is None else _AHEAD
         room = self.room(4 * kind.subject.layout.width)
-        repeats = Repeats(plan.round or plan.n_points) if self._may_repeat(kind, g) else None
+        repeats = Repeats(plan.period or plan.n_points) if self._may_repeat(kind, g) else None
         while True:
             limit = kind.limits.limit
             units = max(1, min(ahead * limit, max(limit, room)) // (m * g)) if m else 1
@@ -127,7 +127,7 @@ class Passes:
             # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
             stacked = torch.stack(chunk) if len(chunk) > 1 else chunk[0].unsqueeze(0)
             if repeats is not None:
-                new = repeats.new(stacked)
+                new = repeats.new(chunk, stacked)
                 if not bool(new.all()):
                     rows = stacked[new].unsqueeze(0)
                     del chunk, stacked

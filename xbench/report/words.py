@@ -55,8 +55,8 @@ _MEANINGS = {
     "rationale_recall": "Share of the marked words that are among the most relevant.",
     "rationale_iou": "The most relevant words and the marked ones: what both share, over what either has.",
     "runtime": "Seconds to attribute one sample, after a warm-up.",
-    "forward_rows": "Examples sent forward through the model to explain one sample.",
-    "backward_rows": "Examples sent backward through the model to explain one sample.",
+    "forward_rows": "Examples sent forward through the model to explain one sample, with those that can be spared.",
+    "backward_rows": "Examples sent backward through the model to explain one sample, with those that can be spared.",
     "peak_memory": "Most memory in use while attributing.",
 }
 _SHORT = {

@@ -26,21 +26,26 @@ def without_front(subject: Subject, samples: Tensor, rule: Rule | None) -> list[
     """The subject without its front, once for every number put in its place; none when there is no front."""
     if subject.inject is None or subject.create_graph:
         return []
-    return [s for poison in _POISONS for s in _cut(subject, samples, poison)]
+    made = []
+    for poison in _POISONS:
+        cut = _cut(subject, subject.inject, samples, poison)
+        if cut is None:  # there is no front, whatever is put in its place
+            break
+        made.append(cut)
+    return made
 
 
-def _cut(subject: Subject, samples: Tensor, poison: float) -> Iterator[Subject]:
+def _cut(subject: Subject, inject: Site, samples: Tensor, poison: float) -> Subject | None:
     model = twin(subject.model)
-    assert subject.inject is not None
-    seen = _watch(replace(subject, model=model), subject.inject, samples[:1])
-    kept = {site.module(model) for site in sites(subject) if site != subject.inject}
+    seen = _watch(replace(subject, model=model), inject, samples[:1])
+    kept = {site.module(model) for site in sites(subject) if site != inject}
     front = list(_front(model, seen, kept))
     if not any(map(_works, front)):
-        return
+        return None
     for module in front:
         (shape, dtype), *_ = seen[module].gave
         module.forward = _stub(shape, dtype, poison)
-    yield replace(subject, model=model)
+    return replace(subject, model=model)
 
 
 def _works(module: nn.Module) -> bool:

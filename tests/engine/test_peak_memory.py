@@ -199,7 +199,7 @@ def test_kernel_shap_keeps_its_coalitions_but_not_the_samples_made_from_them():
         return live.peak
 
     peak(50)  # first calls of a process make things that stay
-    assert 100 * KB < peak(1100) - peak(100) < 1000 * KB  # the peak of few is that of their points
+    assert 160 * KB < peak(1100) - peak(100) < 1000 * KB
 
 
 def test_a_budget_is_kept():

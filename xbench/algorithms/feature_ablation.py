@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts
-from xbench.algorithms.parts.masking import OnFeatures, coalitions, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -34,8 +34,11 @@ class FeatureAblation(OnFeatures):
 
         def points() -> Iterator[Tensor]:
             yield x
-            features = torch.arange(k_max, device=x.device)
-            yield from coalitions(case, x, ((features != k).expand(len(x), -1) for k in range(k_max)))
+            present = torch.ones(len(x), k_max, dtype=torch.bool, device=x.device)
+            for k in range(k_max):
+                present[:, k] = False
+                yield coalition(case, x, present)
+                present[:, k] = True
 
         def differences(answers: Iterator[Answer]) -> Tensor:
             full = next(answers).value

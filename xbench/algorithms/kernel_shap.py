@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.coalitions import draw_coalitions
-from xbench.algorithms.parts.masking import OnFeatures, coalition, coalitions, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -74,7 +74,8 @@ class KernelShap(OnFeatures):
         def points() -> Iterator[Tensor]:
             yield x
             yield coalition(case, x, z.new_zeros(len(x), k_max))
-            yield from coalitions(case, x, z.unbind(1))
+            for s in range(n_drawn):
+                yield coalition(case, x, z[:, s])
 
         def fit(answers: Iterator[Answer]) -> Tensor:
             full, empty = next(answers).value.double(), next(answers).value.double()

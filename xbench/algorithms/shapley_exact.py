@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, NotApplicable, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalitions, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -55,6 +55,10 @@ class ShapleyValues(OnFeatures):
             for number in range(2**k_max):
                 yield (number >> features) % 2 == 1
 
+        def points() -> Iterator[Tensor]:
+            for present in members():
+                yield coalition(case, x, present.expand(len(x), -1))
+
         def value(answers: Iterator[Answer]) -> Tensor:
             # Weight of a coalition of m of k features: for its members, and (negative) for the others.
             joined = torch.zeros(2, k_max + 1, k_max + 1, dtype=torch.float64)
@@ -74,5 +78,4 @@ class ShapleyValues(OnFeatures):
             total = total.masked_fill(features >= counts[:, None], 0)
             return to_elements(case, total.to(value_dtype(x)), x)
 
-        points = coalitions(case, x, (present.expand(len(x), -1) for present in members()))
-        return Plan(points, 2**k_max, Want.VALUE, value)
+        return Plan(points(), 2**k_max, Want.VALUE, value)

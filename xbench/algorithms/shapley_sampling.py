@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalition, coalitions, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -57,7 +57,9 @@ class ShapleyValueSampling(OnFeatures):
         def points() -> Iterator[Tensor]:
             yield x
             yield coalition(case, x, torch.zeros(len(x), k_max, dtype=torch.bool, device=x.device))
-            yield from coalitions(case, x, (place < size for place in joining for size in range(1, k_max)))
+            for place in joining:
+                for size in range(1, k_max):
+                    yield coalition(case, x, place < size)
 
         def gains(answers: Iterator[Answer]) -> Tensor:
             full, empty = next(answers).value, next(answers).value

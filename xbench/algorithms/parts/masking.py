@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-
 import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
 from xbench.case import Case
-
-_TOGETHER = 1 << 15  # elements of coalitions that are made at a time
 
 
 def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
@@ -20,17 +15,9 @@ def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
     `present`: (n, K) bool. Elements outside any feature keep the sample's value. Selection, not arithmetic: an
     infinite or NaN baseline of a feature that is present does no harm.
     """
-    (made,) = coalitions(case, x, [present])
-    return made
-
-
-def coalitions(case: Case, x: Tensor, present: Iterable[Tensor]) -> Iterator[Tensor]:
-    """`coalition` for each of these, (n, d); small ones are made several at a time, which costs as much as one."""
     feature, outside = case.membership
-    upcoming = iter(present)
-    while some := list(islice(upcoming, max(1, _TOGETHER // max(1, x.numel())))):
-        keep = torch.stack(some).gather(2, feature.expand(len(some), len(x), -1))
-        yield from torch.where(keep if outside is None else keep | outside, x, case.baseline(x))
+    keep = present.gather(1, feature.expand(len(x), -1))
+    return torch.where(keep if outside is None else keep | outside, x, case.baseline(x))
 
 
 def blend(case: Case, x: Tensor, mask: Tensor) -> Tensor:

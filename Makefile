@@ -1,9 +1,11 @@
 # make demo: set up and run the main job. make test: set up and pass every check. Nothing else is needed first.
+# make test-newest: every check with the newest releases that pyproject.toml allows, in .venv-newest; the others install
+# the versions of constraints.txt.
 # make test-torchtext: the same in an environment of its own (several GB), since torchtext needs torch 2.3.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-torchtext lint clean
+.PHONY: demo test test-newest test-torchtext lint clean
 
 demo: .venv/installed
 	$(BIN)/xbench algorithm=ig,deeplift dataset=sst2 name=demo -m
@@ -11,19 +13,28 @@ demo: .venv/installed
 test: .venv/installed lint
 	$(BIN)/python -m pytest -n 2
 
+test-newest: .venv-newest/installed
+	$(MAKE) lint BIN=.venv-newest/bin
+	.venv-newest/bin/python -m pytest -n 2
+
 test-torchtext: .venv-torchtext/installed
 	.venv-torchtext/bin/python -m pytest tests/with_torchtext
 	.venv-torchtext/bin/xbench algorithm=ig,deeplift dataset=sst2_torchtext name=torchtext -m
 
-lint: .venv/installed
+lint: $(BIN:bin=installed)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xbench needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv-newest/installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 .venv-torchtext/installed: pyproject.toml
@@ -33,4 +44,4 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-torchtext results
+	rm -rf .venv .venv-newest .venv-torchtext results

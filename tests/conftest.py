@@ -29,6 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command puts the folder there
     monkeypatch.setenv("XBENCH_CACHE", str(cache))
     monkeypatch.delenv("XBENCH_DATA", raising=False)
     write_lab(tmp_path / "conf")

@@ -30,20 +30,22 @@ def test_the_notebook_examples_run() -> None:
     assert infidelity.shape == (5,)
 
 
-def test_a_user_s_own_parts_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("program", [["{python}", "-m", "xbench"], ["{bin}/xbench"]], ids=["python -m", "script"])
+def test_a_user_s_own_parts_run(program: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (command,) = re.findall(r"^    (xbench --config-dir .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     write_weights = (
         "from my_lab.net import Net; from safetensors.torch import save_file; save_file(Net().state_dict(), "
         "'net.safetensors')"
     )
     subprocess.run([sys.executable, "-c", write_weights], check=True)
-    done = subprocess.run([sys.executable, "-m", *shlex.split(command)], capture_output=True, text=True, check=False)
+    start = [word.format(python=sys.executable, bin=Path(sys.executable).parent) for word in program]
+    done = subprocess.run([*start, *shlex.split(command)[1:]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     summary = pd.read_csv("reports/latest/tables/summary.csv")
     assert {"ig", "sign_gradient", "random", "constant"} == set(summary["algorithm"])

@@ -1,5 +1,6 @@
 """The command: `python -m xbench` and `xbench`. Imports no torch, so that help and errors come at once."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ def main() -> int:
     """Run this process's command line; 0 is fine, 1 failed cells, 2 bad configuration, 130 interrupted."""
     from xbench.arguments import ConfigError
 
+    _find_own_code()
     try:
         return _main(sys.argv[1:])
     except ConfigError as error:
@@ -24,6 +26,13 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted before anything ran", file=sys.stderr)
         return INTERRUPTED
+
+
+def _find_own_code() -> None:
+    """The working directory first on the path, where `python -m` has it and a console script has not."""
+    here = os.getcwd()
+    if not sys.flags.safe_path and not {"", here} & set(sys.path):
+        sys.path.insert(0, here)
 
 
 def _main(arguments: Sequence[str]) -> int:

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from xbench.config import component
+from xbench.datasets.record import Dataset
+from xbench.datasets.series import SeriesTable
 from xbench.datasets.table import Table
 
 BUNDLED = {"breast_cancer": (30, 2), "wine": (13, 3), "diabetes": (10, 0)}
@@ -116,3 +118,59 @@ def test_no_file_and_no_such_task(tmp_path: Path) -> None:
         Table(str(tmp_path / "no.csv"), "y").load()
     with pytest.raises(ValueError, match="task: expected auto"):
         Table("x.csv", "y", task="guess")
+
+
+def _values(data: Dataset) -> list[list[float]]:
+    return sorted(torch.cat([data.test.inputs, data.train().inputs]).tolist())
+
+
+def _rows(path: Path, content: bytes) -> list[list[float]]:
+    path.write_bytes(content)
+    return _values(Table(str(path), "y").load())
+
+
+PLAIN = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfa,b,y\n1,2,no\n3,4,yes\n5,6,no\n",
+        b'\xef\xbb\xbf"a",b,y\r\n1,2,no\r\n\r\n3,4,yes\r\n5,6,no\r\n',
+        b'a,b,y\n1,2,"n, o"\n3,4,"y\ne,s"\n5,6,"n, o"\n   \n',
+        b'"a, with a comma",b,y\n1,2,no\n3,4,yes\n5,6,no',
+    ],
+    ids=["mark", "quoted after the mark", "quoted values", "quoted names"],
+)
+def test_marks_quotes_and_blank_lines_move_nothing(tmp_path: Path, content: bytes) -> None:
+    assert _rows(tmp_path / "t.csv", content) == PLAIN
+
+
+def test_columns_may_be_separated_by_white_space(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a   b\ty\n1 2   no \n3\t4 yes\n 5 6 no\n")
+    assert _values(Table(str(tmp_path / "t.txt"), "y", separator=r"\s+").load()) == PLAIN
+    with pytest.raises(ValueError, match="separator: expected one character"):
+        Table(str(tmp_path / "t.txt"), "y", separator=", ").load()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b,y\n1,2,0,7\n3,4,1,7\n5,6,0,7\n", "line 2 has 4 values, and there are 3 columns"),
+        ("a,b,y\n1,2,0,7\n3,4,1\n", "line 2 has 4 values, and there are 3 columns"),
+        ("a,b,y\n1,2,0\n3,4,1,\n", "line 3 has 4 values, and there are 3 columns"),
+        ("a,b,y\n1,2,0\n\n3,1\n5,6,0\n", "line 4 has 2 values, and there are 3 columns"),
+        ('a,b,y\n"1\n",2,0\n3,1\n', "line 4 has 2 values, and there are 3 columns"),
+        ("a,y,a\n1,0,2\n3,1,4\n", "2 columns have the name 'a'"),
+        (",a,y\n0,1,0\n1,2,1\n", "column 1 of 3 has no name in the header"),
+        ("a,y,\n0,1,\n1,2,\n", "column 3 of 3 has no name in the header"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Table, SeriesTable])
+def test_rows_and_names_that_do_not_fit_the_header_are_refused(
+    tmp_path: Path, kind: type, content: str, message: str
+) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        kind(str(tmp_path / "t.csv"), "y").load()
+    assert "t.csv" in str(error.value)

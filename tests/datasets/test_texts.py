@@ -143,3 +143,44 @@ def test_the_real_reviews() -> None:
     data = component("dataset", "eraser_movies", [f"data_dir={REAL}"]).load()
     assert (len(data.test), len(data.train())) == (200, 1600)
     assert sum(any(mask) for mask in data.test.masks) > 150
+
+
+def _both(path: Path) -> dict[str, str]:
+    data = TextTable(str(path), bad="skip").load()
+    return {
+        text: data.classes[label]
+        for split in (data.test, data.train())
+        for text, label in zip(split.inputs, split.targets.tolist(), strict=True)
+    }
+
+
+def test_texts_and_labels_stay_as_they_are_written(tmp_path: Path) -> None:
+    """Numbers, words that elsewhere mean "missing", and labels beside a row that has none."""
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n007,1\nNA,0\nnull,1\nnothing,\n1.50,0\n")
+    assert _both(path) == {"007": "1", "NA": "0", "null": "1", "1.50": "0"}
+    path = tmp_path / "t.jsonl"
+    entries = [
+        {"text": "one", "label": 1},
+        {"text": "two", "label": 0},
+        {"text": "none"},
+        {"text": "a\u2028b", "label": 1},
+    ]
+    path.write_text("\ufeff" + "\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries))
+    assert _both(path) == {"one": "1", "two": "0", "a b": "1"}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_row_that_does_not_fit_the_header_is_named(tmp_path: Path, name: str) -> None:
+    mark = "\t" if name.endswith("tsv") else ","
+    lines = [("text", "label"), ("a", "1", "x"), ("b", "0", "y"), ("c", "1", "z")]
+    (tmp_path / name).write_text("\n".join(mark.join(line) for line in lines))
+    with pytest.raises(ValueError, match="line 2 has 3 values, and there are 2 columns"):
+        TextTable(str(tmp_path / name)).load()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "\xff\xfe"])
+def test_json_that_is_none_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.jsonl").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"t\.jsonl"):
+        TextTable(str(tmp_path / "t.jsonl")).load()

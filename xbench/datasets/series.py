@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from xbench.datasets.delimited import read, require
 from xbench.datasets.generated import Generated, windows
 from xbench.datasets.record import Dataset, Split
-from xbench.datasets.table import build, read, require
+from xbench.datasets.table import build
 
 CLASSES = ("hump", "saw", "burst")
 WINDOWS = 16  # features are this many windows of each channel

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from xbench.datasets.delimited import read, require
 from xbench.datasets.found import fingerprint
 from xbench.datasets.record import Dataset, Split, mixed_order
 
@@ -27,7 +28,7 @@ class Table:
     name: what rows say; null = the file's name.
     drop: columns to leave out, such as a row number or one that repeats the target.
     task: auto, classification or regression.
-    separator: between columns.
+    separator: between columns, one character, or \\s+ for white space.
     missing: what a cell without a value looks like, besides an empty one.
 
     A number that is missing becomes the median of the training rows, a missing category one of its own. The baseline
@@ -59,35 +60,6 @@ class Table:
             origin=f"{path.name}, a table of {len(frame)} rows",
             source=str(path),
         )
-
-
-def read(
-    path: Path, separator: str = ",", missing: Sequence[str] = (), header: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """A CSV file as text and numbers. Raises FileNotFoundError or ValueError naming the file and the line."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            names=None if header is None else list(header),
-            header=0 if header is None else None,
-            na_values=list(missing),
-            skipinitialspace=True,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no table of columns separated by {separator!r}: {error}") from error
-    if frame.empty:
-        raise ValueError(f"{path}: no rows after the header")
-    return frame
-
-
-def require(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raises ValueError naming the columns that the file lacks."""
-    absent = [name for name in columns if name not in frame.columns]
-    if absent:
-        raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(map(str, frame.columns))}")
 
 
 def build(

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from xbench.datasets.delimited import read, require
 from xbench.datasets.found import Wanted
 from xbench.datasets.record import Dataset
-from xbench.datasets.table import build, read, require
+from xbench.datasets.table import build
 
 
 def words(text: str) -> list[str]:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from xbench.datasets.delimited import read, require
 from xbench.datasets.found import Wanted, check_options, fingerprint, read_tar
 from xbench.datasets.record import Dataset, Split, mixed_order
-from xbench.datasets.table import read, require
 
 log = logging.getLogger("xbench")
 
@@ -58,7 +58,7 @@ class TextTable:
             option, reason = self._problem(words, label)
             if option is None:
                 cut += len(words) > self.max_words
-                rows.append((" ".join(words[: self.max_words]), str(label)))
+                rows.append((" ".join(words[: self.max_words]), str(label).strip()))
             elif getattr(self, option) == "stop":
                 raise ValueError(f"{path}, row {number}: {reason}; dataset.{option}=skip leaves such rows out")
             else:
@@ -87,7 +87,7 @@ class TextTable:
             return "bad", "the text is empty"
         if pd.isna(label):
             return "bad", "there is no label"
-        if self.classes is not None and str(label) not in self.classes:
+        if self.classes is not None and str(label).strip() not in self.classes:
             return "bad", f"the label {label!r} is none of {self.classes}"
         if len(words) > self.max_words and self.too_long != "cut":
             return "too_long", f"the text has {len(words)} words, and max_words is {self.max_words}"
@@ -95,20 +95,24 @@ class TextTable:
 
     def _read(self, path: Path) -> pd.DataFrame:
         if path.suffix != ".jsonl":
-            return read(path, "\t" if path.suffix == ".tsv" else ",")
+            return read(path, "\t" if path.suffix == ".tsv" else ",", texts=True)
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
+        try:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no text in UTF-8: {error}") from error
         entries = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 entry = json.loads(line) if line.strip() else None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
             if isinstance(entry, dict):
                 entries.append(entry)
             elif entry is not None:
                 raise ValueError(f"{path}, line {number}: expected an object, got {line[:60]!r}")
-        return pd.DataFrame(entries)
+        return pd.DataFrame(entries, dtype=object)  # else a missing label makes 1.0 of the others' 1
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,8 @@ def test_one_baseline_meets_each_samples_own_arguments_on_its_way_to_a_layer():
     ("baselines", "message"),
     [
         (numbers(3, 5), "got 3 rows for 4 samples; expected one, or one per sample"),
-        (numbers(1, 6), r"shape \(1, 6\) does not fit inputs of shape \(4, 5\); expected \(rows, 5\)"),
-        ((0.0, 1.0), "expected one for each of 1 input tensors, got 2"),
+        (numbers(1, 6), r"shape \(1, 6\) does not fit samples of shape \(5,\); expected that shape"),
+        ((0.0, 1.0), "expected one for each of 1 tensors, got 2"),
     ],
 )
 def test_baselines_that_do_not_fit(baselines, message):

@@ -12,7 +12,18 @@ from xbench.explain import Explainer
 from xbench.metrics.base import Metric
 from xbench.readouts import Output, Target
 from xbench.score import Explanation, Given, score_maps
-from xbench.setting import Baselines, Inputs, Model, Neuron, Setting, Tensors, as_module, on_device
+from xbench.setting import (
+    BaselinesOf,
+    Inputs,
+    Layered,
+    Model,
+    Neuron,
+    Setting,
+    Tensors,
+    as_module,
+    made_baselines,
+    on_device,
+)
 from xbench.sites import layer_name
 from xbench.speed import Speed
 
@@ -23,7 +34,7 @@ def attribute(
     algorithm: Algorithm | str,
     *,
     target: Target = None,
-    baselines: Baselines = None,
+    baselines: BaselinesOf = None,
     extra: tuple[object, ...] = (),
     features: Inputs | None = None,
     layer: str | nn.Module | None = None,
@@ -36,6 +47,7 @@ def attribute(
     select: str | int | None = None,
     rows: int | None = None,
     kwargs: Mapping[str, object] | None = None,
+    layer_baselines: Layered = None,
     targets: Sequence[Target] | None = None,
     create_graph: bool = False,
     notes: dict[str, Tensor] | None = None,
@@ -53,10 +65,13 @@ def attribute(
             (n,) or (n, k), a list). None for models with one output.
         baselines: what "absent" means: a number, a tensor (1, ...) or (n, ...), or one of these per input (a
             tuple, or a dict like the inputs); None is 0. Methods that average over a distribution take (R, ...).
+            Within a sample they broadcast as in torch: (C, 1, 1) is a value per channel of images, (W,) one per column.
+            Or a function that makes them, of the inputs or without an argument; it is called once.
         extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
         features: integer group ids (1 or n, ...) per input, broadcastable to it; -1 belongs to no feature.
         layer: points enter at this layer's output instead of the input: a name such as "embedding",
             "conv1:input", "relu@2" (its second call), or the module itself.
+        layer_baselines: baselines in the shapes of `layer`, in place of the values that it has for `baselines`.
         neuron: explain a unit, (layer, index), instead of the output.
         seed: of every random draw; draws are keyed, no global state is read or changed.
         memory: budget for tensors during an evaluation: bytes, "2GiB", or None for half of what is free.
@@ -84,6 +99,7 @@ def attribute(
         RuntimeError: `NoGradientError`, `NonFiniteError`, `OutOfMemory`, or an operation unknown to a rule.
     """
     algorithm = _algorithm(algorithm)
+    baselines = made_baselines(baselines, inputs)
     module, layer, read, neuron = _placed(model, devices, layer, read, neuron)
     if targets is not None and (target is not None or not len(targets)):
         raise ValueError("targets: give at least one, and no `target` beside them")
@@ -93,7 +109,7 @@ def attribute(
             Setting(
                 module, inputs, target, baselines, extra, features, layer, read, neuron, output, select, seed,
                 memory=memory, rows=rows, kwargs=kwargs or {}, create_graph=create_graph,
-                speed=speed or Speed(),
+                layer_baselines=layer_baselines, speed=speed or Speed(),
             )
         )  # fmt: skip
         return explainer, explainer.attribute(algorithm)
@@ -125,7 +141,7 @@ def measure(
     metric: Metric | str,
     *,
     target: Target = None,
-    baselines: Baselines = None,
+    baselines: BaselinesOf = None,
     extra: tuple[object, ...] = (),
     features: Inputs | None = None,
     layer: str | nn.Module | None = None,
@@ -137,6 +153,7 @@ def measure(
     select: str | int | None = None,
     rows: int | None = None,
     kwargs: Mapping[str, object] | None = None,
+    layer_baselines: Layered = None,
     masks: Inputs | None = None,
     speed: Speed | None = None,
 ) -> Tensor:
@@ -158,8 +175,9 @@ def measure(
     module, layer, _, neuron = _placed(model, devices, layer, None, neuron)
     explainer = Explainer(
         Setting(
-            module, inputs, target, baselines, extra, features, layer, None, neuron, output, select, seed,
-            memory=memory, rows=rows, kwargs=kwargs or {}, masks=masks, speed=speed or Speed(),
+            module, inputs, target, made_baselines(baselines, inputs), extra, features, layer, None, neuron, output,
+            select, seed, memory=memory, rows=rows, kwargs=kwargs or {}, layer_baselines=layer_baselines, masks=masks,
+            speed=speed or Speed(),
         )
     )  # fmt: skip
     if isinstance(explanation, str):

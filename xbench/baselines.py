@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from xbench.datasets.record import Dataset
 from xbench.draws import Draws
 from xbench.models.record import Encoded, Model
+from xbench.setting import baseline_tensors
 
 TRAIN = 16  # training samples of a distribution, and
 TYPICAL = 256  # those from which a mean and a spread are taken
@@ -127,7 +128,7 @@ def _from_file(path: Path, encoded: Encoded) -> tuple[Tensor, ...]:
         values = torch.from_numpy(np.load(path, allow_pickle=False)).to(tensor.dtype)
     except (ValueError, EOFError) as error:
         raise ValueError(f"baseline: {path} cannot be read: {error}") from error
-    values = values if values.dim() == tensor.dim() else values.unsqueeze(0)
-    if values.shape != (1, *tensor.shape[1:]):
-        raise ValueError(f"baseline: {path} has shape {tuple(values.shape)}, expected {(1, *tensor.shape[1:])}")
-    return (values,)
+    made = baseline_tensors(values, encoded.inputs, f"baseline: {path}")
+    if len(made[0]) != 1:
+        raise ValueError(f"baseline: {path} has {len(made[0])} rows, expected one")
+    return made

@@ -207,10 +207,21 @@ class Explainer:
         return (self.subject.read_layout if read else self.subject.layout).maps(flat)
 
     def _baselines(self, distribution: bool) -> Tensor:
+        s = self.setting
+        if s.layer_baselines is not None:
+            if self._inject is None or s.baselines is not None:
+                raise ValueError("layer_baselines: they stand for the values of a `layer`, in place of `baselines`")
+            at_layer = self.subject.layout.unflatten(self.x)
+            given = baseline_tensors(s.layer_baselines, at_layer, "layer_baselines")
+            rows = self._rows(given, distribution)
+            return self.subject.layout.flatten([b.expand(rows, *b.shape[1:]) for b in given])
+        several = distribution and s.distribution is not None
+        chosen = s.distribution if several else s.baselines
+        return self._at_site(baseline_tensors(s.in_order(chosen, "baselines"), self.subject.inputs), distribution)
+
+    def _rows(self, given: Sequence[Tensor], distribution: bool) -> int:
+        """How many baselines there are: one, one per sample, or any number of a distribution."""
         n = self.subject.n
-        several = distribution and self.setting.distribution is not None
-        chosen = self.setting.distribution if several else self.setting.baselines
-        given = baseline_tensors(self.setting.in_order(chosen, "baselines"), self.subject.inputs)
         rows = max(len(b) for b in given)
         if any(len(b) not in (1, rows) for b in given):
             counts = " and ".join(str(len(b)) for b in given)
@@ -220,6 +231,11 @@ class Explainer:
                 f"baselines: got {rows} rows for {n} samples; expected one, or one per sample "
                 "(only methods that average over baselines take a distribution)"
             )
+        return rows
+
+    def _at_site(self, given: Sequence[Tensor], distribution: bool) -> Tensor:
+        """Baselines at the input where points enter, (rows, d)."""
+        n, rows = self.subject.n, self._rows(given, distribution)
         if self._inject is None:
             return self._start.flatten([b.expand(rows, *b.shape[1:]) for b in given])
         # Baselines reach the layer through the model, with the samples' own extra arguments where they fit.

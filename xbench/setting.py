@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xbench.arguments import parameters
 from xbench.padded import Padded
 from xbench.readouts import Output, Target
 from xbench.sites import device_of
@@ -18,8 +19,9 @@ from xbench.speed import Speed
 Tensors = Tensor | tuple[Tensor, ...]
 Inputs = Tensors | Mapping[str, Tensor]
 Model = nn.Module | Callable[..., object]
-_Ordered = Tensor | float | int | Sequence[Tensor | float | int] | None
-Baselines = _Ordered | Mapping[str, Tensor | float | int]
+Layered = Tensor | float | int | Sequence[Tensor | float | int] | None
+Baselines = Layered | Mapping[str, Tensor | float | int]
+BaselinesOf = Baselines | Callable[..., Baselines]
 Neuron = tuple[str | nn.Module, int | slice | tuple[int | slice, ...]]
 
 
@@ -46,6 +48,7 @@ class Setting:
     create_graph: bool = False
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
     features_called: str = "features"  # what they are, for tables: "words", "edges"
+    layer_baselines: Layered = None
     masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
     distribution: Baselines = None  # for methods that average over baselines, beside those of the samples
     own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
@@ -115,27 +118,40 @@ def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
     )
 
 
-def baseline_tensors(baselines: _Ordered, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Baselines in any accepted form as one tensor (rows, ...) per input."""
+def made_baselines(baselines: BaselinesOf, inputs: Inputs) -> Baselines:
+    """The baselines, or what a function makes of the inputs, or of nothing where it takes no argument."""
+    if not callable(baselines):
+        return baselines
+    return baselines() if parameters(baselines) == {} else baselines(inputs)
+
+
+def baseline_tensors(baselines: Layered, tensors: tuple[Tensor, ...], name: str = "baselines") -> tuple[Tensor, ...]:
+    """Baselines in any accepted form as one tensor (rows, ...) for each of the tensors (n, ...) that they stand for."""
     given: list[Tensor | float | int]
     if isinstance(baselines, Tensor):
         given = [baselines]
     elif baselines is None or isinstance(baselines, (int, float)):
-        given = [0 if baselines is None else baselines] * len(inputs)
-    else:
+        given = [0 if baselines is None else baselines] * len(tensors)
+    elif isinstance(baselines, Sequence):
         given = list(baselines)
-    if len(given) != len(inputs):
-        raise ValueError(f"baselines: expected one for each of {len(inputs)} input tensors, got {len(given)}")
-    tensors = []
-    for b, x in zip(given, inputs, strict=True):
-        if not isinstance(b, Tensor):
-            tensors.append(torch.full_like(x[:1], b))
-            continue
-        b = b.unsqueeze(0) if b.dim() == x.dim() - 1 else b
-        if b.shape[1:] != x.shape[1:]:
-            raise ValueError(
-                f"baselines: shape {tuple(b.shape)} does not fit inputs of shape {tuple(x.shape)}; expected "
-                f"(rows, {', '.join(map(str, x.shape[1:]))})"
-            )
-        tensors.append(b.detach().to(x.device, x.dtype))
-    return tuple(tensors)
+    else:
+        raise TypeError(f"{name}: expected a number, a tensor, or one of these per tensor, got {baselines!r}")
+    if len(given) != len(tensors):
+        raise ValueError(f"{name}: expected one for each of {len(tensors)} tensors, got {len(given)}")
+    return tuple(_fitted(b, x, name) for b, x in zip(given, tensors, strict=True))
+
+
+def _fitted(baseline: Tensor | float, x: Tensor, name: str) -> Tensor:
+    """One baseline as (rows, ...), the samples in the shape of x (n, ...): each broadcasts within a sample."""
+    if not isinstance(baseline, Tensor):
+        return torch.full_like(x[:1], baseline)
+    within = x.shape[1:]
+    rows = baseline if baseline.dim() == x.dim() else baseline.unsqueeze(0)
+    shape = (len(rows), *[1] * (x.dim() - rows.dim()), *rows.shape[1:])
+    try:
+        return rows.detach().reshape(shape).expand(len(rows), *within).to(x.device, x.dtype)
+    except RuntimeError:
+        raise ValueError(
+            f"{name}: shape {tuple(baseline.shape)} does not fit samples of shape {tuple(within)}; expected that "
+            "shape, one that broadcasts to it such as (channels, 1, 1), or these behind a dimension of rows"
+        ) from None

@@ -71,6 +71,11 @@ class Net(nn.Module):
             parameter.data = torch.randn(parameter.shape, generator=numbers) / 3
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.fault == "writes into its input":
+            x -= 0.4
+            x /= 0.5
+        if self.fault == "normalises":
+            x = (x - 0.4) / 0.5
         hidden = torch.relu(self.first(x.flatten(1)))
         if self.fault == "unknown operation":
             hidden = torch.special.i0e(hidden)

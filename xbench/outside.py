@@ -6,12 +6,14 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xbench.case import Case
+from xbench.copies import copied
 from xbench.engine import Counters, Subject, follows
 from xbench.question import Explain, Question, target_part
 from xbench.readouts import Target
@@ -32,7 +34,8 @@ class Outside:
             raise ValueError("create_graph: code from elsewhere gives maps that cannot be differentiated further")
         with torch.inference_mode(False), torch.enable_grad():
             question = self.question(case, x)
-            with _seeded(question.seed, x.device), _counted(question.model, counters), _tidied(question.model):
+            model = question.model
+            with _seeded(question.seed, x.device), _tidied(model), _copying(model), _counted(model, counters):
                 return explain(question)
 
     def question(self, case: Case, x: Tensor) -> Question:
@@ -44,9 +47,9 @@ class Outside:
         return Question(
             model=model,
             inputs=tuple(t.detach().clone() for t in layout.unflatten(x)),
-            target=target,
+            target=copied(target),
             baselines=tuple(b.detach().clone() for b in layout.unflatten(case.baselines)),
-            extra=extra,
+            extra=copied(extra),
             features=tuple(f.clone() for f in layout.unflatten(case.features, cast=False)),
             seed=int(case.draws.generator(0, "code from elsewhere").integers(2**31)),
             single=len(layout.shapes) == 1 and not (at_input and isinstance(given, tuple)),
@@ -103,7 +106,7 @@ class _Wrapped(nn.Module):
 
     def forward(self, *given: Tensor) -> Tensor:
         s, count = self._subject, len(self._subject.layout.shapes)
-        points, rest = given[:count], given[count:] or self._riders
+        points, rest = given[:count], given[count:] or copied(self._riders)
         rows = len(points[0])
         if any(len(rider) != rows for rider in rest):
             raise ValueError(
@@ -112,8 +115,8 @@ class _Wrapped(nn.Module):
             )
         riders = iter(rest)
         inputs = points if s.inject is None else [next(riders) for _ in s.inputs]
-        extra = [next(riders) if follows(e, s.n) else e for e in s.extra]
-        kwargs = {name: next(riders) if follows(e, s.n) else e for name, e in s.kwargs.items()}
+        extra = [next(riders) if follows(e, s.n) else copied(e) for e in s.extra]
+        kwargs = {name: next(riders) if follows(e, s.n) else copied(e) for name, e in s.kwargs.items()}
         with ExitStack() as stack:
             site, unit = s.inject, s.readout.neuron
             entered = None if site is None else stack.enter_context(visit(s.model, site, replace=points))
@@ -135,6 +138,23 @@ class _Wrapped(nn.Module):
 
 def _rows(value: object, rows: slice, n: int) -> object:
     return value[rows] if follows(value, n) else value
+
+
+@contextmanager
+def _copying(model: nn.Module) -> Iterator[None]:
+    """The model gets copies of what it is called with: it may write into them, and the explainer goes on with its own.
+
+    The hook is the first one, before those that a library adds.
+    """
+
+    def copy(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        return copied(args), copied(kwargs)
+
+    handle = model.register_forward_pre_hook(copy, prepend=True, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

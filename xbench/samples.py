@@ -90,12 +90,8 @@ def _outputs(model: Model, encoded: Encoded) -> Tensor:
     parts = []
     with frozen(module), torch.no_grad():
         for start in range(0, n, _ROWS):
-            rows = slice(start, start + _ROWS)
-            inputs = (t[rows].to(device) for t in encoded.inputs)
-            extra = (
-                e[rows].to(device) if isinstance(e, Tensor) and e.dim() and len(e) == n else e for e in encoded.extra
-            )
-            output = readout.tensor(module(*inputs, *extra)).cpu()
+            given = encoded.arguments(slice(start, start + _ROWS), device)
+            output = readout.tensor(module(*given)).cpu()
             wanted = min(_ROWS, n - start)
             if output.dim() == 0 or len(output) != wanted:
                 raise ValueError(f"the model returned shape {tuple(output.shape)} for {wanted} samples")

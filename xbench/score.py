@@ -89,14 +89,15 @@ def score_maps(
         evidence = _reexplain(explainer, metric, explanation, rows)
     else:
         case = explainer.case(distribution=False)
-        evidence = probe_outputs(explainer, metric, rows) if evidence is None else evidence[rows]
-    return metric.score(case.part(rows), explainer.x[rows], explanation.maps.part(rows), evidence)
+        evidence = probe_outputs(explainer, metric, rows) if evidence is None else evidence[rows].clone()
+    # Copies: a metric may write into what it is given.
+    return metric.score(case.part(rows), explainer.x[rows].clone(), explanation.maps.part(rows), evidence)
 
 
 def probe_outputs(explainer: Explainer, metric: Metric, share: slice | None = None) -> Tensor | None:
     """The metric's evaluations that no map enters, (n, q); None when it has none."""
     case = explainer.case(distribution=False)
-    if metric.probe(case, explainer.x) is None:
+    if metric.probe(case, explainer.x.clone()) is None:
         return None
 
     def plan(part: Case, x: Tensor) -> Plan:

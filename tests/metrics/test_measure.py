@@ -65,7 +65,7 @@ def test_several_inputs(metric: Metric):
 
     def own(given: nn.Module, points: tuple[Tensor, ...], target: Tensor) -> tuple[Tensor, ...]:
         assert given is model
-        assert target is TARGET
+        assert torch.equal(target, TARGET)
         seen.append([tuple(point.shape) for point in points])
         return xbench.attribute(given, points, IG, **setting)
 

@@ -64,7 +64,7 @@ class DeepLift(Algorithm):
             multiplier = next(answers).slope
             next(answers)  # the reference's
             if self.custom_attribution_func is not None:
-                parts = (case.layout.unflatten(t) for t in (multiplier, x, x0))
+                parts = (case.layout.unflatten(t.clone()) for t in (multiplier, x, x0))  # it may write into them
                 return case.layout.flatten(self.custom_attribution_func(*parts))
             return multiplier * (x - x0) if self.multiply_by_inputs else multiplier
 

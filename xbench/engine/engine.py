@@ -76,7 +76,7 @@ class Engine:
         most = count if whole else passes.room(x[0].numel() * x.element_size())
         while done < n:
             rows = slice(done, min(n, done + most))
-            plan = make_plan(case.part(rows), x[rows])
+            plan = make_plan(case.part(rows), x[rows].clone())  # an algorithm of one's own may write into it
             if isinstance(plan, Plan):
                 passes.of = passes.of or count * plan.n_points
                 most = max(1, min(most, passes.limits(plan).slice_limit // plan.group))
@@ -85,7 +85,7 @@ class Engine:
                     most = min(most, passes.room(width * x.element_size()))
                 if done + most < rows.stop:
                     rows = slice(done, done + most)
-                    plan = make_plan(case.part(rows), x[rows])
+                    plan = make_plan(case.part(rows), x[rows].clone())
             result = self._solve(plan, rows)
             if isinstance(result, Noted):
                 self.counters.note(result.notes)

@@ -10,6 +10,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from xbench.copies import copied
 from xbench.layout import Layout, widened
 from xbench.padded import Padded
 from xbench.places import Places
@@ -176,7 +177,7 @@ class Subject:
             raise
 
     def forward(self, inputs: Sequence[Tensor], samples: Tensor) -> object:
-        """The model's result for these inputs, with the further arguments of these samples."""
+        """The model's result for these inputs, which it may write into, with the further arguments of these samples."""
         extra = (self._rows(value, samples) for value in self.extra)
         kwargs = {name: self._rows(value, samples) for name, value in self.kwargs.items()}
         if self.names:
@@ -184,8 +185,8 @@ class Subject:
         return self.model(*inputs, *extra, **kwargs)
 
     def _rows(self, value: object, samples: Tensor) -> object:
-        """A further argument of the model for these rows."""
-        return value[samples.to(value.device)] if follows(value, self.n) else value
+        """A further argument of the model for these rows: a copy, for the model may write into it."""
+        return value[samples.to(value.device)] if follows(value, self.n) else copied(value)
 
     def _copy(self, points: Tensor) -> Tensor:
         if self.channels_last and points.dim() == 4:

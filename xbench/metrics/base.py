@@ -57,7 +57,8 @@ class Maps:
     stochastic: bool | None
 
     def part(self, rows: slice) -> Maps:
-        return Maps(self.values[rows], self.density[rows], self.local, self.stochastic)
+        """Those of some samples; copies, for a metric may write into them."""
+        return Maps(self.values[rows].clone(), self.density[rows].clone(), self.local, self.stochastic)
 
 
 class Metric(ABC):

@@ -49,12 +49,9 @@ def predict_split(
 @torch.no_grad()
 def predict(module: nn.Module, encoded: Encoded, output: str | int | None = None) -> Tensor:
     """Outputs (n, ...) of a module for all samples, in batches. The module must be in eval mode."""
-    n, parts = len(encoded), []
-    for start in range(0, n, ROWS):
-        rows = slice(start, start + ROWS)
-        extra = (value[rows] if isinstance(value, Tensor) and len(value) == n else value for value in encoded.extra)
-        parts.append(logits_of(module(*(tensor[rows] for tensor in encoded.inputs), *extra), output))
-    return torch.cat(parts)
+    cpu = torch.device("cpu")
+    given = (encoded.arguments(slice(start, start + ROWS), cpu) for start in range(0, len(encoded), ROWS))
+    return torch.cat([logits_of(module(*arguments), output) for arguments in given])
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:

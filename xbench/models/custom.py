@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,8 @@ from xbench.models.record import Encoded, Model
 from xbench.models.weights import fit_weights, module_digest, read_weights
 
 log = logging.getLogger("xbench")
+
+Encode = Callable[[Dataset, Split], Encoded]
 
 
 class Normalized(nn.Module):
@@ -59,7 +62,7 @@ class Custom:
     output: str | int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    encode: Callable[[Dataset, Split], Encoded] | None = None
+    encode: Encode | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ class Custom:
             fit_weights(network, read_weights(Path(self.weights)), f"weights file {self.weights}")
         module = self._normalized(network, dataset).eval()
         site = self.site if self.site is None or module is network else f"network.{self.site}"
-        encode = self.encode or encode_tensors
+        encode = encode_tensors if self.encode is None else partial(_of_a_copy, self.encode)
         model = Model(self.name, module, module_digest(module), encode, site, self.output)
         return replace(model, accuracy=cached_accuracy(model, dataset))
 
@@ -112,3 +115,8 @@ class Custom:
         if not isinstance(inputs, Tensor | Lazy):
             raise ValueError(f"mean and std need tensor inputs, but {dataset.name!r} holds texts")
         return Normalized(network, self.mean, self.std, len(inputs.shape))
+
+
+def _of_a_copy(encode: Encode, dataset: Dataset, split: Split) -> Encoded:
+    """What the user's function makes of the samples; it may write into them, and they are shown in the report."""
+    return encode(dataset, split.subset(range(len(split))))

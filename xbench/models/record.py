@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from xbench.copies import copied
 from xbench.datasets.record import Dataset, Split
+from xbench.engine import follows
 from xbench.padded import Padded
 from xbench.sites import Site
 
@@ -68,6 +70,12 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.inputs[0])
+
+    def arguments(self, rows: slice, device: torch.device) -> tuple[object, ...]:
+        """What a model is given for these samples; copies, for it may write into them."""
+        n = len(self)
+        given = (value[rows] if follows(value, n) else value for value in (*self.inputs, *self.extra))
+        return copied(tuple(given), device)
 
     def _check_like_inputs(self, name: str, tensors: tuple[Tensor, ...], same_rows: bool) -> None:
         if len(tensors) != len(self.inputs):

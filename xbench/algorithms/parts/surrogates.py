@@ -21,7 +21,7 @@ Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]
 def similarity(how: Distance | Similarity, width: float, x: Tensor, point: Tensor, present: Tensor) -> Tensor:
     """Weights (n,) of perturbed samples (n, d) whose `present` (n, K) features are the sample's; see `Lime`."""
     if callable(how):
-        return how(x, point, present)
+        return how(x.clone(), point.clone(), present.clone())  # it may write into them
     a, b = x.double(), point.double()
     distance = 1 - torch.cosine_similarity(a, b, dim=1) if how == "cosine" else torch.linalg.vector_norm(a - b, dim=1)
     return torch.exp(-distance.square() / (2 * width**2))

@@ -65,8 +65,12 @@ def build(
     cells: Sequence[Cell],
     *,
     one_hardware: bool,
+    remarks: Sequence[str] = (),
 ) -> Grid:
-    """Rank and annotate a summary. Without `one_hardware` runtime and peak memory are not ranked."""
+    """Rank and annotate a summary. Without `one_hardware` runtime and peak memory are not ranked.
+
+    `remarks` are what the run says of its data; they come first among the notes.
+    """
     entries = _entries(summary, scores)
     labels, controls = _labels(cells)
     rows = [
@@ -80,7 +84,8 @@ def build(
     void = _inapplicable(cells)
     ordered = [column for column in ordered if column not in {c for metric in void for c in columns[metric]}]
     ranked = [column for column in ordered if one_hardware or column.source not in _HARDWARE_BOUND]
-    notes = _notes(rows, ordered, [cell for cell in cells if cell.group[3] not in void], labels)
+    notes = [*remarks]
+    notes += _notes(rows, ordered, [cell for cell in cells if cell.group[3] not in void], labels)
     notes += [f"– skipped: {', '.join(names)}: {reason}" for reason, names in _by_reason(void).items()]
     if not one_hardware:
         notes.append("Runtime and peak memory were measured on different hardware and are not ranked.")

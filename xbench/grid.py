@@ -34,11 +34,13 @@ class Outcome:
 
     An entry has key, kind, model, dataset, algorithm, metric, samples, status and reason, where status is ok,
     reused, skipped, planned (not reached), or a failure: error, oom, timeout, crashed, nonfinite.
+    `notes` are sentences that a reader of the job's numbers must know.
     """
 
     cells: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
     error: str | None = None  # the job itself failed, for example its model cannot be loaded
+    notes: list[str] = field(default_factory=list)
 
 
 def cells(

@@ -23,6 +23,7 @@ from xbench.made import Made
 from xbench.pool import open_pool
 from xbench.prepared import Prepared
 from xbench.records import Record
+from xbench.remarks import remarks
 from xbench.store import Store, StoreError
 from xbench.workers import Here, Item, Workers
 
@@ -53,6 +54,9 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
         if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):  # not one of our own messages
             display.message(traceback.format_exc())
         return Outcome(_without_data(cfg, f"{type(error).__name__}: {error}"))
+    notes = remarks(job.dataset, cfg.n)
+    for note in notes:
+        display.message(note)
     run.begin()
     try:
         workers: Workers = Here(job, display)
@@ -62,10 +66,10 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
             run.announce()
         run.all(workers)
     except KeyboardInterrupt:
-        return Outcome(run.entries, interrupted=True)
+        return Outcome(run.entries, interrupted=True, notes=notes)
     except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
-        return Outcome(run.entries, error=str(error))
-    return Outcome(run.entries)
+        return Outcome(run.entries, error=str(error), notes=notes)
+    return Outcome(run.entries, notes=notes)
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:

@@ -58,7 +58,14 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
     scores = _scores(cells, columns)
     summary = _summary(scores, columns)
     environments = _environments(store, cells)
-    grid = comparison.build(summary, scores, columns, cells, one_hardware=_one_hardware(cells, environments))
+    grid = comparison.build(
+        summary,
+        scores,
+        columns,
+        cells,
+        one_hardware=_one_hardware(cells, environments),
+        remarks=manifest.get("notes", ()),
+    )
     run = {name: manifest.get(name) for name in ("name", "created", "command", "config", "n", "seed")}
     return Tables(
         scores=scores,

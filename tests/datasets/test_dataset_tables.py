@@ -174,3 +174,20 @@ def test_rows_and_names_that_do_not_fit_the_header_are_refused(
     with pytest.raises(ValueError, match=message) as error:
         kind(str(tmp_path / "t.csv"), "y").load()
     assert "t.csv" in str(error.value)
+
+
+def test_cells_without_a_value_are_noted(tmp_path: Path) -> None:
+    people = _people()
+    assert Table(_write(tmp_path / "people.csv", people), "paid").load().notes == ()
+    people.loc[5:7, "age"] = None
+    people.loc[6, "town"] = None
+    assert Table(_write(tmp_path / "people.csv", people), "paid").load().notes == (
+        "cells without a value, 3 of 80, count as their column's median over the rows to train on (age 3)",
+        'cells without a value, 1 of 80, count as a category of their own, "missing" (town 1)',
+    )
+
+
+def test_a_column_without_any_value_is_refused(tmp_path: Path) -> None:
+    """It was a column of zeros."""
+    with pytest.raises(ValueError, match=r"people.csv: column 'age' has no value in any of the 32 rows to train on"):
+        Table(_write(tmp_path / "people.csv", _people().assign(age=None)), "paid").load()

@@ -37,16 +37,16 @@ def test_three_formats_give_the_same_data(ending: str, tmp_path: Path) -> None:
     assert {*data.test.inputs, *data.train().inputs} == {text for text, _ in ROWS}
 
 
-def test_long_texts_are_cut_with_a_warning_stop_or_are_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_long_texts_are_cut_and_that_is_noted_stop_or_are_left_out(tmp_path: Path) -> None:
     path = table(tmp_path / "films.csv", [*ROWS, ("far " * 20 + "too long", "good")])
     data = TextTable(path, max_words=15).load()
     assert max(len(text.split()) for text in (*data.test.inputs, *data.train().inputs)) <= 15
-    assert "1 of 13 texts are cut to their first 15 words" in caplog.text
+    assert data.notes == ("1 of 13 texts are cut to their first 15 words",)
     with pytest.raises(ValueError, match=r"row 14: the text has 22 words, and max_words is 15; dataset.too_long=skip"):
         TextTable(path, max_words=15, too_long="stop").load()
-    assert "1 rows left out" in TextTable(path, max_words=15, too_long="skip").load().origin
+    skipped = TextTable(path, max_words=15, too_long="skip").load()
+    assert "1 rows left out" in skipped.origin
+    assert skipped.notes == ("1 of 13 rows are left out (bad=stop, too_long=skip)",)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
         "command": result.command.words,
         "config": {"jobs": [OmegaConf.to_container(job.cfg, resolve=True) for job in result.jobs]},
         "cells": cells,
+        "notes": list(dict.fromkeys(note for outcome in result.outcomes for note in outcome.notes)),
         "n": max(sizes.values(), default=0),
         "seed": cfg.seed,
     }

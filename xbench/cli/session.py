@@ -105,7 +105,7 @@ def _part(directory: Path, number: int) -> Path:
 def _outcome(cfg: DictConfig, display: Display) -> Outcome:
     try:
         found = load_runner().run_job(cfg, display)
-        return Outcome(found.cells, found.interrupted, found.error)
+        return Outcome(found.cells, found.interrupted, found.error, found.notes)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except Exception as error:  # the boundary between jobs: whatever it is, it is recorded and the next one runs

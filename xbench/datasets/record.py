@@ -133,6 +133,7 @@ class Dataset:
     columns: names of the elements of a sample, for tabular data.
     rate: samples per second of audio, for models that look at tones.
     known: builds the function that made the labels, where it is known: `model=known` explains it.
+    notes: what a reader of the numbers must know, such as values filled in or files left out; no full stop at the end.
     Raises ValueError when a field disagrees with the others.
     """
 
@@ -150,6 +151,7 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     rate: int | None = None
     known: Callable[[], nn.Module] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:

@@ -16,6 +16,7 @@ from xbench.datasets.found import fingerprint
 from xbench.datasets.record import Dataset, Split, mixed_order
 
 TEST = 500  # rows that are explained at most, and a fifth of a smaller table
+_NAMED = 6  # columns that a note spells out
 MANY = 20  # a numeric target with more values than this is a quantity, not a class
 
 
@@ -32,7 +33,7 @@ class Table:
     missing: what a cell without a value looks like, besides an empty one.
 
     A number that is missing becomes the median of the training rows, a missing category one of its own. The baseline
-    is the mean of the training rows.
+    is the mean of the training rows. How many cells were filled is said in the terminal and below the table.
     """
 
     path: str
@@ -88,6 +89,7 @@ def build(
         raise ValueError(f"{source}: {len(order)} rows are too few to train on some and explain others")
     test, train = order[:held], order[held:]
     columns, values, groups = _encoded(features, train, source)
+    notes = _notes(features)
     target_values = torch.from_numpy(labels)
 
     def split(part: str, rows: list[int]) -> Split:
@@ -106,6 +108,7 @@ def build(
         baseline=values[train].mean(0, keepdim=True),
         features=torch.tensor([groups]),
         columns=tuple(columns),
+        notes=tuple(notes),
     )
 
 
@@ -128,6 +131,23 @@ def _labels(
     return np.array([number[value] for value in given], dtype=np.int64), names
 
 
+def _notes(frame: pd.DataFrame) -> list[str]:
+    """What takes the place of cells without a value."""
+    lacking = {str(name): int(frame[name].isna().sum()) for name in frame.columns}
+    numbers = [str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    notes = []
+    for filled, what in (
+        ([name for name in lacking if name in numbers], "their column's median over the rows to train on"),
+        ([name for name in lacking if name not in numbers], 'a category of their own, "missing"'),
+    ):
+        counts = {name: lacking[name] for name in filled if lacking[name]}
+        if counts:
+            total, named = sum(counts.values()), [f"{name} {count}" for name, count in counts.items()]
+            listed = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
+            notes.append(f"cells without a value, {total} of {frame.size}, count as {what} ({listed})")
+    return notes
+
+
 def _encoded(frame: pd.DataFrame, train: Sequence[int], source: str) -> tuple[list[str], Tensor, list[int]]:
     """Names, values (rows, d) and feature numbers of the columns as a model takes them."""
     names: list[str] = []
@@ -141,8 +161,13 @@ def _encoded(frame: pd.DataFrame, train: Sequence[int], source: str) -> tuple[li
             numbers = values.astype(float)
             if not np.isfinite(numbers.dropna()).all():
                 raise ValueError(f"{source}: column {column!r} holds an infinite number")
-            typical = numbers.iloc[list(train)].median()
-            parts.append(numbers.fillna(0.0 if np.isnan(typical) else typical).to_numpy(np.float32)[:, None])
+            known = numbers.iloc[list(train)].dropna()
+            if known.empty:
+                raise ValueError(
+                    f"{source}: column {column!r} has no value in any of the {len(train)} rows to train on; leave it "
+                    "out with drop"
+                )
+            parts.append(numbers.fillna(known.median()).to_numpy(np.float32)[:, None])
             names.append(str(column))
             groups.append(group)
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ import torch
 from xbench.datasets.delimited import read, require
 from xbench.datasets.found import Wanted, check_options, fingerprint, read_tar
 from xbench.datasets.record import Dataset, Split, mixed_order
-
-log = logging.getLogger("xbench")
 
 TEST = 500
 
@@ -28,7 +25,9 @@ class TextTable:
     text, label: the columns with the text and its class. name: what rows say; null = the file's name.
     classes: all classes in their order; null = those found. A label that is not among them stops with its row.
     bad: what to do about an empty text, a text without a label, a label outside the classes: stop or skip.
-    max_words, too_long: what to do about a text of more words: cut it (a warning says how many were), stop or skip.
+    max_words, too_long: what to do about a text of more words: cut it, stop or skip.
+
+    How many rows were left out or cut is said in the terminal and below the table.
     """
 
     path: str
@@ -63,8 +62,6 @@ class TextTable:
                 raise ValueError(f"{path}, row {number}: {reason}; dataset.{option}=skip leaves such rows out")
             else:
                 left_out += 1
-        if cut:
-            log.warning("%s: %d of %d texts are cut to their first %d words", path, cut, len(rows), self.max_words)
         classes = self.classes or tuple(sorted({label for _, label in rows}))
         if len(rows) < 2 or len(classes) < 2:
             raise ValueError(f"{path}: {len(rows)} good rows of {len(classes)} classes are nothing to tell apart")
@@ -79,7 +76,18 @@ class TextTable:
             _split("test", texts, labels, order[:held]),
             _split("train", texts, labels, order[held:]),
             origin,
+            self._notes(len(rows), left_out, cut),
         )
+
+    def _notes(self, good: int, left_out: int, cut: int) -> tuple[str, ...]:
+        notes = []
+        if left_out:
+            notes.append(
+                f"{left_out} of {good + left_out} rows are left out (bad={self.bad}, too_long={self.too_long})"
+            )
+        if cut:
+            notes.append(f"{cut} of {good} texts are cut to their first {self.max_words} words")
+        return tuple(notes)
 
     def _problem(self, words: Sequence[str], label: str | float) -> tuple[str | None, str]:
         """The option that says what to do about a row, and why; None where it is good."""
@@ -159,7 +167,9 @@ class EraserMovies:
         return _split(part, texts, labels, order, masks, ids)
 
 
-def text_dataset(name: str, classes: Sequence[str], test: Split, train: Split, origin: str) -> Dataset:
+def text_dataset(
+    name: str, classes: Sequence[str], test: Split, train: Split, origin: str, notes: tuple[str, ...] = ()
+) -> Dataset:
     """From the texts to explain and those to train on."""
     contents = [repr((split.inputs, split.targets.tolist(), split.masks)).encode() for split in (test, train)]
     return Dataset(
@@ -170,6 +180,7 @@ def text_dataset(name: str, classes: Sequence[str], test: Split, train: Split, o
         train=lambda: train,
         fingerprint=fingerprint(repr((name, tuple(classes))).encode(), *contents),
         origin=origin,
+        notes=notes,
     )
 
 

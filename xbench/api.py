@@ -72,7 +72,8 @@ def attribute(
         layer: points enter at this layer's output instead of the input: a name such as "embedding",
             "conv1:input", "relu@2" (its second call), or the module itself.
         layer_baselines: baselines in the shapes of `layer`, in place of the values that it has for `baselines`.
-        neuron: explain a unit, (layer, index), instead of the output.
+        neuron: explain a unit, (layer, index), instead of the output: an int, a tuple of ints and slices (which are
+            summed), or a function of the layer's tensor (a tuple, where it has several) that gives a number per row.
         seed: of every random draw; draws are keyed, no global state is read or changed.
         memory: budget for tensors during an evaluation: bytes, "2GiB", or None for half of what is free.
         devices: where to run, such as "cuda:0"; None is where the model is. Elsewhere a copy of the model is used.

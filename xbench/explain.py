@@ -293,4 +293,4 @@ def _readout(setting: Setting) -> Readout:
         raise TypeError(f"neuron: expected (layer, index), got {setting.neuron!r}")
     layer, index = setting.neuron
     site = _site(setting.model, layer)
-    return Readout(setting.output, setting.select, site, index if isinstance(index, tuple) else (index,))
+    return Readout(setting.output, setting.select, site, (index,) if isinstance(index, (int, slice)) else index)

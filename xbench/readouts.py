@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ from xbench.sites import Site
 
 Output = Literal["logit", "probability", "log_probability", "value"]
 Target = int | Sequence[int] | Sequence[tuple[int, ...]] | tuple[int, ...] | Tensor | None
+Unit = tuple[int | slice, ...] | Callable[..., Tensor]
 
 
 class TargetError(ValueError):
@@ -53,13 +54,13 @@ class Readout:
             over dimension 1 first (a single output counts as the logit of a binary decision: a sigmoid).
         select: which part of a structured output, a key, attribute or position; None takes a tensor, or `.logits`.
         neuron: explain a unit of a layer instead of the output; `index` selects it behind the batch dimension,
-            slices are summed.
+            slices are summed. A function makes one number per row of the layer's tensor, or of a tuple of several.
     """
 
     output: Output = "logit"
     select: str | int | None = None
     neuron: Site | None = None
-    index: tuple[int | slice, ...] = ()
+    index: Unit = ()
 
     def __post_init__(self) -> None:
         if self.output not in get_args(Output):
@@ -86,14 +87,27 @@ class Readout:
 
     def of_layer(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """The neuron's value per row, (rows,)."""
+        if callable(self.index):
+            return self._made(self.index(tensors if len(tensors) > 1 else tensors[0]), len(tensors[0]))
         if len(tensors) != 1:
-            raise TypeError(f"neuron: layer {self.neuron} gives {len(tensors)} tensors, expected one")
+            raise TypeError(
+                f"neuron: layer {self.neuron} gives {len(tensors)} tensors, an index is for one; a function of them "
+                "can choose"
+            )
         try:
             unit = tensors[0][(slice(None), *self.index)]
         except IndexError:
             shape = tuple(tensors[0].shape[1:])
             raise TargetError(f"neuron {self.index} is outside layer {self.neuron} of shape {shape}") from None
         return unit.flatten(1).sum(1) if unit.dim() > 1 else unit
+
+    def _made(self, unit: object, rows: int) -> Tensor:
+        if not isinstance(unit, Tensor) or unit.shape[:1] != (rows,) or unit.numel() != rows:
+            got = f"shape {tuple(unit.shape)}" if isinstance(unit, Tensor) else type(unit).__name__
+            raise TargetError(
+                f"neuron: the function of layer {self.neuron} gave {got} for {rows} rows; expected a number for each"
+            )
+        return unit.reshape(rows)
 
     def of_output(self, result: object, target: Tensor | None, rows: int) -> Tensor:
         """The explained scalar of each row, (rows,), from the model's result and its rows of `target_rows`."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xbench.arguments import parameters
 from xbench.padded import Padded
-from xbench.readouts import Output, Target
+from xbench.readouts import Output, Target, Unit
 from xbench.sites import device_of
 from xbench.speed import Speed
 
@@ -22,7 +22,7 @@ Model = nn.Module | Callable[..., object]
 Layered = Tensor | float | int | Sequence[Tensor | float | int] | None
 Baselines = Layered | Mapping[str, Tensor | float | int]
 BaselinesOf = Baselines | Callable[..., Baselines]
-Neuron = tuple[str | nn.Module, int | slice | tuple[int | slice, ...]]
+Neuron = tuple[str | nn.Module, int | slice | Unit]
 
 
 @dataclass(frozen=True)

@@ -193,32 +193,39 @@ class Subject:
             return points.clone(memory_format=torch.channels_last)
         return points.clone()
 
-    def _gradient(self, value: Tensor, where: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
-        if not value.requires_grad:
+    def _gradient(self, value: Tensor, where: Sequence[Tensor]) -> Tensor:
+        # Rows do not mix, so the gradient of the sum is each row's own. (A sum would need gradients switched on here.)
+        return self._gradients([value], where, [torch.ones_like(value)])
+
+    def _gradients(self, values: Sequence[Tensor], where: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        """Of the sum of values, each times its weight, (r, width of the read site)."""
+        if not any(value.requires_grad for value in values):
             raise NoGradientError(_NO_GRADIENT)
         leaves = [t for t in where if t.requires_grad]
-        # Rows do not mix, so the gradient of the sum is each row's own. (A sum would need gradients switched on here.)
-        weights = torch.ones_like(value) if weights is None else weights
-        grads = iter(torch.autograd.grad(value, leaves, weights, allow_unused=True, create_graph=self.create_graph))
+        grads = iter(torch.autograd.grad(values, leaves, weights, allow_unused=True, create_graph=self.create_graph))
         found = [next(grads) if t.requires_grad else None for t in where]
         # An input the output does not use has no influence: zero is its gradient.
         filled = [g if g is not None else torch.zeros_like(t) for g, t in zip(found, where, strict=True)]
         return self.read_layout.flatten(filled)
 
     def _through(self, value: Tensor, where: Sequence[Tensor], neuron: Visit | None) -> Tensor:
-        """The gradient's share that passes through the neuron: df/dy_k * dy_k/dx, summed over the chosen units."""
+        """The gradient's share that passes through the neuron: df/dy_k * dy_k/dx, summed over the chosen units.
+
+        Units that a function weighs count by its slope.
+        """
         assert neuron is not None, "a gradient through a neuron needs a chosen one"
-        units = self.readout.of_layer(neuron.tensors)
-        (layer,) = neuron.tensors
-        if not (value.requires_grad and layer.requires_grad):
+        units, layers = self.readout.of_layer(neuron.tensors), [t for t in neuron.tensors if t.requires_grad]
+        if not (value.requires_grad and units.requires_grad and layers):
             raise NoGradientError(_NO_GRADIENT)
-        (slope,) = torch.autograd.grad(
-            value, layer, torch.ones_like(value), retain_graph=True, create_graph=self.create_graph, allow_unused=True
-        )
-        if slope is None:
-            return self.read_layout.flatten([torch.zeros_like(t) for t in where])
-        chosen = torch.autograd.grad(units.sum(), layer, retain_graph=True)[0]  # 1 at the chosen units
-        return self._gradient(layer, where, slope * chosen)
+
+        def slopes(of: Tensor) -> Sequence[Tensor]:
+            found = torch.autograd.grad(
+                of, layers, torch.ones_like(of), retain_graph=True, create_graph=self.create_graph, allow_unused=True
+            )
+            return [torch.zeros_like(t) if g is None else g for g, t in zip(found, layers, strict=True)]
+
+        weights = [slope * unit for slope, unit in zip(slopes(value), slopes(units), strict=True)]
+        return self._gradients(layers, where, weights)
 
 
 def follows(argument: object, n: int) -> TypeGuard[Tensor]:

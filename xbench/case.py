@@ -46,7 +46,8 @@ class Case:
     Attributes:
         layout: the tensors at the site where points enter (the input, an embedding, a layer).
         read: the tensors at the site where gradients and activations are read; `layout` itself unless chosen otherwise.
-        baselines: (1, d), (n, d) or, for methods that average over a distribution of baselines, (R, d).
+        baselines: (1, d), (n, d) or, for methods that average over a distribution of baselines, (R, d); (n, R, d) at a
+            layer where the samples' own arguments make it another distribution for each.
         features: (1 or n, d) int64 group ids, 0..K-1; -1 marks elements that belong to no feature (padding).
         draws: keyed random numbers of these samples.
         span: which rows of the whole set these samples are.
@@ -84,6 +85,22 @@ class Case:
                 "(a distribution of baselines is for methods such as GradientShap)"
             )
         return self.baselines.expand_as(x)
+
+    @property
+    def distribution(self) -> Sequence[Tensor]:
+        """The baselines of a distribution, one after the other, each (1, d) or (n, d)."""
+        return self.baselines.unbind(1) if self.baselines.dim() == 3 else self.baselines.split(1)
+
+    def drawn(self, which: Tensor) -> Tensor:
+        """Of each sample one baseline of its distribution, by their numbers (n,): (n, d)."""
+        if self.baselines.dim() < 3:
+            return self.baselines[which]
+        return self.baselines[torch.arange(len(which), device=which.device), which]
+
+    @property
+    def _own_baselines(self) -> bool:
+        """Whether the first dimension of the baselines is the samples."""
+        return self.baselines.dim() == 3 or (self.paired and len(self.baselines) == len(self))
 
     @property
     def read_apart(self) -> bool:
@@ -135,10 +152,9 @@ class Case:
     def part(self, rows: slice) -> Case:
         """The samples `rows` (relative to this case)."""
         start = self.span.start
-        per_sample = self.paired and len(self.baselines) == len(self)
         return replace(
             self,
-            baselines=self.baselines[rows] if per_sample else self.baselines,
+            baselines=self.baselines[rows] if self._own_baselines else self.baselines,
             features=self.features[rows] if len(self.features) == len(self) else self.features,
             draws=replace(self.draws, ids=self.draws.ids[rows]),
             span=slice(start + rows.start, start + rows.stop),
@@ -149,10 +165,9 @@ class Case:
     def subset(self, rows: Tensor) -> Case:
         """Some of the samples, by their positions (m,), for points of these alone."""
         here = rows.to(self.features.device)
-        per_sample = self.paired and len(self.baselines) == len(self)
         return replace(
             self,
-            baselines=self.baselines[here] if per_sample else self.baselines,
+            baselines=self.baselines[here] if self._own_baselines else self.baselines,
             features=self.features[here] if len(self.features) == len(self) else self.features,
             draws=replace(self.draws, ids=tuple(self.draws.ids[row] for row in rows.tolist())),
             mates=replace(self.mates, positions=self.mates.positions[rows.cpu()]),

@@ -234,22 +234,25 @@ class Explainer:
         return rows
 
     def _at_site(self, given: Sequence[Tensor], distribution: bool) -> Tensor:
-        """Baselines at the input where points enter, (rows, d)."""
+        """Baselines at the input where points enter: (rows, d), or (n, rows, d), a distribution for each sample."""
         n, rows = self.subject.n, self._rows(given, distribution)
         if self._inject is None:
             return self._start.flatten([b.expand(rows, *b.shape[1:]) for b in given])
-        # Baselines reach the layer through the model, with the samples' own extra arguments where they fit.
+        # Baselines reach the layer through the model, with the further arguments of the samples that they stand for.
         further = (*self.subject.extra, *self.subject.kwargs.values())
-        per_sample = any(follows(e, n) for e in further)
-        rows = n if rows == 1 and per_sample and not distribution else rows
+        if any(follows(e, n) for e in further):
+            if distribution:
+                each = ([b[[row % len(b)]].expand(n, *b.shape[1:]) for b in given] for row in range(rows))
+                return torch.stack([self._activations(self._inject, points) for points in each], dim=1)
+            rows = n
         points = [b.expand(rows, *b.shape[1:]) for b in given]
         return self._activations(self._inject, points, own=rows == n and not distribution)
 
     def _activations(self, site: Site, points: Sequence[Tensor], *, own: bool = True) -> Tensor:
         """What the model computes at `site` for `points` at the input, (rows, d).
 
-        With `own` there are as many points as samples, and each takes its sample's target and extra arguments;
-        otherwise the first sample's serve them all.
+        With `own` there are as many points as samples, and each takes its sample's further arguments; otherwise there
+        are none that belong to a sample.
         """
         start = replace(self.subject, inject=None, read=site, layout=self._start, read_layout=self.places.layout(site))
         flat = self._start.flatten(points)

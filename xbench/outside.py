@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xbench.case import Case
 from xbench.copies import copied
 from xbench.engine import Counters, Subject, follows
+from xbench.layout import Layout
 from xbench.question import Explain, Question, target_part
 from xbench.readouts import Target
 from xbench.setting import Setting
@@ -48,7 +49,7 @@ class Outside:
             model=model,
             inputs=tuple(t.detach().clone() for t in layout.unflatten(x)),
             target=copied(target),
-            baselines=tuple(b.detach().clone() for b in layout.unflatten(case.baselines)),
+            baselines=_shaped(case.baselines, layout),
             extra=copied(extra),
             features=tuple(f.clone() for f in layout.unflatten(case.features, cast=False)),
             seed=int(case.draws.generator(0, "code from elsewhere").integers(2**31)),
@@ -134,6 +135,12 @@ class _Wrapped(nn.Module):
             return s.readout.tensor(result)
         target = next(riders, None)
         return s.readout.of_output(result, None if target is None else target.cpu(), rows).unsqueeze(1)
+
+
+def _shaped(baselines: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    """Copies of the baselines, (..., d), in the shapes of the layout's tensors."""
+    parts = layout.unflatten(baselines.detach().flatten(0, -2))
+    return tuple(part.unflatten(0, baselines.shape[:-1]).clone() for part in parts)
 
 
 def _rows(value: object, rows: slice, n: int) -> object:

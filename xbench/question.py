@@ -30,7 +30,8 @@ class Question:
             they are.
         inputs: what is explained, each (n, ...).
         target: in the user's form: an index (or a tuple of them) for all samples, or one per sample.
-        baselines: each (1, ...), (n, ...), or (R, ...) for a distribution.
+        baselines: each (1, ...), (n, ...), or (R, ...) for a distribution; (n, R, ...) where every sample has its own
+            (`apart`).
         extra: further arguments of the model, tensors with a row per sample among them.
         features: integer group ids, each (1 or n, ...); -1 belongs to no feature.
         seed: for draws of its own. The global generators of torch, numpy and Python start from it.
@@ -55,6 +56,17 @@ class Question:
         """One tensor or a tuple of them, like the inputs that the user gave."""
         return tensors[0] if self.single else tensors
 
+    @property
+    def apart(self) -> bool:
+        """Whether every sample has a distribution of baselines of its own: at a layer that sees its own arguments."""
+        return not self.paired and self.baselines[0].dim() > self.inputs[0].dim()
+
+    def one_by_one(self, explain: Explain) -> tuple[Tensor, ...]:
+        """The maps of samples that are asked about by themselves, each with its own baselines."""
+        alone = (self.part(slice(row, row + 1)) for row in range(len(self)))
+        made = [map_tensors(explain(question)) for question in alone]
+        return tuple(torch.cat(maps) for maps in zip(*made, strict=True))
+
     def part(self, rows: slice) -> Question:
         """The question about these samples alone."""
         n = len(self)
@@ -62,10 +74,16 @@ class Question:
             self,
             inputs=tuple(t[rows] for t in self.inputs),
             target=target_part(self.target, rows, n),
-            baselines=tuple(b[rows] if self.paired and len(b) == n else b for b in self.baselines),
+            baselines=tuple(self._baselines(b, rows) for b in self.baselines),
             extra=tuple(e[rows] if isinstance(e, Tensor) and e.dim() and len(e) == n else e for e in self.extra),
             features=tuple(f[rows] if len(f) == n else f for f in self.features),
         )
+
+    def _baselines(self, given: Tensor, rows: slice) -> Tensor:
+        """Those of some samples: (R, ...) of a single one with its own distribution."""
+        own = self.apart or (self.paired and len(given) == len(self))
+        part = given[rows] if own else given
+        return part[0] if self.apart and len(part) == 1 else part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +106,16 @@ def target_part(target: Target, rows: slice, n: int) -> Target:
     return target[rows] if len(target) == n else target
 
 
-def flat_maps(made: Any, layout: Layout, like: Tensor, who: str) -> Tensor:  # noqa: ANN401  (whatever was made)
-    """Maps in the shapes of the layout's tensors as one matrix (n, d); ValueError naming `who` and the shapes."""
+def map_tensors(made: Any) -> list[Any]:  # noqa: ANN401  (whatever was made)
+    """Maps as a list of tensors; what is neither a tensor nor an array stays what it is."""
     given = made if isinstance(made, (tuple, list)) else (made,)
     # Copies: an array may be read-only or run backwards.
-    tensors = [torch.from_numpy(np.array(m)) if isinstance(m, np.ndarray) else m for m in given]
+    return [torch.from_numpy(np.array(m)) if isinstance(m, np.ndarray) else m for m in given]
+
+
+def flat_maps(made: Any, layout: Layout, like: Tensor, who: str) -> Tensor:  # noqa: ANN401  (whatever was made)
+    """Maps in the shapes of the layout's tensors as one matrix (n, d); ValueError naming `who` and the shapes."""
+    tensors = map_tensors(made)
     wanted = [(len(like), *shape) for shape in layout.shapes]
     found = [tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in tensors]
     if found != wanted:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, Need, NotApplicable
@@ -87,10 +86,8 @@ class Captum(ExternalAlgorithm):
 
     def explain(self, question: Question) -> object:
         known = METHODS[self.method]
-        if known.distribution and question.paired and any(len(b) > 1 for b in question.baselines):
-            parts = [self._attribute(question.part(slice(i, i + 1))) for i in range(len(question))]
-            return tuple(torch.cat(maps) for maps in zip(*parts, strict=True))
-        return self._attribute(question)
+        paired = known.distribution and question.paired and any(len(b) > 1 for b in question.baselines)
+        return question.one_by_one(self._attribute) if paired or question.apart else self._attribute(question)
 
     def _attribute(self, question: Question) -> tuple[Tensor, ...]:
         known = METHODS[self.method]

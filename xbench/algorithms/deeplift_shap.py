@@ -47,6 +47,7 @@ class DeepLiftShap(Algorithm):
             needs=(Need.GRADIENT, Need.MODULE),
             complete=self._single.facts.complete,
             distribution=True,
+            version=2,
         )
 
     @property
@@ -57,7 +58,7 @@ class DeepLiftShap(Algorithm):
         self._single.check(case)
 
     def plan(self, case: Case, x: Tensor) -> Made:
-        rows = [case.baselines] if case.paired else case.baselines.split(1)
+        rows = [case.baselines] if case.paired else case.distribution
 
         def average(maps: Iterator[Tensor]) -> Tensor:
             total = torch.zeros_like(x)

@@ -33,7 +33,8 @@ class External(ExternalAlgorithm):
         kwargs: further arguments of the function.
         local: the maps are slopes, like a gradient, not shares of f(x) - f(baseline).
         stochastic: depends on the seed; None: not known.
-        distribution: `baselines` may be a distribution to average over, (R, ...).
+        distribution: `baselines` may be a distribution to average over, (R, ...); where every sample has its own, at a
+            layer that sees arguments of its sample, the function is asked sample by sample.
         label: the name in tables; the function's own by default.
         citation: where it is from.
     """
@@ -83,6 +84,10 @@ class External(ExternalAlgorithm):
         )
 
     def explain(self, question: Question) -> object:
+        alone = question.apart and "baselines" in passed(self._called, self.kwargs)[1]
+        return question.one_by_one(self._explain) if alone else self._explain(question)
+
+    def _explain(self, question: Question) -> object:
         positions, names = passed(self._called, self.kwargs)
         offered = {
             "target": question.target,

@@ -49,6 +49,7 @@ class GradientShap(Algorithm):
             needs=(Need.GRADIENT,),
             stochastic=True,
             distribution=True,
+            version=2,
         )
 
     def check(self, case: Case) -> None:

@@ -18,4 +18,4 @@ def check_stdevs(stdevs: float | tuple[float, ...]) -> None:
 def random_baselines(case: Case, draw: int, x: Tensor) -> Tensor:
     """A random row of the baseline distribution for every sample, (n, d)."""
     which = case.draws.uniform("baseline", draw, torch.empty(len(x), 1, dtype=torch.float64))
-    return case.baselines[(which.squeeze(1) * len(case.baselines)).long().to(x.device)]
+    return case.drawn((which.squeeze(1) * len(case.distribution)).long().to(x.device))

@@ -190,7 +190,7 @@ TOKENS: dict[str, Function] = {  # x: (n, 5, 6)
     "bmm": lambda x: torch.bmm(x, x.mT).exp(),
     "baddbmm": lambda x: torch.baddbmm(x @ x.mT, x, x.mT, beta=0.5),
     "baddbmm keyword": lambda x: _fixed(1, 1, 5).baddbmm(batch1=x, batch2=x.mT, beta=0.5, alpha=2),
-    "addmv keyword": lambda x: torch.addmv(torch.zeros(len(x)), mat=x[:, 0].exp(), vec=_fixed(6), alpha=2),
+    "addmv keyword": lambda x: torch.addmv(torch.zeros(len(x)).to(x), mat=x[:, 0].exp(), vec=_fixed(6), alpha=2),
     "fft2, batch second": lambda x: torch.fft.fft2(x.transpose(0, 1), dim=(0, -1)).real.exp().transpose(0, 1),
     "spectrogram": lambda x: torch.stft(x.flatten(1), 8, window=_fixed(8), return_complex=True).abs().log1p(),
     "matmul of a constant": lambda x: (_fixed(2, 5) @ x @ _fixed(6)).exp(),

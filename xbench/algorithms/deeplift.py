@@ -52,6 +52,7 @@ class DeepLift(Algorithm):
             local=not self.multiply_by_inputs,
             needs=(Need.GRADIENT, Need.MODULE),
             complete=self.multiply_by_inputs and self.custom_attribution_func is None and self.unknown == "raise",
+            version=2,
         )
 
     def check(self, case: Case) -> None:

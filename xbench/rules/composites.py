@@ -17,16 +17,6 @@ from xbench.rules.recurrent import RECURRENT
 Dims = int | tuple[int, ...]
 
 
-def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
-    """exp(x - logsumexp(x)): unlike in exp(x) / sum(exp(x)), no part can overflow or lose its digits."""
-    return log_softmax(input, dim, dtype).exp()
-
-
-def log_softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
-    x = input if dtype is None else input.to(dtype)
-    return x - x.logsumexp(dim, keepdim=True)
-
-
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     return torch.stack(torch.broadcast_tensors(input, other)).logsumexp(0)
 
@@ -63,13 +53,13 @@ def attention_weights(
     if is_causal:
         size = (query.size(-2), key.size(-2))
         attn_mask = torch.ones(size, dtype=torch.bool, device=query.device).tril()
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attn_mask, -math.inf)
-    elif attn_mask is not None:
-        scores = scores + attn_mask
-    total = scores.logsumexp(-1, keepdim=True)
+    if attn_mask is None:
+        return scores.softmax(-1)
+    allowed = attn_mask if attn_mask.dtype == torch.bool else attn_mask != -math.inf
+    scores = scores.masked_fill(~allowed, -math.inf) if allowed is attn_mask else scores + attn_mask
     # torch gives zeros, not NaN, to a query that may look at nothing.
-    return (scores - total.masked_fill(total == -math.inf, 0.0)).exp()
+    blind = ~allowed.any(-1, keepdim=True)
+    return scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
 
 
 def _centred(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -275,8 +265,6 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 # NotImplemented as a result: the arguments ask for a form of the operation that is not written here.
 COMPOSITES: dict[str, Callable[..., object]] = {
     **RECURRENT,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
     "logaddexp": logaddexp,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "layer_norm": layer_norm,

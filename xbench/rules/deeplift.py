@@ -3,9 +3,10 @@
 Shrikumar, Greenside, Kundaje, "Learning Important Features Through Propagating Activation Differences", 2017,
 https://arxiv.org/abs/1704.02685. The rule for one-input functions is the paper's. Beyond the paper, so that
 the multipliers explain f(x) - f(x0) exactly through them too: products take the gradient at the mean of input
-and reference, quotients the same of the product that they undo, and normalisation, softmax, attention and
-recurrent layers are taken apart into products, quotients, sums and one-input functions. Max-pooling gives each
-window's difference to the position of the larger maximum, as the authors' code does.
+and reference, quotients the same of the product that they undo, softmax that of its exponentials at the logarithms
+of the probabilities (`exponentials`), and normalisation, attention and recurrent layers are taken apart into products,
+quotients, sums and one-input functions. Max-pooling gives each window's difference to the position of the larger
+maximum, as the authors' code does.
 """
 
 from dataclasses import dataclass, field
@@ -60,6 +61,6 @@ _TABLE: dict[str, Rule] = {
     "reciprocal": rescale.reciprocal,
     "rsqrt": rescale.reciprocal_root,
     "linear": rescale.linear,
-    "logsumexp": rescale.logsumexp,
+    **dict.fromkeys(("logsumexp", "softmax", "log_softmax"), rescale.exponentials),
     "pack_padded_sequence": rescale.packed,
 }

@@ -16,16 +16,28 @@ from xbench.rules.pairs import Place
 Context = Any  # autograd's contexts take any attribute
 
 
-def _slope(x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, gradient: Tensor, eps: float) -> Tensor:
+_ULPS = 4  # how far the rounding of a function may move the difference of two of its values
+
+
+def _divided(rise: Tensor, run: Tensor, otherwise: Tensor, eps: float) -> Tensor:
+    """rise / run; where the run is below eps, or that of the same infinity to itself, the other value."""
+    return torch.where((run.abs() >= eps) & (run != 0), rise / run, otherwise)
+
+
+def _slope(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor], gradient: tuple[Tensor, Tensor], eps: float) -> Tensor:
     """(y - y0) / (x - x0), or the gradient where x and x0 are closer than eps or the same infinity.
 
-    Also where they agree in half their digits: there rounding of y spoils the quotient by more than the gradient
-    differs from it.
+    The mean of the two gradients is used where it explains y - y0 to within rounding: there it is the more precise of
+    the two, since rounding spoils a quotient of small differences. What is rounded is y; where x and x0 agree in half
+    of their digits x counts, too, which functions such as gelu are made of.
     """
-    difference = x - x0
-    digits = x.abs().mul_(torch.finfo(x.dtype).eps ** 0.5).clamp_(min=eps)  # where it decides, |x0| is nearly |x|
-    apart = difference.abs() >= digits  # not so for the same infinities, whose difference is NaN
-    return torch.where(apart, (y - y0).div_(difference), gradient)
+    run, rise = x[0] - x[1], y[0] - y[1]
+    mean = (gradient[0] + gradient[1]) / 2
+    unit = torch.finfo(rise.dtype).eps
+    size, distance, values = x[1].abs(), run.abs(), torch.maximum(y[0].abs(), y[1].abs())
+    rounding = torch.where(distance > unit**0.5 * size, values, torch.maximum(values, size)).mul_(_ULPS * unit)
+    explained = (mean * run - rise).abs() <= rounding
+    return torch.where(explained & (distance >= eps), mean, _divided(rise, run, gradient[0], eps))
 
 
 class Quotient(RuleFunction):
@@ -38,7 +50,7 @@ class Quotient(RuleFunction):
             y = function(leaf)
             (gradient,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
         y = y.detach()
-        slope = _slope(*place.sides(leaf.detach()), *place.sides(y), place.sides(gradient)[0], eps)
+        slope = _slope(place.sides(leaf.detach()), place.sides(y), place.sides(gradient), eps)
         # Only the slope is kept: it is no larger than the inputs in x, and x may be overwritten in place later.
         ctx.save_for_backward(slope)
         ctx.place = place
@@ -82,7 +94,7 @@ class AtMean(RuleFunction):
 
 
 class Ratio(RuleFunction):
-    """a / b, where both depend on the input.
+    """y = a / b, where both depend on the input.
 
     From a = y b and a0 = y0 b0 with the product rule: y - y0 = ((a - a0) - (b - b0) (y + y0) / 2) / ((b + b0)
     / 2). Unlike the product a * (1 / b) at its mean, nothing blows up when b0 is tiny, as the deviation of a
@@ -91,18 +103,41 @@ class Ratio(RuleFunction):
 
     @staticmethod
     def forward(ctx: Context, a: Tensor, b: Tensor, place: Place) -> Tensor:
-        (a1, a0), (b1, b0) = place.sides(a), place.sides(b)
-        share = torch.where(b1 * b0 > 0, b1 / (b1 + b0), 0.5)
-        for_a = share / b1 + (1 - share) / b0
-        for_b = -((1 - share) * a1 + share * a0) / (b1 * b0)
+        y = a / b
+        (a1, a0), (b1, b0), (y1, y0) = (place.sides(tensor) for tensor in (a, b, y))
+        same = (b1 > 0) == (b0 > 0)
+        for_a = torch.where(same, 2 / (b1 + b0), (1 / b1 + 1 / b0) / 2)
+        for_b = -torch.where(same, (y1 + y0) / (b1 + b0), (a1 + a0) / 2 / b1 / b0)
         ctx.save_for_backward(for_a, for_b)
         ctx.place, ctx.shapes = place, (a.shape, b.shape)
-        return a / b
+        return y
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         factors = zip(ctx.saved_tensors, ctx.shapes, strict=True)
         return *(ctx.place.scale(grad, factor).sum_to_size(shape) for factor, shape in factors), None
+
+
+class Larger(RuleFunction):
+    """The larger of a and b: b + relu(a - b), without the rounding of these steps."""
+
+    @staticmethod
+    def forward(ctx: Context, a: Tensor, b: Tensor, place: Place) -> Tensor:
+        (a1, a0), (b1, b0) = place.sides(a), place.sides(b)
+        lead, lead0 = a1 - b1, a0 - b0
+        ahead, same, change = lead > 0, (lead > 0) == (lead0 > 0), lead - lead0
+        shares = (
+            torch.where(same, ahead.to(change), (lead.clamp(min=0) - lead0.clamp(min=0)) / change),
+            torch.where(same, (~ahead).to(change), (lead.clamp(max=0) - lead0.clamp(max=0)) / change),
+        )
+        ctx.save_for_backward(*shares)
+        ctx.place, ctx.shapes = place, (a.shape, b.shape)
+        return torch.maximum(a, b)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+        shares = zip(ctx.saved_tensors, ctx.shapes, strict=True)
+        return *(ctx.place.scale(grad, share).sum_to_size(shape) for share, shape in shares), None
 
 
 class CrossMaximum(RuleFunction):
@@ -116,7 +151,8 @@ class CrossMaximum(RuleFunction):
     def forward(ctx: Context, x: Tensor, y: Tensor, index: Tensor, place: Place, eps: float) -> Tensor:
         (x1, x0), (y1, y0), (index1, index0) = (place.sides(tensor) for tensor in (x, y, index))
         position = torch.where(y1 >= y0, index1, index0)
-        slope = _slope(x1.gather(-1, position), x0.expand_as(x1).gather(-1, position), y1, y0, torch.ones_like(y1), eps)
+        run = x1.gather(-1, position) - x0.expand_as(x1).gather(-1, position)
+        slope = _divided(y1 - y0, run, torch.ones_like(y1), eps)  # no value was computed: nothing is rounded
         ctx.save_for_backward(position, slope)
         ctx.place, ctx.length = place, x.size(-1)
         return y.clone()
@@ -127,34 +163,3 @@ class CrossMaximum(RuleFunction):
         scaled = ctx.place.scale(grad, slope)
         zeros = scaled.new_zeros(*scaled.shape[:-1], ctx.length)
         return zeros.scatter_add(-1, ctx.place.filled(position), scaled), None, None, None, None
-
-
-class LogSumExp(RuleFunction):
-    """log(sum(exp(x))) along a dimension (kept, of size 1), under the quotient rule for exp and for log.
-
-    The multiplier of x_j is M(exp x_j, exp x0_j) / M(sum exp x, sum exp x0), where M(a, b) = (a - b) / (log a
-    - log b) is the logarithmic mean. It is between 0 and 1, and does not change when x and x0 are shifted
-    together, so it is computed from logarithms, without overflow.
-    """
-
-    @staticmethod
-    def forward(ctx: Context, x: Tensor, dim: int, place: Place) -> Tensor:
-        y = x.logsumexp(dim, keepdim=True)
-        logarithm = _log_of_mean(*place.sides(x))
-        # A value of minus infinity (masked) has no weight, even where all values are.
-        weight = (logarithm - _log_of_mean(*place.sides(y))).exp().masked_fill(logarithm == -torch.inf, 0.0)
-        ctx.save_for_backward(weight)
-        ctx.place = place
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        return ctx.place.scale(grad, weight), None, None
-
-
-def _log_of_mean(a: Tensor, b: Tensor) -> Tensor:
-    """log M(exp a, exp b)."""
-    distance = (a - b).abs()
-    ratio = torch.where((a == b) | (distance == 0), 1.0, -torch.expm1(-distance) / distance)
-    return torch.maximum(a, b) + ratio.log()

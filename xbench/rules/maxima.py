@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xbench.rules.differences import CrossMaximum
+from xbench.rules.differences import CrossMaximum, Larger
 from xbench.rules.override import Call
 from xbench.rules.paired import Paired
 from xbench.rules.rescale import elementwise
@@ -16,8 +16,12 @@ def larger_or_smaller(mode: Paired, call: Call, active: list[Tensor]) -> object:
     if len(active) == 1:
         return elementwise(mode, call, active)
     a, b = active
-    with mode:
-        return b + (a - b).relu() if "max" in call.name else a - (a - b).relu()
+    place = mode.place(call, a)
+    if place is None or mode.place(call, b) != place:
+        return mode.plain(call, active)
+    if "max" in call.name:
+        return mode.finish(call, Larger.apply(a, b, place), active)
+    return mode.finish(call, -Larger.apply(-a, -b, place), active)
 
 
 def extremum(mode: Paired, call: Call, active: list[Tensor]) -> object:

@@ -55,6 +55,10 @@ class Place:
         """A tensor with these inputs; the references are like their first input, and stand for nothing."""
         return self._merged(torch.cat((side, side.narrow(self._part, 0, 1)), self._part))
 
+    def only(self, side: Tensor) -> Tensor:
+        """A tensor with these inputs, and 0 at the references."""
+        return self._merged(torch.cat((side, torch.zeros_like(side.narrow(self._part, 0, 1))), self._part))
+
     def outer(self, shape: Sequence[int]) -> int:
         """The number of blocks in row-major order of a whole tensor of this shape."""
         return prod(shape[: len(shape) + self.dim]) * self.blocks

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 
 from xbench.rules.composites import COMPOSITES
-from xbench.rules.differences import AtMean, LogSumExp, Quotient, Ratio
+from xbench.rules.differences import AtMean, Quotient, Ratio
+from xbench.rules.exponentials import LogSoftmax, LogSumExp, Softmax
 from xbench.rules.override import Call
 from xbench.rules.paired import Paired
+
+_EXPONENTIALS = {"logsumexp": LogSumExp, "log_softmax": LogSoftmax, "softmax": Softmax}
 
 
 def elementwise(mode: Paired, call: Call, active: list[Tensor]) -> object:
@@ -116,9 +119,13 @@ def composite(mode: Paired, call: Call, active: list[Tensor]) -> object:
     return result
 
 
-def logsumexp(mode: Paired, call: Call, active: list[Tensor]) -> object:
+def exponentials(mode: Paired, call: Call, active: list[Tensor]) -> object:
+    """logsumexp, softmax and log_softmax."""
     values = dict(zip(("input", "dim", "keepdim"), call.args, strict=False)) | call.kwargs
     x, dims = active[0], values["dim"]
+    if isinstance(values.get("dtype"), torch.dtype):
+        with mode:
+            x = x.to(values["dtype"])
     place = mode.place(call, x)
     dim = dims if isinstance(dims, int) else dims[0] if len(dims) == 1 else None
     if dim is None or (place is not None and dim % x.ndim == x.ndim + place.dim):
@@ -126,10 +133,10 @@ def logsumexp(mode: Paired, call: Call, active: list[Tensor]) -> object:
         return mode.plain(call, active)
     if place is None:
         return mode.plain(call, active)
-    y = LogSumExp.apply(x, dim, place)
+    y = _EXPONENTIALS[call.name].apply(x, dim % x.ndim - x.ndim, place)
     mode.remember(y, place.outer(y.shape))
     with mode:
-        return y if values.get("keepdim", False) else y.squeeze(dim)
+        return y.squeeze(dim) if call.name == "logsumexp" and not values.get("keepdim", False) else y
 
 
 def per_example(mode: Paired, call: Call, active: list[Tensor]) -> object:

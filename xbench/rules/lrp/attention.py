@@ -1,9 +1,7 @@
 """Relevance through attention and normalisation: AttnLRP's rules, or constants as in CP-LRP."""
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from xbench.rules.lrp.mode import Relevance, arguments
@@ -32,34 +30,6 @@ def softmax(mode: Relevance, call: Call, active: list[Tensor]) -> object:
         return (taken.masked_fill(s == 0, 0.0).to(x.dtype),)  # where x is minus infinity, too
 
     return mode.shared(call, shares, active[0])
-
-
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """torch's scaled dot product attention, step by step."""
-    if enable_gqa:
-        groups = query.size(-3) // key.size(-3)
-        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
-    scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
-    scores = (query * scale) @ key.transpose(-2, -1)
-    if is_causal:
-        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=query.device).tril()
-    if attn_mask is None:
-        return torch.dropout(scores.softmax(-1), dropout_p, dropout_p > 0) @ value
-    allowed = attn_mask.dtype == torch.bool
-    scores = scores.masked_fill(~attn_mask, -math.inf) if allowed else scores + attn_mask
-    # torch gives zeros, not NaN, to a query that may look at nothing.
-    blind = (scores == -math.inf).all(-1, keepdim=True)
-    weights = scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
-    return torch.dropout(weights, dropout_p, dropout_p > 0) @ value
 
 
 def norm(mode: Relevance, call: Call, active: list[Tensor]) -> object:

@@ -50,7 +50,7 @@ _MAXIMA = ("max", "min", "amax", "amin", "maximum", "minimum", "fmax", "fmin", "
 _EXPANDED = ("logsumexp", "log_softmax", "logaddexp", "linalg_vector_norm", "linalg_norm", "norm")
 _STEPWISE = (
     *("glu", "var", "std", "var_mean", "prod", "cosine_similarity", "pairwise_distance"),
-    *("addmm", "addmv", "baddbmm", "addcmul", "addcdiv", "lerp"),
+    *("addmm", "addmv", "baddbmm", "addcmul", "addcdiv", "lerp", "scaled_dot_product_attention"),
 )
 
 _TABLE: dict[str, Handler] = {
@@ -69,5 +69,4 @@ _TABLE: dict[str, Handler] = {
     "div": div,
     "batch_norm": batch_norm,
     "softmax": attention.softmax,
-    "scaled_dot_product_attention": scoped(attention.attention),
 }

@@ -24,7 +24,7 @@ pytestmark = parity.pytestmark
 
 
 def same(ours: object, wanted: object) -> None:
-    torch.testing.assert_close(ours, wanted, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(ours, wanted, rtol=1e-6, atol=1e-7)  # Captum's weights are float32
 
 
 def largest(y: Tensor) -> Tensor:

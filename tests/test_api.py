@@ -36,7 +36,7 @@ def test_a_tensor_gives_a_tensor_and_a_tuple_a_tuple(method):
     assert single.shape == x.shape
     wrapped = attribute(one, (x,), method, target=1)
     assert isinstance(wrapped, tuple)
-    assert torch.equal(wrapped[0], single)
+    torch.testing.assert_close(wrapped[0], single, rtol=1e-12, atol=1e-14)  # rows may differ between the two
     maps = attribute(pair, inputs, method, target=1)
     assert isinstance(maps, tuple)
     assert [m.shape for m in maps] == [t.shape for t in inputs]

@@ -14,7 +14,7 @@ from tests.models_for_tests import ReluNet, TwoInputs, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
 from xbench.baselines import _from_file
-from xbench.metrics import ConvergenceDelta
+from xbench.metrics import ConvergenceDelta, Infidelity
 from xbench.models.record import Encoded
 from xbench.setting import Baselines
 
@@ -169,6 +169,63 @@ def test_layer_baselines_that_do_not_fit() -> None:
             attribute(net, x, a.DeepLift(), target=0, layer_baselines=0.0, **given)
 
 
+# Of samples of other types
+
+
+@pytest.mark.parametrize(
+    ("inputs", "baselines", "value"),
+    [
+        (torch.tensor([[0, 1], [3, 4]]), 0.2, "0.2"),
+        (torch.tensor([[0, 1], [3, 4]]), torch.tensor([[0.0, 0.5]]), "0.5"),
+        (torch.tensor([[0, 1], [3, 4]]), float("nan"), "nan"),
+        (torch.tensor([[0, 1], [3, 4]], dtype=torch.uint8), 300, "300"),
+        (torch.tensor([[0, 1], [3, 4]], dtype=torch.uint8), -1, "-1"),
+        (torch.tensor([[0, 1], [3, 4]], dtype=torch.int32), torch.tensor([2**40, 0]), r"1.09951e\+12"),
+        (torch.tensor([[True, False]]), 0.5, "0.5"),
+        (torch.tensor([[True, False]]), 2, "2"),
+        (torch.tensor([[0.5, 1.0]]).half(), 1e6, r"1e\+06"),
+        (torch.tensor([[0.5, 1.0]]), 1e300, r"1e\+300"),
+    ],
+)
+def test_a_value_that_the_samples_type_cannot_hold_is_refused(inputs: Tensor, baselines: Baselines, value: str) -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.float().sum(1)
+
+    message = rf"baselines: {value} is no value of type {inputs.dtype}.*inputs\.float\(\)"
+    for given in (baselines, (baselines,)):
+        with pytest.raises(ValueError, match=message):
+            attribute(model, inputs, a.FeatureAblation(), baselines=given)
+        with pytest.raises(ValueError, match=message):
+            measure(model, inputs, torch.ones(inputs.shape), Infidelity(4), baselines=given)
+
+
+@pytest.mark.parametrize("method", [a.FeatureAblation(), a.KernelShap(4), a.ShapleyValueSampling(2)], ids=repr)
+@pytest.mark.parametrize("baselines", [2, 2.0, torch.tensor([2.0, 2.0]), torch.tensor([[2, 2]], dtype=torch.uint8)])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.float16, torch.bfloat16])
+def test_whole_numbers_are_baselines_of_any_type(dtype: torch.dtype, baselines: Baselines, method: a.Algorithm) -> None:
+    x = torch.tensor([[0, 1], [3, 4]], dtype=dtype)
+    maps = attribute(lambda t: t.float().sum(1), x, method, baselines=baselines)
+    torch.testing.assert_close(maps.float(), x.float() - 2)
+
+
+def test_numbers_in_place_of_integers_take_any_baseline() -> None:
+    x = torch.tensor([[0, 1], [3, 4]])
+    maps = attribute(lambda t: t.float().sum(1), x.float(), a.FeatureAblation(), baselines=0.2)
+    torch.testing.assert_close(maps, torch.tensor([[-0.2, 0.8], [2.8, 3.8]]))
+
+
+def test_a_flag_is_a_baseline_of_flags() -> None:
+    x = torch.tensor([[True, False], [True, True]])
+    maps = attribute(lambda t: t.float().sum(1), x, a.FeatureAblation(), baselines=True)
+    torch.testing.assert_close(maps, x.float() - 1)
+
+
+def test_a_real_baseline_is_rounded_to_the_samples_precision() -> None:
+    x = torch.tensor([[0.5, 1.0]]).half()
+    maps = attribute(lambda t: t.float().sum(1), x, a.FeatureAblation(), baselines=torch.tensor([0.2, 0.2]))
+    torch.testing.assert_close(maps, (x.float() - torch.tensor(0.2).half().float()).half())
+
+
 # In the command
 
 
@@ -180,3 +237,9 @@ def test_a_file_may_hold_a_value_per_channel(tmp_path) -> None:
     np.save(tmp_path / "rows.npy", np.zeros((N, 2, 6, 6)))
     with pytest.raises(ValueError, match="has 3 rows, expected one"):
         _from_file(tmp_path / "rows.npy", encoded)
+    np.save(tmp_path / "large.npy", np.full((2, 6, 6), 1e300))
+    with pytest.raises(ValueError, match=r"baseline: .*large\.npy: 1e\+300 is no value of type torch\.float32"):
+        _from_file(tmp_path / "large.npy", encoded)
+    np.save(tmp_path / "words.npy", np.array(["zero"]))
+    with pytest.raises(ValueError, match=r"words\.npy cannot be read"):
+        _from_file(tmp_path / "words.npy", encoded)

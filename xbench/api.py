@@ -66,6 +66,7 @@ def attribute(
         baselines: what "absent" means: a number, a tensor (1, ...) or (n, ...), or one of these per input (a
             tuple, or a dict like the inputs); None is 0. Methods that average over a distribution take (R, ...).
             Within a sample they broadcast as in torch: (C, 1, 1) is a value per channel of images, (W,) one per column.
+            They take the inputs' type, which must hold them: 0.2 is no baseline of integers.
             Or a function that makes them, of the inputs or without an argument; it is called once.
         extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
         features: integer group ids (1 or n, ...) per input, broadcastable to it; -1 belongs to no feature.

@@ -125,8 +125,8 @@ def _from_file(path: Path, encoded: Encoded) -> tuple[Tensor, ...]:
     if tensor is None:
         raise ValueError("baseline: a file is for samples of one part")
     try:
-        values = torch.from_numpy(np.load(path, allow_pickle=False)).to(tensor.dtype)
-    except (ValueError, EOFError) as error:
+        values = torch.from_numpy(np.load(path, allow_pickle=False))
+    except (ValueError, TypeError, EOFError) as error:
         raise ValueError(f"baseline: {path} cannot be read: {error}") from error
     made = baseline_tensors(values, encoded.inputs, f"baseline: {path}")
     if len(made[0]) != 1:

@@ -143,15 +143,42 @@ def baseline_tensors(baselines: Layered, tensors: tuple[Tensor, ...], name: str 
 
 def _fitted(baseline: Tensor | float, x: Tensor, name: str) -> Tensor:
     """One baseline as (rows, ...), the samples in the shape of x (n, ...): each broadcasts within a sample."""
-    if not isinstance(baseline, Tensor):
-        return torch.full_like(x[:1], baseline)
+    baseline = baseline if isinstance(baseline, Tensor) else _number(baseline)
     within = x.shape[1:]
     rows = baseline if baseline.dim() == x.dim() else baseline.unsqueeze(0)
     shape = (len(rows), *[1] * (x.dim() - rows.dim()), *rows.shape[1:])
     try:
-        return rows.detach().reshape(shape).expand(len(rows), *within).to(x.device, x.dtype)
+        fitted = rows.detach().reshape(shape).expand(len(rows), *within)
     except RuntimeError:
         raise ValueError(
             f"{name}: shape {tuple(baseline.shape)} does not fit samples of shape {tuple(within)}; expected that "
             "shape, one that broadcasts to it such as (channels, 1, 1), or these behind a dimension of rows"
         ) from None
+    return in_type(fitted, x.dtype, name).to(x.device)
+
+
+def _number(value: float) -> Tensor:
+    """A number as it was given: whole ones exactly, others in double precision."""
+    try:
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None, device="cpu")
+    except (OverflowError, RuntimeError):
+        raise ValueError(f"baselines: {value} is too large for a tensor") from None
+
+
+def in_type(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """The values in a type of what they stand for: real ones rounded to its precision, whole ones exactly.
+
+    ValueError where it cannot hold them: a fraction, a negative number or a large one among integers, one beyond the
+    range of half precision.
+    """
+    made = values.to(dtype)
+    if dtype.is_floating_point or dtype.is_complex:
+        lost = values.isfinite() & ~made.isfinite()
+    else:
+        lost = made.to(values.dtype) != values  # NaN is lost too
+    if bool(lost.any()):
+        raise ValueError(
+            f"{name}: {values[lost][0].item():g} is no value of type {dtype}, which the samples have; where the model "
+            "takes other numbers, give samples of another type, such as inputs.float()"
+        )
+    return made

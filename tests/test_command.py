@@ -37,7 +37,7 @@ def entries(cfg: DictConfig, status: Status) -> list[dict[str, Any]]:
             {
                 "key": hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
                 **{name: getattr(cell, name) for name in ("kind", "model", "dataset", "algorithm", "metric")},
-                "samples": cfg.n,
+                "samples": cfg.n or 0,
                 "status": outcome,
                 "reason": None if outcome == "ok" else "because",
             }

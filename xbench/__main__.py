@@ -58,6 +58,8 @@ def _main(arguments: Sequence[str]) -> int:
     for name, advice in _REFUSED.items():
         if getattr(args, name) is not None:
             raise ConfigError(f"--{name.replace('_', '-')} is not supported; {advice}")
+    if args.resolve and not (args.cfg or args.help):
+        raise ConfigError("--resolve goes with --cfg job")
     program = "python -m xbench" if Path(sys.argv[0]).name == "__main__.py" else "xbench"
     if args.help or args.hydra_help or args.shell_completion or args.info:
         from xbench.cli.hydra_main import inform

@@ -24,6 +24,7 @@ _PACKAGE = Path(__file__).resolve().parent
 # A wheel carries conf/ inside the package; a checkout, editable or not, has it beside the package.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 __all__ = ["CONF", "ConfigError", "canonical", "component", "instantiate", "nearest", "plain"]
+_BOOL = "true or false"
 _SPECIAL = ("_target_", "_partial_", "_args_", "_recursive_")
 
 
@@ -33,13 +34,14 @@ def plain(node: DictConfig | Mapping[str, Any], path: str = "") -> dict[str, Any
         raise ConfigError(f"{path} must be a component (a mapping with _target_), got {node!r}")
     if not isinstance(node, DictConfig):
         return dict(node)
-    for missing in sorted(OmegaConf.missing_keys(node)):  # from the root of the config that the node is part of
-        place = missing if missing.startswith(f"{path}.") else join(path, missing)
-        raise ConfigError(f"{place} must be given: add {place}=VALUE")
     try:
+        missing = sorted(OmegaConf.missing_keys(node))  # from the root of the config that the node is part of
+        if missing:
+            place = missing[0] if missing[0].startswith(f"{path}.") else join(path, missing[0])
+            raise ConfigError(f"{place} must be given: add {place}=VALUE")
         found = OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     return cast(dict[str, Any], found)
 
 
@@ -64,7 +66,7 @@ def instantiate(node: DictConfig | Mapping[str, Any], path: str = "") -> Any:  #
         return target(*arguments, **keywords)
     except ConfigError:
         raise
-    except (TypeError, ValueError, LookupError, ImportError, OSError) as error:
+    except (Exception, SystemExit) as error:  # a component may be anybody's: whatever it raises, it refuses its values
         raise ConfigError(f"{path}: {error}") from error
 
 
@@ -104,8 +106,11 @@ def component(group: str, name: str, overrides: Sequence[str] = ()) -> Any:  # n
 def _checked(values: Mapping[str, Any], path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The target of a node and its parameters, checked; raises ConfigError."""
     target = _locate(values, path)
+    for name, kind, said in (("_args_", list, "a list"), ("_partial_", bool, _BOOL), ("_recursive_", bool, _BOOL)):
+        if not isinstance(values.get(name, kind()), kind):
+            raise ConfigError(f"{join(path, name)} must be {said}, got {values[name]!r}")
     given = {name: value for name, value in values.items() if name not in _SPECIAL}
-    positional, partial = len(values.get("_args_", ())), bool(values.get("_partial_", False))
+    positional, partial = len(values.get("_args_", ())), values.get("_partial_", False)
     return target, check(target, given, path, positional=positional, partial=partial)
 
 

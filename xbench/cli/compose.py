@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import version
@@ -16,9 +17,8 @@ from hydra.core.utils import setup_globals
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from xbench.cli.bounds import check_aliases
 from xbench.cli.hydra_main import VERSION
 from xbench.cli.settings import COMPONENTS
 from xbench.config import CONF, ConfigError, nearest
@@ -36,6 +36,8 @@ class Composer:
             folder = os.path.abspath(config_dir)
             if not os.path.isdir(folder):
                 raise ConfigError(f"--config-dir {config_dir}: there is no folder {folder}")
+            for file in sorted(Path(folder).rglob("*.yaml")):
+                check_aliases(file)
             path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema", path=None))
         self._loader = ConfigLoaderImpl(path)
         self.config_name = (config_name or "config").removesuffix(".yaml")
@@ -59,7 +61,7 @@ class Composer:
                 from_shell=False,
                 validate_sweep_overrides=mode is RunMode.RUN,
             )
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        except Exception as error:  # Hydra and OmegaConf check what they are given by assertions and type errors too
             raise ConfigError(self._message(error)) from error
 
     def option(self, group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -110,7 +112,7 @@ class Composer:
             lines = [line.strip() for line in str(cause).splitlines()]
             said += [line for line in lines if line and not line.startswith("To append to your ")]
             cause = cause.__cause__
-        return "; ".join(dict.fromkeys(said))
+        return "; ".join(dict.fromkeys(said)) or type(error).__name__
 
 
 def values(override: Override) -> Iterator[Any]:
@@ -157,7 +159,7 @@ def settle(cfg: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
 def _parsed(parser: OverridesParser, text: str) -> Override:
     try:
         return parser.parse_overrides([text])[0]  # parse_override forgets the loader that glob() needs
-    except HydraException as error:
+    except (HydraException, RecursionError) as error:
         raise ConfigError(_unparsed(text)) from error
 
 

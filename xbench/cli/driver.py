@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.types import RunMode
+
 from xbench.cli import hydra_main, launchers, plan, session, status
 from xbench.cli.compose import Composer
 from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
@@ -48,7 +50,9 @@ def show_config(command: Command, args: argparse.Namespace) -> int:
     """`--cfg`: print the config that a command line makes, after checking its names; the exit code."""
     composer = Composer(args.config_dir, args.config_name)
     check_names(composer, command.overrides)
-    return hydra_main.inform([*command.flags, *relax(composer, command.overrides)])
+    overrides = relax(composer, command.overrides)
+    composer.compose(overrides, RunMode.MULTIRUN if args.multirun else RunMode.RUN)  # Hydra would print a traceback
+    return hydra_main.inform([*command.flags, *overrides])
 
 
 def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], display: Display) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
 
-from xbench.config import CONF
+from xbench.config import CONF, ConfigError
 
 # Hydra 1.3 wants to be told which behaviour we mean; 1.4 has only this one, and warns when told.
 VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -28,8 +29,11 @@ def run(task: Callable[[Any], None], arguments: Sequence[str]) -> int:
 
 
 def inform(arguments: Sequence[str]) -> int:
-    """Answer a command line that asks for information; the exit code."""
-    return run(_no_task, arguments)
+    """Answer a command line that asks for information; the exit code. Raises ConfigError where Hydra refuses it."""
+    try:
+        return run(_no_task, arguments)
+    except (HydraException, ValueError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def _no_task(_cfg: object) -> None:

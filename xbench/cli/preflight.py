@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from xbench import devices
 from xbench.arguments import check, join
 from xbench.cli import launchers
+from xbench.cli.bounds import check_values
 from xbench.cli.compose import Composer, is_component, settle, values
 from xbench.cli.settings import (
     COMPONENTS,
@@ -53,6 +54,8 @@ def preflight(composer: Composer, overrides: Sequence[str], multirun: bool) -> l
     composed = _compose(composer, overrides, multirun)
     for _, cfg in composed:
         _check_keys(cfg)
+        for key in KEYS:
+            check_values(cfg, key)
     _check_used([cfg for _, cfg in composed])
     jobs = [
         Job(number, texts, settle(cfg, cfg.hydra.runtime.choices), _settings_of(composer, texts), cfg.hydra.launcher)
@@ -218,4 +221,17 @@ def _check_components(jobs: Iterable[Job]) -> None:
         for path, node in nodes:
             if (path, node) not in seen:
                 seen.append((path, node))
-                instantiate(node, path)
+                _check_kind(instantiate(node, path), path, str(node["_target_"]))
+
+
+def _check_kind(made: object, path: str, target: str) -> None:
+    from xbench.algorithms.base import Algorithm  # the component that was made has imported torch, if it is one
+    from xbench.metrics.base import Metric
+
+    group = path.split(".")[0]
+    kinds = {"algorithm": Algorithm, "control": Algorithm, "metric": Metric}
+    if group in kinds and not isinstance(made, kinds[group]):
+        raise ConfigError(f"{path}: {target} makes no {kinds[group].__name__}, but {type(made).__name__}")
+    for method in ("load", "fingerprint") if group == "model" else ("load",) if group == "dataset" else ():
+        if not callable(getattr(made, method, None)):
+            raise ConfigError(f"{path}: {target} makes no {group}: {type(made).__name__} has no method '{method}'")

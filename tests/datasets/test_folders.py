@@ -157,7 +157,7 @@ def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "it is empty"), (b"GIF89a?", ""), (b"text", "no image that Pillow")]
+    ("content", "message"), [(b"", "it is empty"), (b"GIF89a?", ""), (b"text", "no picture in JPEG, PNG")]
 )
 def test_an_unreadable_image_stops_or_is_left_out(
     content: bytes, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xbench.datasets.decoding import open_image, reading
 from xbench.datasets.found import Wanted, open_zip
 from xbench.datasets.images import image_dataset
 from xbench.datasets.record import Dataset
@@ -48,7 +49,9 @@ class BCCD:
         width = self.height * 4 // 3
         images, masks = [], torch.zeros(len(names), 1, self.height, width, dtype=torch.bool)
         for row, name in enumerate(names):
-            picture = Image.open(io.BytesIO(archive.read(f"BCCD/JPEGImages/{name}.jpg"))).convert("RGB")
+            file = f"BCCD/JPEGImages/{name}.jpg"
+            with reading(f"{archive.filename}, {file}"), open_image(io.BytesIO(archive.read(file))) as image:
+                picture = image.convert("RGB")
             scale = self.height / picture.height
             images.append(np.asarray(picture.resize((width, self.height), Image.Resampling.BOX)))
             for thing in ElementTree.fromstring(archive.read(f"BCCD/Annotations/{name}.xml")).iter("object"):

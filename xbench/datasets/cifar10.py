@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
+from xbench.datasets.decoding import open_image, reading
 from xbench.datasets.found import Wanted, open_zip, read_tar
 from xbench.datasets.images import image_dataset
 from xbench.datasets.record import Dataset, mixed_order
@@ -57,12 +58,11 @@ class CIFAR10:
         return image_dataset("cifar10", CIFAR, test[0], test[1], images, labels, origin)
 
     def _jpegs(self, path: Path, origin: str) -> Dataset:
-        from PIL import Image
-
         images, labels = [], []
         with open_zip(path) as archive:
             for name in sorted(name for name in archive.namelist() if name.endswith(".jpg")):
-                images.append(np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")))
+                with reading(f"{path}, {name}"), open_image(io.BytesIO(archive.read(name))) as image:
+                    images.append(np.asarray(image.convert("RGB")))
                 labels.append(CIFAR.index(name.split("/")[-2]))
         log.warning("cifar10: only %d images were found (%s): a fifth of them is explained", len(images), path.name)
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xbench.datasets.decoding import check_pixels
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import tubes
+
+# FFmpeg would try every format that it knows, and some, such as playlists, have it open what a file names.
+_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm", "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True)
@@ -34,30 +40,36 @@ class ClipFolder(Folder):
     def shape(self) -> tuple[int, ...]:
         return (3, self.frames, self.side, self.side)
 
-    def check(self, content: bytes) -> None:
-        av = _decoder()
-        with av.open(io.BytesIO(content)) as clip:
+    def check(self, path: Path) -> None:
+        with self._open(path):
+            pass
+
+    def decode(self, path: Path) -> Tensor:
+        with self._open(path) as clip:  # once to count, for a clip's header may say anything
+            count = sum(1 for _ in clip.decode(video=0))
+        if not count:
+            raise ValueError("it has no frames")
+        chosen = np.linspace(0, count - 1, self.frames).round().astype(int).tolist()
+        wanted, pictures = set(chosen), {}
+        with self._open(path) as clip:
+            for place, frame in enumerate(clip.decode(video=0)):
+                if place in wanted:
+                    pictures[place] = frame.to_ndarray(format="rgb24", width=self.side, height=self.side)
+        values = torch.from_numpy(np.stack([pictures[place] for place in chosen]))
+        return values.permute(3, 0, 1, 2).float() / 255
+
+    @contextlib.contextmanager
+    def _open(self, path: Path) -> Iterator[Any]:
+        """A clip with pictures that are not too large."""
+        try:
+            import av
+        except ImportError as error:
+            raise ModuleNotFoundError("video files need PyAV: pip install 'xbench[video]'") from error
+        with av.open(str(path), options=_FORMATS) as clip:
             if not clip.streams.video:
                 raise ValueError("it has no pictures, only sound")
-
-    def decode(self, content: bytes) -> Tensor:
-        av = _decoder()
-        size = {"width": self.side, "height": self.side}
-        with av.open(io.BytesIO(content)) as clip:
-            pictures = [frame.to_ndarray(format="rgb24", **size) for frame in clip.decode(video=0)]
-        if not pictures:
-            raise ValueError("it has no frames")
-        chosen = np.linspace(0, len(pictures) - 1, self.frames).round().astype(int)
-        clip_values = torch.from_numpy(np.stack([pictures[i] for i in chosen]))
-        return clip_values.permute(3, 0, 1, 2).float() / 255
+            check_pixels(clip.streams.video[0].width, clip.streams.video[0].height, self.max_pixels)
+            yield clip
 
     def features(self) -> Tensor:
         return tubes(3, self.frames, self.side, self.side, -(-self.side // 7))
-
-
-def _decoder() -> Any:  # noqa: ANN401  (a module that may be absent)
-    try:
-        import av
-    except ImportError as error:
-        raise ModuleNotFoundError("video files need PyAV: pip install 'xbench[video]'") from error
-    return av

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from xbench.datasets.cache import cache_directory
-from xbench.datasets.found import check_options, fingerprint
+from xbench.datasets.cache import cache_directory, sha256_file
+from xbench.datasets.decoding import PIXELS, reading, reason, shown
+from xbench.datasets.found import check_options, fingerprint, left_out
 from xbench.datasets.record import Dataset, Lazy, Split, mixed_order
 from xbench.files import write_atomic
 
@@ -28,8 +31,10 @@ class Folder:
     """Base of data sets that are a folder per class, or train/ and val/ (or test/) with a folder per class each.
 
     path: the folder. name: what rows say; null = the folder's name.
-    bad: what to do about a file that cannot be read: stop, or skip it with a warning.
+    bad: what to do about a file that cannot be read: stop, or skip it with a warning. To know which, every file is then
+        decoded once.
     test: share of the files that is explained where there are no folders train/ and val/.
+    max_pixels: of a picture or frame that is decoded, or made by resizing; a file with more cannot be read.
     """
 
     endings: ClassVar[tuple[str, ...]]
@@ -41,19 +46,22 @@ class Folder:
     name: str | None = None
     bad: str = "stop"
     test: float = 0.2
+    max_pixels: int = PIXELS
 
     def __post_init__(self) -> None:
         check_options(self.bad, self.test)
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels: expected at least 1, got {self.max_pixels}")
 
     def load(self) -> Dataset:
         """Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
-        root = Path(self.path)
+        root, problems = Path(self.path), list[str]()
         held = next((part for part in ("val", "test") if (root / part).is_dir() and (root / "train").is_dir()), None)
         if held is not None:
-            test, train = self._files(root / held), self._files(root / "train")
+            test, train = self._files(root / held, problems), self._files(root / "train", problems)
             test = [test[i] for i in _order(test)]
         else:
-            files = self._files(root)
+            files = self._files(root, problems)
             order = _order(files)
             cut = max(1, round(self.test * len(order)))
             test, train = [files[i] for i in order[:cut]], [files[i] for i in order[cut:]]
@@ -67,11 +75,12 @@ class Folder:
             classes=classes,
             test=self._split(test, classes),
             train=lambda: self._split(train, classes),
-            fingerprint=fingerprint(*content, repr(self).encode()),
-            origin=f"{len(test) + len(train)} {self.kind}s in {root.name}/",
+            fingerprint=fingerprint(*content, repr((self.kind, self.shape)).encode()),
+            origin=f"{len(test) + len(train)} {self.kind}s in {shown(Path(root.name))}/",
             baseline=torch.full((1, *self.shape), self.level),
             features=self.features(),
             value_range=(0.0, 1.0),
+            notes=(left_out(problems, len(test) + len(train) + len(problems), f"{self.kind}s"),) if problems else (),
         )
 
     @abstractmethod
@@ -79,12 +88,12 @@ class Folder:
         """(1, *shape) int64: which values form one feature."""
 
     @abstractmethod
-    def check(self, content: bytes) -> None:
+    def check(self, path: Path) -> None:
         """Raises an error that says why a file cannot be read; a glance at its head is enough."""
 
     @abstractmethod
-    def decode(self, content: bytes) -> Tensor:
-        """One sample from a file's bytes, float in 0..1."""
+    def decode(self, path: Path) -> Tensor:
+        """One sample from a file, float in 0..1. Raises whatever a decoder raises of a damaged one."""
 
     @property
     @abstractmethod
@@ -98,7 +107,7 @@ class Folder:
             torch.tensor([classes.index(file.label) for file in files]),
         )
 
-    def _files(self, root: Path) -> list[File]:
+    def _files(self, root: Path, problems: list[str]) -> list[File]:
         paths = sorted(path for path in root.glob("*/*") if path.suffix.lower() in self.endings)
         if not paths:
             raise FileNotFoundError(
@@ -106,14 +115,17 @@ class Folder:
             )
         known = _Known(root)
         files = []
-        for path in paths:
-            digest, problem = known.of(path, self)
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(lambda path: known.of(path, self), paths))
+        for path, (digest, problem) in zip(paths, found, strict=True):
+            name = shown(_name(path))
             if problem is None:
-                files.append(File(path, f"{path.parent.name}/{path.name}", path.parent.name, digest))
+                files.append(File(path, name, path.parent.name, digest))
             elif self.bad == "stop":
-                raise ValueError(f"{path} cannot be read: {problem}; dataset.bad=skip leaves such files out")
+                raise ValueError(f"{shown(path)} cannot be read: {problem}; dataset.bad=skip leaves such files out")
             else:
-                log.warning("left out: %s cannot be read: %s", path, problem)
+                log.warning("left out: %s cannot be read: %s", shown(path), problem)
+                problems.append(f"{name} cannot be read: {problem}")
         known.keep()
         return files
 
@@ -144,17 +156,15 @@ class Files(Lazy):
         return torch.stack(samples) if samples else torch.zeros(0, *self.shape[1:])
 
     def _one(self, file: File) -> Tensor:
-        try:
-            return self.folder.decode(file.path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file.path} cannot be read: {error}") from error
+        with reading(file.path):
+            return self.folder.decode(file.path)
 
 
 class _Known:
     """What is known of files from before, by size and time of change: only new ones are read when it is opened."""
 
     def __init__(self, root: Path) -> None:
-        name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._file = cache_directory() / "folders" / f"{name}.json"
         try:
             self._known: dict[str, list[object]] = json.loads(self._file.read_text(encoding="utf-8"))
@@ -164,18 +174,20 @@ class _Known:
 
     def of(self, path: Path, folder: Folder) -> tuple[str, str | None]:
         """The sha256 of a file's content, and why it cannot be read."""
-        stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, folder.kind]
-        entry = self._known.get(str(path))
-        if entry is None or entry[:3] != stamp:
-            content, problem = path.read_bytes(), None
-            try:
-                folder.check(content)
-            except (OSError, ValueError, SyntaxError) as error:
-                problem = str(error) or type(error).__name__
-            entry = [*stamp, hashlib.sha256(content).hexdigest(), problem]
-            self._known[str(path)] = entry
-            self._changed = True
+        if shown(_name(path)) != _name(path):
+            return "", "its name is not UTF-8; rename it"
+        try:
+            stat = path.stat()
+            if not S_ISREG(stat.st_mode):
+                return "", "it is no file"
+            stamp = [stat.st_size, stat.st_mtime_ns, repr(replace(folder, path="", name=None))]
+            entry = self._known.get(str(path))
+            if entry is None or entry[:3] != stamp:
+                entry = [*stamp, sha256_file(path), _problem(path, folder)]
+                self._known[str(path)] = entry
+                self._changed = True
+        except OSError as error:
+            return "", reason(error)
         return str(entry[3]), None if entry[4] is None else str(entry[4])
 
     def keep(self) -> None:
@@ -184,6 +196,23 @@ class _Known:
                 write_atomic(self._file, json.dumps(self._known).encode())
             except OSError as error:  # a read-only cache only costs reading the files again
                 log.debug("could not write %s: %s", self._file, error)
+
+
+def _problem(path: Path, folder: Folder) -> str | None:
+    """Why a file cannot be read; None where it can."""
+    try:
+        folder.check(path)
+        if folder.bad == "skip":  # what is left out is decided once, not when a block meets the middle of a file
+            folder.decode(path)
+    except ImportError:
+        raise
+    except Exception as error:  # of a damaged file a decoder raises anything
+        return reason(error)
+    return None
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _order(files: Sequence[File]) -> list[int]:

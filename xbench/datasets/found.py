@@ -6,6 +6,7 @@ import hashlib
 import logging
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def check_options(bad: str, test: float = 0.5) -> None:
         raise ValueError(f"bad: expected stop or skip, got {bad!r}")
     if not 0 < test < 1:
         raise ValueError(f"test: expected a share between 0 and 1, got {test}")
+
+
+def left_out(reasons: Sequence[str], whole: int, what: str) -> str:
+    """The note on what `bad=skip` left out, such as files, with the first reason."""
+    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{len(reasons)} of {whole} {what} are left out (bad=skip): {reasons[0]}{more}"
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:

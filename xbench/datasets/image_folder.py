@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from xbench.datasets.decoding import open_image
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import patches
 
@@ -33,27 +34,37 @@ class ImageFolder(Folder):
     def shape(self) -> tuple[int, ...]:
         return (3, self.side, self.side)
 
-    def check(self, content: bytes) -> None:
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                image.verify()
-        except UnidentifiedImageError as error:
-            raise ValueError("it is no image that Pillow knows" if content else "it is empty") from error
+    def check(self, path: Path) -> None:
+        if not path.stat().st_size:
+            raise ValueError("it is empty")
+        with open_image(path, self.max_pixels) as image:
+            self._resized(image)
+            image.verify()
 
-    def decode(self, content: bytes) -> Tensor:
-        with Image.open(io.BytesIO(content)) as image:
+    def decode(self, path: Path) -> Tensor:
+        with open_image(path, self.max_pixels) as image:
+            size = self._resized(image)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 shown = image.convert("RGBA")
                 ground = Image.new("RGBA", shown.size, "white")
                 picture = Image.alpha_composite(ground, shown).convert("RGB")
             else:
                 picture = image.convert("RGB")
-        scale = self.side / min(picture.size)
-        size = [max(self.side, round(length * scale)) for length in picture.size]
-        picture = picture.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
         left, top = (size[0] - self.side) // 2, (size[1] - self.side) // 2
         picture = picture.crop((left, top, left + self.side, top + self.side))
         return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
+
+    def _resized(self, image: Any) -> tuple[int, int]:  # noqa: ANN401  (an image of Pillow)
+        """Its size once the shorter side has `side` pixels, which a very long one would make too many."""
+        scale = self.side / min(image.size)
+        width, height = (max(self.side, round(length * scale)) for length in image.size)
+        if width * height > self.max_pixels:
+            raise ValueError(
+                f"it has {image.width} x {image.height} pixels, which resized to {self.side} on the shorter side are "
+                f"{width} x {height}, and at most {self.max_pixels:,} are made; cut it, or raise dataset.max_pixels"
+            )
+        return width, height
 
     def features(self) -> Tensor:
         return patches(3, self.side, self.side, -(-self.side // 14))

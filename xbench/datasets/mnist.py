@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
+from xbench.datasets.decoding import open_image, reading
 from xbench.datasets.found import Wanted
 from xbench.datasets.images import image_dataset
 from xbench.datasets.record import Dataset, mixed_order
@@ -111,9 +112,8 @@ def _read_idx(path: Path, dims: int) -> Tensor:
 
 def _tiles(path: Path) -> tuple[Tensor, Tensor]:
     """The 900 images of Fashion-MNIST's picture: 30 x 30 tiles, three rows per class."""
-    from PIL import Image
-
-    grey = np.asarray(Image.open(path).convert("RGB"))[..., 0]
+    with reading(path), open_image(path) as image:
+        grey = np.asarray(image.convert("RGB"))[..., 0]
     if grey.shape != (840, 840):
         raise ValueError(f"{path} should be 840 x 840 pixels, got {grey.shape}")
     tiles = torch.from_numpy(grey.copy()).reshape(30, 28, 30, 28).transpose(1, 2).reshape(900, 1, 28, 28)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xbench.datasets.decoding import open_image, reading
 from xbench.datasets.found import Wanted, fingerprint, open_zip
 from xbench.datasets.generated import Generated
 from xbench.datasets.images import patches
@@ -128,8 +129,9 @@ class NLVR:
                 name = f"images/{entry['directory']}/dev-{entry['identifier']}-0.png"
                 if name not in file.namelist():
                     raise ValueError(f"{archive} has no {name}, which {path} names")
-                picture = Image.open(io.BytesIO(file.read(name))).convert("RGB")
-                images.append(np.asarray(picture.resize((4 * self.height, self.height), Image.Resampling.BOX)))
+                with reading(f"{archive}, {name}"), open_image(io.BytesIO(file.read(name))) as image:
+                    picture = image.convert("RGB").resize((4 * self.height, self.height), Image.Resampling.BOX)
+                images.append(np.asarray(picture))
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
         texts = tuple(_plain(entry["sentence"]) for entry in entries)
         labels = torch.tensor([int(entry["label"] == "true") for entry in entries])

@@ -154,6 +154,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not _is_text(self.name):
+            raise ValueError(f"name: {self.name!a} is no text in UTF-8; give another with dataset.name")
         if self.modality not in MODALITIES:
             raise ValueError(f"modality must be one of {MODALITIES}, got {self.modality!r}")
         if len(self.fingerprint) != 64:
@@ -191,6 +193,15 @@ class Dataset:
             expected = (1, *of.shape[1:])
             if tuple(tensor.shape) != expected:
                 raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written; a file's name whose bytes are no UTF-8 cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def by_part(given: Item | Mapping[str, Item]) -> Mapping[str, Item]:

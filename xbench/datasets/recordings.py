@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import re
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,12 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
-from xbench.datasets.found import Wanted, check_options, fingerprint, open_zip
+from xbench.datasets.decoding import reading, reason, shown
+from xbench.datasets.found import Wanted, check_options, fingerprint, left_out, open_zip
 from xbench.datasets.generated import windows
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.tones import WINDOWS
+from xbench.datasets.wav import read_wav, resampled
 
 log = logging.getLogger("xbench")
 
@@ -71,6 +71,7 @@ class WavFolder:
 
     path: the folder. name: what rows say; null = the folder's name.
     rate: samples per second; null = that of the first file. Files of other rates are `bad` unless `resample`.
+    max_seconds: files that are longer are `bad`, for they are read and resampled whole.
     bad: what to do about a file that cannot be read or has another rate: stop, or skip it with a warning.
     test: share of the files that is explained, chosen by their contents; `listed` (a text file with a path below
         the folder per line, as the testing_list.txt of Speech Commands) chooses them instead.
@@ -84,6 +85,7 @@ class WavFolder:
     bad: str = "stop"
     test: float = 0.2
     listed: str | None = None
+    max_seconds: float = 600.0
 
     def __post_init__(self) -> None:
         check_options(self.bad, self.test)
@@ -94,7 +96,7 @@ class WavFolder:
         files = sorted(root.glob("*/*.wav"))
         if not files:
             raise FileNotFoundError(f"{root} holds no folders of WAV files, one folder per class")
-        sounds, rate = self._read(root, files)
+        sounds, rate, notes = self._read(root, files)
         classes = tuple(sorted({sound.label for sound in sounds}))
         order = mixed_order(
             [classes.index(sound.label) for sound in sounds], [sound.wave.numpy().tobytes() for sound in sounds]
@@ -105,32 +107,46 @@ class WavFolder:
             held = {i for i, sound in enumerate(sounds) if sound.name in chosen}
         test, train = [sounds[i] for i in order if i in held], [sounds[i] for i in order if i not in held]
         name = self.name or root.name
-        return _sounds(name, test, train, classes, rate, self.seconds, f"{len(sounds)} recordings in {root.name}/")
+        origin = f"{len(sounds)} recordings in {shown(root.name)}/"
+        return _sounds(name, test, train, classes, rate, self.seconds, origin, notes)
 
-    def _read(self, root: Path, files: Sequence[Path]) -> tuple[list[Sound], int]:
-        rate, sounds = self.rate, []
+    def _read(self, root: Path, files: Sequence[Path]) -> tuple[list[Sound], int, tuple[str, ...]]:
+        rate, sounds, problems = self.rate, [], []
         for file in files:
             try:
-                wave, own = read_wav(file.read_bytes(), str(file))
-                rate = rate or own
-                if own != rate:
-                    wave = self._resampled(wave, own, rate, file)
+                wave, own = self._read_one(file, rate)
             except ValueError as error:
                 if self.bad == "stop":
                     raise ValueError(f"{error}; dataset.bad=skip leaves such files out") from error
                 log.warning("left out: %s", error)
+                problems.append(reason(error))
                 continue
+            rate = rate or own
             sounds.append(Sound(str(file.relative_to(root)), file.parent.name, wave))
         if rate is None or not sounds:
             raise ValueError(f"none of the {len(files)} WAV files below {root} can be read")
-        return sounds, rate
+        return sounds, rate, (left_out(problems, len(files), "recordings"),) if problems else ()
 
-    def _resampled(self, wave: Tensor, own: int, rate: int, file: Path) -> Tensor:
+    def _read_one(self, file: Path, rate: int | None) -> tuple[Tensor, int]:
+        """A file at `rate`, or at its own where none is known yet, and that."""
+        place = shown(file)
+        if place != str(file):
+            raise ValueError(f"{place}: its name is not UTF-8; rename it")
+        if not file.is_file():  # a pipe would be waited for
+            raise ValueError(f"{place} is no file")
+        with reading(place):
+            content = file.read_bytes()
+        wave, own = read_wav(content, place)
+        if len(wave) > own * self.max_seconds:
+            raise ValueError(
+                f"{place} lasts {len(wave) / own:,.0f} s, and at most {self.max_seconds:g} s are read; cut it, or "
+                "raise dataset.max_seconds"
+            )
+        if rate in (None, own):
+            return wave, own
         if not self.resample:
-            raise ValueError(f"{file} has {own} samples per second, not {rate}: dataset.resample=true converts it")
-        from torchaudio.functional import resample  # only needed here, and slow to load
-
-        return resample(wave, own, rate)
+            raise ValueError(f"{place} has {own} samples per second, not {rate}: dataset.resample=true converts it")
+        return resampled(wave, own, rate, place), rate
 
 
 @dataclass(frozen=True)
@@ -179,22 +195,6 @@ class SpeechCommands:
 _FSDD = Wanted("fsdd/recordings_0-19.zip", "a zip of the recordings, named DIGIT_SPEAKER_NUMBER.wav")
 
 
-def read_wav(content: bytes, place: str) -> tuple[Tensor, int]:
-    """A WAV file as (T,) in -1..1, channels averaged, and its rate. Raises ValueError naming the place."""
-    from scipy.io import wavfile  # only needed here, and slow to load
-
-    try:
-        rate, samples = wavfile.read(io.BytesIO(content))
-    except (ValueError, EOFError, IndexError, struct.error) as error:
-        raise ValueError(f"{place} is no WAV file: {error}") from error
-    if samples.size == 0:
-        raise ValueError(f"{place} holds no sound")
-    wave = torch.from_numpy(samples.copy())
-    scale = 1.0 if wave.is_floating_point() else float(torch.iinfo(wave.dtype).max)
-    wave = (wave.float() - 128) / 127 if wave.dtype == torch.uint8 else wave.float() / scale
-    return (wave.mean(1) if wave.dim() == 2 else wave), rate
-
-
 def _sounds(
     name: str,
     test: Sequence[Sound],
@@ -203,6 +203,7 @@ def _sounds(
     rate: int,
     seconds: float,
     origin: str,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     length = int(rate * seconds)
     order = mixed_order([classes.index(s.label) for s in test], [s.wave.numpy().tobytes() for s in test])
@@ -241,6 +242,7 @@ def _sounds(
         features=features,
         value_range=(-1.0, 1.0),
         rate=rate,
+        notes=notes,
     )
 
 

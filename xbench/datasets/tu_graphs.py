@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,10 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.cache import cache_directory, data_directory
-from xbench.datasets.found import check_options, fingerprint, open_zip
+from xbench.datasets.decoding import reading
+from xbench.datasets.found import check_options, fingerprint, left_out, open_zip
 from xbench.datasets.graphs import further
 from xbench.datasets.record import Dataset, Split, mixed_order
-
-log = logging.getLogger("xbench")
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class TUGraphs:
     name: NAME. path: folder or zip; null = below the data directory.
     classes: names of the labels in increasing order; none = the labels themselves.
     max_nodes: larger graphs are left out, and their number is said.
-    bad: what to do about a graph without nodes: stop, or skip it with a warning.
+    bad: what to do about a graph without nodes, or with an edge to another graph: stop, or skip it with a warning.
     test: share of the graphs that is explained.
     """
 
@@ -54,11 +52,20 @@ class TUGraphs:
         labels, kinds = files.column("graph_labels"), files.column("node_labels")
         if len(kinds) != len(owner):
             raise ValueError(f"{files.place}: {len(owner)} nodes have a graph, but {len(kinds)} have a label")
+        if len(owner) and (owner.min() < 1 or owner.max() > len(labels) or (np.diff(owner) < 0).any()):
+            raise ValueError(
+                f"{files.place}, {self.name}_graph_indicator.txt: the numbers of the graphs must go up from 1 to the "
+                f"{len(labels)} of {self.name}_graph_labels.txt"
+            )
         if links.size and (links.min() < 1 or links.max() > len(owner)):
             raise ValueError(f"{files.place}, {self.name}_A.txt: an edge names a node outside 1 to {len(owner)}")
         marked = files.column("edge_gt") if files.has("edge_gt") else None
+        if marked is not None and len(marked) != len(links):
+            raise ValueError(f"{files.place}: {len(links)} edges, but {len(marked)} lines in {self.name}_edge_gt.txt")
         values, sizes = sorted(set(labels.tolist())), np.bincount(owner, minlength=len(labels) + 1)[1:]
-        kept = self._kept(sizes, files.place)
+        start, end = links.T - 1
+        torn = np.unique(owner[start][owner[start] != owner[end]])
+        kept, notes = self._kept(sizes, torn - 1, files.place)
         size, atoms = int(sizes[kept].max()), sorted(set(kinds.tolist()))
         first = np.concatenate([[0], np.cumsum(sizes)])
         nodes = torch.zeros(len(kept), size, len(atoms))
@@ -70,7 +77,6 @@ class TUGraphs:
         here = np.flatnonzero(row >= 0)
         nodes[row[here], place[here], np.searchsorted(np.array(atoms), kinds[here])] = 1
         present[row[here], place[here]] = 1
-        start, end = links.T - 1
         inside = np.flatnonzero(row[start] >= 0)
         cells = row[start[inside]], place[start[inside]], place[end[inside]]
         edges[cells] = 1
@@ -78,32 +84,31 @@ class TUGraphs:
             truth[cells] = torch.from_numpy(marked[inside] != 0)
         targets = torch.tensor([values.index(labels[graph]) for graph in kept])
         masks = None if marked is None else truth | truth.transpose(1, 2)
-        return self._dataset(nodes, edges, present, targets, masks, kept, values)
+        return self._dataset(nodes, edges, present, targets, masks, kept, values, notes)
 
-    def _kept(self, sizes: np.ndarray, place: Path) -> list[int]:
-        empty = np.flatnonzero(sizes == 0)
-        if len(empty):
-            message = f"{place}: graph {int(empty[0]) + 1} has no nodes"
+    def _kept(self, sizes: np.ndarray, torn: np.ndarray, place: Path) -> tuple[list[int], tuple[str, ...]]:
+        """The numbers of the graphs that are used, and what is to be said of the others."""
+        bad = {int(graph): "an edge to another graph" for graph in torn}
+        bad |= {int(graph): "no nodes" for graph in np.flatnonzero(sizes == 0)}
+        notes = []
+        if bad:
+            first = min(bad)
+            message = f"graph {first + 1} has {bad[first]}"
             if self.bad == "stop":
-                raise ValueError(f"{message}; dataset.bad=skip leaves such graphs out")
-            log.warning("left out: %s", message)
-        kept = [graph for graph, nodes in enumerate(sizes) if 0 < nodes <= self.max_nodes]
+                raise ValueError(f"{place}: {message}; dataset.bad=skip leaves such graphs out")
+            reasons = [f"graph {graph + 1} has {bad[graph]}" for graph in sorted(bad)]
+            notes.append(left_out(reasons, len(sizes), "graphs"))
+        kept = [graph for graph, nodes in enumerate(sizes) if nodes <= self.max_nodes and graph not in bad]
         large = int((sizes > self.max_nodes).sum())
         if large:
-            log.info(
-                "%s: %d of %d graphs have more than %d nodes and are left out",
-                self.name,
-                large,
-                len(sizes),
-                self.max_nodes,
-            )
+            notes.append(f"{large} of {len(sizes)} graphs have more than {self.max_nodes} nodes and are left out")
         if len(kept) < 2:
             raise ValueError(f"{place}: {len(kept)} graphs of at most {self.max_nodes} nodes; raise max_nodes")
-        return kept
+        return kept, tuple(notes)
 
     def _dataset(
         self, nodes: Tensor, edges: Tensor, present: Tensor, targets: Tensor, masks: Tensor | None,
-        kept: Sequence[int], values: Sequence[int],
+        kept: Sequence[int], values: Sequence[int], notes: tuple[str, ...],
     ) -> Dataset:  # fmt: skip
         order = mixed_order(targets.tolist(), [graph.numpy().tobytes() for graph in edges])
         held = max(1, round(self.test * len(order)))
@@ -129,6 +134,7 @@ class TUGraphs:
             train=lambda: split("train", order[held:]),
             fingerprint=fingerprint(repr((self.name, held)).encode(), *contents),
             origin=f"{self.name}, {len(kept)} graphs in the format of TUDataset",
+            notes=notes,
             **further(nodes.shape[1], nodes.shape[2]),
         )
 
@@ -171,11 +177,13 @@ class _Files:
         if not self.has(kind):
             raise FileNotFoundError(f"{self.place} has no {file}")
         path = self._paths[file]
-        content = self._zip.read(path) if self._zip else (self.place / path).read_bytes()
-        try:
-            table = pd.read_csv(io.BytesIO(content), header=None, skipinitialspace=True).to_numpy(np.int64)
-        except ValueError as error:  # pandas' own errors are of this kind
-            raise ValueError(f"{self.place}, {file}: {error}") from error
-        if table.shape[1] != width:
-            raise ValueError(f"{self.place}, {file}: expected {width} numbers per line, got {table.shape[1]}")
-        return table
+        with reading(f"{self.place}, {file}"):
+            content = self._zip.read(path) if self._zip else (self.place / path).read_bytes()
+            given = pd.read_csv(io.BytesIO(content), header=None, skipinitialspace=True).to_numpy(np.float64)
+        if given.shape[1] != width:
+            raise ValueError(f"{self.place}, {file}: expected {width} numbers per line, got {given.shape[1]}")
+        whole = (np.abs(given) < 2**53) & (given == np.trunc(given))  # neither is true of NaN and infinity
+        if not whole.all():
+            line = int(np.flatnonzero(~whole.all(axis=1))[0]) + 1
+            raise ValueError(f"{self.place}, {file}, line {line}: expected {width} whole numbers")
+        return given.astype(np.int64)

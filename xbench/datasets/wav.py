@@ -1,0 +1,42 @@
+"""WAV files as tensors."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from xbench.datasets.decoding import reading
+
+_KERNEL = 2**24  # numbers in the filter that resampling takes: 44,100 to 48,000 per second are 23,520
+
+
+def read_wav(content: bytes, place: str) -> tuple[Tensor, int]:
+    """A WAV file as (T,) in -1..1, channels averaged, and its rate. Raises ValueError naming the place."""
+    from scipy.io import wavfile  # only needed here, and slow to load
+
+    with reading(place, "is no WAV file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that are no sound
+        warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
+        rate, samples = wavfile.read(io.BytesIO(content))
+        wave = torch.from_numpy(samples.copy())
+    if samples.size == 0 or rate < 1:
+        raise ValueError(f"{place} holds no sound ({samples.size} samples, {rate} per second)")
+    scale = 1.0 if wave.is_floating_point() else float(torch.iinfo(wave.dtype).max)
+    wave = (wave.float() - 128) / 127 if wave.dtype == torch.uint8 else wave.float() / scale
+    if not bool(wave.isfinite().all()):
+        raise ValueError(f"{place} holds a sample that is no number")
+    return (wave.mean(1) if wave.dim() == 2 else wave), rate
+
+
+def resampled(wave: Tensor, own: int, rate: int, place: str) -> Tensor:
+    """A recording (T,) of `own` samples per second at `rate`. Raises ValueError where that takes a vast filter."""
+    common = math.gcd(own, rate)
+    if own // common * (rate // common) > _KERNEL:
+        raise ValueError(f"{place} has {own} samples per second, which have too little in common with {rate}")
+    from torchaudio.functional import resample  # only needed here, and slow to load
+
+    return resample(wave, own, rate)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xbench.cli.interrupts import interruptible
+from xbench.interrupts import interruptible
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
+from xbench.boundary import attempt
 from xbench.cells import Algorithms, Identities, Named, Unit
 from xbench.datasets.record import Dataset, Split
 from xbench.engine import Counters, NonFiniteError
@@ -24,7 +26,7 @@ from xbench.models.record import Model
 from xbench.outcomes import COST
 from xbench.pictures import heats, picture
 from xbench.prepared import Prepared
-from xbench.records import cell_key
+from xbench.records import canonical, cell_key
 from xbench.score import Explanation, probe_outputs, score_maps
 from xbench.store import Store
 
@@ -74,14 +76,16 @@ class Block:
         }[unit.kind]
         where = {"environment": self.job.environment}
         start = time.perf_counter()
-        try:
+
+        def work() -> Made:
             reason = self.prepared.not_applicable(unit)
             if reason is not None:
                 return Made("skipped", reason)
             fields, arrays = make(unit, share or slice(0, len(self.split)))
-        except Exception as error:  # the boundary of a cell: any failure is its result
-            return failed(error, time.perf_counter() - start, where)
-        return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
+            _check(fields)
+            return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
+
+        return attempt(work, lambda error: failed(error, time.perf_counter() - start, where))
 
     def _samples(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
         job, chosen = self.job, self.prepared.chosen
@@ -231,6 +235,15 @@ class Block:
             reason = known["reason"] if known else "it was not computed"
             raise NeededFailed(known["status"] if known else "error", f"{lack}: {reason}")
         return store.arrays(key)
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    """Everything can be stored: an infinity is no number, and what parts say of themselves is text and numbers."""
+    for name, values in fields["values"].items():
+        infinite = sum(map(math.isinf, values))
+        if infinite:
+            raise NonFiniteError(f"{name} is infinite for {infinite} of {len(values)} samples; NaN would be undefined")
+    canonical({name: value for name, value in fields.items() if name != "values"}, "its record")
 
 
 def _counts(counters: Counters) -> dict[str, int]:

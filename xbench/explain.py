@@ -162,7 +162,15 @@ class Explainer:
             raise NotApplicable(f"{algorithm.facts.label} {missing}")
         case = self.case(distribution=algorithm.facts.distribution)
         algorithm.check(case)
-        return self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole, share=share)
+        flat = self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole, share=share)
+        layout = self.subject.read_layout if algorithm.facts.reads else self.subject.layout
+        width = flat.shape[-1] if algorithm.facts.per_feature else layout.width
+        if flat.shape != (len(flat), width) or flat.is_complex():
+            raise ValueError(
+                f"{algorithm.facts.label} gave a map of shape {tuple(flat.shape)} and type {flat.dtype}; expected real "
+                f"numbers of shape {(len(flat), width)}, one per element"
+            )
+        return flat
 
     def missing(self, algorithm: Algorithm) -> str | None:
         """`needs ...`, when the model or the samples lack something that the algorithm needs."""

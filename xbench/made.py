@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from xbench.boundary import attempt, message, trace, words
 from xbench.engine import NonFiniteError, OutOfMemory
 from xbench.engine.memory import is_out_of_memory
+from xbench.places import NotApplicable
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -42,17 +43,19 @@ class NeededFailed(RuntimeError):
         self.status = status
 
 
-def failed(error: Exception, seconds: float, fields: Mapping[str, Any]) -> Made:
+def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> Made:
     """Inside an `except` block: what to tell of the error."""
+    if isinstance(error, NotApplicable):
+        return Made("skipped", message(error), seconds=seconds)
     if isinstance(error, NeededFailed):
         status, reason = error.status, str(error)
     else:
-        status, reason = "error", f"{type(error).__name__}: {error}"
-        if isinstance(error, OutOfMemory) or is_out_of_memory(error):
+        status, reason = "error", words(error)
+        if isinstance(error, OutOfMemory) or attempt(lambda: is_out_of_memory(error), lambda _: False):
             status = "oom"
         elif isinstance(error, NonFiniteError):
             status = "nonfinite"
-    return Made(status, reason, fields, seconds=seconds, traceback=traceback.format_exc())
+    return Made(status, reason, fields, seconds=seconds, traceback=trace())
 
 
 def join(shares: Sequence[Made]) -> Made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from xbench import devices
 from xbench.block import Job
+from xbench.boundary import attempt, trace, words
 from xbench.cells import Algorithms, Identities, Unit, blocks, known, probes, units
 from xbench.config import instantiate
 from xbench.crew import Crew
@@ -22,7 +22,7 @@ from xbench.jobs import dataset_of, model_of, open_job
 from xbench.made import Made
 from xbench.pool import open_pool
 from xbench.prepared import Prepared
-from xbench.records import Record
+from xbench.records import Record, cell_key
 from xbench.remarks import remarks
 from xbench.store import Store, StoreError
 from xbench.workers import Here, Item, Workers
@@ -37,39 +37,39 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
     Raises:
         StoreError: the store cannot be written; raised before any work.
     """
-    store = Store(cfg.store)
-    store.check_writable()
+    Store(cfg.store).check_writable()
     try:
-        names = devices.resolve(cfg.run.devices)
-        in_processes = len(names) > 1 or cfg.run.timeout is not None
-        job = open_job(cfg, torch.device("cpu" if in_processes else names[0]), cfg.run.beside)
-        splits = list(blocks(cfg, job.dataset.test))
-        run = _Run(job, display, splits)
-        store.check_writable(run.bytes)
+        run = attempt(lambda: _opened(cfg, display), lambda error: _not_opened(cfg, error, display))
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
-    except StoreError:
-        raise
-    except Exception as error:  # a user's files and code: whatever they raise ends this job only, with its reason
-        if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):  # not one of our own messages
-            display.message(traceback.format_exc())
-        return Outcome(_without_data(cfg, f"{type(error).__name__}: {error}"))
-    notes = remarks(job.dataset, cfg.n)
-    for note in notes:
-        display.message(note)
+    if isinstance(run, Outcome):
+        return run
     run.begin()
     try:
-        workers: Workers = Here(job, display)
-        if in_processes and run.missing:
-            workers = Crew(open_pool(names), cfg, display)
-        elif run.missing:
-            run.announce()
-        run.all(workers)
+        run.all(run.workers())
     except KeyboardInterrupt:
-        return Outcome(run.entries, interrupted=True, notes=notes)
+        return run.outcome(interrupted=True)
     except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
-        return Outcome(run.entries, error=str(error), notes=notes)
-    return Outcome(run.entries, notes=notes)
+        return run.outcome(error=str(error))
+    return run.outcome()
+
+
+def _opened(cfg: DictConfig, display: Display) -> _Run | Outcome:
+    names = devices.resolve(cfg.run.devices)
+    in_processes = len(names) > 1 or cfg.run.timeout is not None
+    job = open_job(cfg, torch.device("cpu" if in_processes else names[0]), cfg.run.beside)
+    run = _Run(job, display, list(blocks(cfg, job.dataset.test)), names if in_processes else ())
+    job.store.check_writable(run.bytes)
+    return run
+
+
+def _not_opened(cfg: DictConfig, error: BaseException, display: Display) -> _Run | Outcome:
+    """A user's files and code end this job only, with their reason."""
+    if isinstance(error, StoreError):
+        raise error
+    if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):  # not one of our own messages
+        display.message(trace())
+    return Outcome(_without_data(cfg, words(error)))
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:
@@ -97,10 +97,8 @@ def plan_job(cfg: DictConfig) -> list[Entry]:
 
 
 def _not_applicable(prepared: Prepared, unit: Unit) -> str | None:
-    try:
-        return prepared.not_applicable(unit)
-    except Exception:  # the model does not run on these samples, which its cells will say when they are tried
-        return None
+    # Where the model does not run on these samples, its cells will say so when they are tried.
+    return attempt(lambda: prepared.not_applicable(unit), lambda _: None)
 
 
 def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
@@ -111,13 +109,15 @@ def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
 
 
 class _Run:
-    """The cells of a job on their way into the store."""
+    """The cells of a job on their way into the store; computed by a process for each of `names`, if there are any."""
 
-    def __init__(self, job: Job, display: Display, splits: Sequence[Split]) -> None:
+    def __init__(self, job: Job, display: Display, splits: Sequence[Split], names: Sequence[str]) -> None:
         self._job = job
         self._display = display
         self._splits = splits
+        self._names = names
         self._units = [list(units(job.ids, job.parts, split)) for split in splits]
+        self._notes = remarks(job.dataset, job.cfg.n)
         self._done: dict[str, tuple[str, str | None]] = {}
         for unit in self.planned:
             status, reason = self._known(unit)
@@ -135,10 +135,10 @@ class _Run:
         """Cells that nothing has become of yet."""
         return [unit for unit in self.planned if unit.key not in self._done]
 
-    @property
-    def entries(self) -> list[Entry]:
+    def outcome(self, *, interrupted: bool = False, error: str | None = None) -> Outcome:
         """The manifest's entries of all cells, `planned` for those that were not reached."""
-        return [unit.entry(*self._done.get(unit.key, ("planned", None))) for unit in self.planned]
+        entries = [unit.entry(*self._done.get(unit.key, ("planned", None))) for unit in self.planned]
+        return Outcome(entries, interrupted, error, self._notes)
 
     @property
     def bytes(self) -> int:
@@ -149,10 +149,20 @@ class _Run:
         return _RECORDS + size * sum(len(unit.identity["samples"]) for unit in maps)
 
     def begin(self) -> None:
-        """Tell how many cells there are."""
+        """Tell what a reader of the numbers must know, and how many cells there are."""
+        for note in self._notes:
+            self._display.message(note)
         self._display.start(sum(map(len, self._units)), len(self._done))
 
-    def announce(self) -> None:
+    def workers(self) -> Workers:
+        """Who computes what is missing."""
+        if self._names and self.missing:
+            return Crew(open_pool(self._names), self._job.cfg, self._display)
+        if self.missing:
+            self._announce()
+        return Here(self._job, self._display)
+
+    def _announce(self) -> None:
         """Say which algorithms cannot be computed, before anything runs."""
         job = self._job
         prepared = Prepared(job.cfg, job.dataset, job.model, job.device, self._splits[0])
@@ -187,7 +197,7 @@ class _Run:
             for unit in of_block:
                 if unit.kind not in kinds or unit.key in self._done:
                     continue
-                status, reason = self._known(unit)
+                status, reason = self._without(number, unit) or self._known(unit)
                 if status == "todo":
                     self._job.store.discard(unit.key)  # an old result must not stand for an attempt that fails
                     yield Item(number, self._splits[number], unit)
@@ -195,6 +205,17 @@ class _Run:
                     self._done[unit.key] = status, reason
                     if unit.kind != "probe":
                         self._display.cell_done(unit.label, status, 0.0, reason)
+
+    def _without(self, number: int, unit: Unit) -> tuple[str, str | None] | None:
+        """Skipped, where a score's map or outputs were skipped while they were computed; else None."""
+        if unit.algorithm is None or unit.metric is None:
+            return None
+        ids, split = self._job.ids, self._splits[number]
+        for needed in (ids.attribution(split, unit.algorithm), ids.probe(split, unit.metric)):
+            status, reason = self._done.get(cell_key(needed), ("", None))
+            if status == "skipped":
+                return status, reason
+        return None
 
     def _probes(self, number: int) -> list[Unit]:
         """The block's probes that a missing score needs."""

@@ -91,7 +91,21 @@ def score_maps(
         case = explainer.case(distribution=False)
         evidence = probe_outputs(explainer, metric, rows) if evidence is None else evidence[rows].clone()
     # Copies: a metric may write into what it is given.
-    return metric.score(case.part(rows), explainer.x[rows].clone(), explanation.maps.part(rows), evidence)
+    scores = metric.score(case.part(rows), explainer.x[rows].clone(), explanation.maps.part(rows), evidence)
+    return _columns(metric, scores, rows.stop - rows.start)
+
+
+def _columns(metric: Metric, scores: object, n: int) -> dict[str, Tensor]:
+    """The scores, if they are what the metric's facts announce."""
+    label, names = metric.facts.label, list(metric.facts.columns)
+    if not isinstance(scores, Mapping) or set(scores) != set(names):
+        given = list(scores) if isinstance(scores, Mapping) else type(scores).__name__
+        raise ValueError(f"{label} must score with the columns {names} of its facts, got {given}")
+    for name, values in scores.items():
+        got = f"{tuple(values.shape)} of {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
+        if not isinstance(values, Tensor) or values.shape != (n,) or values.is_complex():
+            raise ValueError(f"{label} must give a tensor of {n} real numbers, one per sample, as {name!r}; got {got}")
+    return {name: scores[name] for name in names}
 
 
 def probe_outputs(explainer: Explainer, metric: Metric, share: slice | None = None) -> Tensor | None:

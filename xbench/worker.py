@@ -15,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from xbench.block import Block
+from xbench.boundary import attempt
 from xbench.cells import Unit, blocks, probes, units
 from xbench.display import NoDisplay, logging_through
 from xbench.engine.memory import give_back
@@ -87,7 +88,12 @@ class _Bench:
         self._block: Block | None = None
         self._units: dict[str, Unit] = {}
 
-    def make(self, task: Task) -> Made:
+    def attempt(self, task: Task) -> Made:
+        """Do a task; what fails here outside its cell is opening the job, which succeeded in the other process."""
+        start = time.perf_counter()
+        return attempt(lambda: self._make(task), lambda error: failed(error, time.perf_counter() - start, {}))
+
+    def _make(self, task: Task) -> Made:
         os.chdir(task.folder)
         of = (task.config, task.folder, task.beside, task.block)
         if of != self._of:
@@ -121,14 +127,10 @@ def serve(connection: Connection, device: str, threads: int) -> None:
             task: Task = connection.recv()
         except (EOFError, OSError):
             return
-        start = time.perf_counter()
-        try:
-            made = bench.make(task)
-        except Exception as error:  # opening the job failed here, though it did not in the other process
-            made = failed(error, time.perf_counter() - start, {})
+        made = bench.attempt(task)
         try:
             voice.say(made)
         except OSError:
             return
         except Exception as error:  # a result that does not pickle: nothing of it was sent
-            voice.say(failed(error, time.perf_counter() - start, {}))
+            voice.say(failed(error, made.seconds, {}))

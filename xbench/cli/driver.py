@@ -12,12 +12,12 @@ from hydra.types import RunMode
 from xbench.cli import hydra_main, launchers, plan, session, status
 from xbench.cli.compose import Composer
 from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
-from xbench.cli.interrupts import interruptible
 from xbench.cli.preflight import Job, check_names, preflight, relax
 from xbench.config import ConfigError
 from xbench.display import Display, create, logging_through
 from xbench.files import StoreError, check_writable
 from xbench.grid import Outcome, of_config
+from xbench.interrupts import interruptible
 from xbench.store import Store
 
 _LOST = "its process ended without a result"

@@ -6,7 +6,6 @@ What a job leaves is a file, `<store>/runs/<run.id>/<number>.json`: the driver m
 import json
 import os
 import sys
-import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from xbench.boundary import trace, words
 from xbench.cli import status
 from xbench.cli.compose import settle
 from xbench.display import Display, PlainDisplay, create
 from xbench.files import read_json, write_atomic
 from xbench.grid import Outcome
+from xbench.interrupts import interruptible
 
 
 @dataclass
@@ -73,7 +74,7 @@ def job(cfg: DictConfig) -> None:
     else:
         display = session.display
     directory = folder(cfg.store, cfg.run.id)
-    with status.Noted(display, status.file_of(directory, number)) as noted:
+    with interruptible(), status.Noted(display, status.file_of(directory, number)) as noted:
         outcome = _outcome(settle(cfg, hydra.runtime.choices), noted)
     if session is not None:
         session.interrupted = outcome.interrupted
@@ -108,6 +109,6 @@ def _outcome(cfg: DictConfig, display: Display) -> Outcome:
         return Outcome(found.cells, found.interrupted, found.error, found.notes)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
-    except Exception as error:  # the boundary between jobs: whatever it is, it is recorded and the next one runs
-        display.message(traceback.format_exc())
-        return Outcome(error=f"{type(error).__name__}: {error}")
+    except BaseException as error:  # the boundary between jobs: whatever it is, it is recorded and the next one runs
+        display.message(trace())
+        return Outcome(error=words(error))

@@ -88,9 +88,11 @@ class Engine:
                     plan = make_plan(case.part(rows), x[rows].clone())
             result = self._solve(plan, rows)
             if isinstance(result, Noted):
+                for name, values in result.notes.items():
+                    _check_rows(values, rows, f"its note {name!r}")
                 self.counters.note(result.notes)
                 result = result.map
-            parts.append(result)
+            parts.append(_check_rows(result, rows, "its result"))
             done = rows.stop
         return _stack(parts)
 
@@ -114,6 +116,16 @@ class Engine:
     def _map(self, plan: Made, rows: slice) -> Tensor:
         result = self._solve(plan, rows)
         return result.map if isinstance(result, Noted) else result
+
+
+def _check_rows(result: object, rows: slice, what: str) -> Tensor:
+    """The result, if it is a tensor with a row for each of the samples."""
+    n = rows.stop - rows.start
+    if not isinstance(result, Tensor):
+        raise TypeError(f"a plan of {n} samples: {what} must be a tensor of {n} rows, got {type(result).__name__}")
+    if result.dim() == 0 or len(result) != n:
+        raise ValueError(f"a plan of {n} samples: {what} must have {n} rows, got the shape {tuple(result.shape)}")
+    return result
 
 
 def _stack(parts: list[Tensor]) -> Tensor:

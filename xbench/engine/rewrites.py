@@ -20,6 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from xbench.boundary import words
 from xbench.engine.channels_last import channels_last
 from xbench.engine.compiled import compiled
 from xbench.engine.folded import folded
@@ -143,7 +144,7 @@ class Rewrites:
                 for c in candidates
             ]
         except Exception as error:  # whatever a user's model raises: the same rows passed without the rewrite
-            kind.notes[name] = f"dropped: {type(error).__name__}: {str(error).strip().splitlines()[0]}"[:_LONG]
+            kind.notes[name] = f"dropped: {words(error).splitlines()[0]}"[:_LONG]
         else:
             if not candidates:
                 return

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from xbench.boundary import words
 from xbench.engine.memory import is_out_of_memory
 from xbench.engine.subject import Subject, follows
 from xbench.layout import Layout
@@ -47,7 +48,7 @@ class Trimmed(Subject):
             if is_out_of_memory(error):
                 raise
             answer = super().evaluate(flat, samples, want, rule)  # too short for a convolution, or it fails anyway
-            self.too_short[length] = f"{type(error).__name__}: {error}"
+            self.too_short[length] = words(error)
             return answer
         if answer.gradient is not None:
             slopes = zip(answer.gradient.split(kept, 1), sizes, strict=True)

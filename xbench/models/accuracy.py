@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from xbench.boundary import attempt, message
 from xbench.datasets.cache import cache_directory
 from xbench.datasets.record import Dataset, Split
 from xbench.files import write_atomic
@@ -88,21 +89,28 @@ def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
         return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there yet, or damaged: compute it (again)
-    try:
-        logits = predict_split(model.module, model.encode, dataset, dataset.test, model.output)
-        regression = dataset.test.targets.is_floating_point()
-        if logits.dim() != 2 or logits.shape[1] != (1 if regression else len(dataset.classes)):
-            log.warning(
-                "model %s gives outputs %s for the %d classes of %s: accuracy not known",
-                model.name, tuple(logits.shape[1:]), len(dataset.classes), dataset.name,
-            )  # fmt: skip
-            return None
-        found = accuracy(logits, dataset.test.targets)
-    except Exception as error:  # a user's module may raise anything; its cells will say what
-        log.warning("accuracy of model %s on %s is not known: %s", model.name, dataset.name, error)
+    found = attempt(lambda: _measured(model, dataset), lambda error: _unknown(model, dataset, error))
+    if found is None:
         return None
     try:
         write_atomic(path, json.dumps({"model": model.name, "dataset": dataset.name, "accuracy": found}).encode())
     except OSError as error:
         log.debug("could not write %s: %s", path, error)
     return found
+
+
+def _measured(model: Model, dataset: Dataset) -> float | None:
+    logits = predict_split(model.module, model.encode, dataset, dataset.test, model.output)
+    regression = dataset.test.targets.is_floating_point()
+    if logits.dim() != 2 or logits.shape[1] != (1 if regression else len(dataset.classes)):
+        log.warning(
+            "model %s gives outputs %s for the %d classes of %s: accuracy not known",
+            model.name, tuple(logits.shape[1:]), len(dataset.classes), dataset.name,
+        )  # fmt: skip
+        return None
+    return accuracy(logits, dataset.test.targets)
+
+
+def _unknown(model: Model, dataset: Dataset, error: BaseException) -> None:
+    # A user's module may raise anything; its cells will say what.
+    log.warning("accuracy of model %s on %s is not known: %s", model.name, dataset.name, message(error))

@@ -11,28 +11,40 @@ from contextlib import contextmanager
 from types import FrameType
 
 _AGAIN = 0.05  # seconds until a signal that came at a bad moment is sent again
+_OURS = (signal.SIG_DFL, signal.default_int_handler)  # a handler of somebody else's stays, and so does "ignored"
+
+_asked = False
+_inside = False
+
+
+def asked() -> bool:
+    """Whether a signal has asked this process to end, whatever became of the KeyboardInterrupt that it raised."""
+    return _asked
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread; a signal that is ignored stays so.
+    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, unless they are ignored or handled.
 
     A module whose import breaks off stays half made, and whoever imports it next fails: the report needs the same
     libraries as the cell that was interrupted. And what is raised in a weak reference's callback or a destructor,
     Python prints and drops.
     """
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+    global _asked, _inside  # signals are the process's
+    if _inside or threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     outside = _imports(sys._getframe())
     last = int(signal.SIGINT)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        global _asked
         nonlocal last
         last = number
         if _imports(frame) > outside:
             _send_again(number)
         else:
+            _asked = True
             raise KeyboardInterrupt
 
     def dropped(what: sys.UnraisableHookArgs) -> None:
@@ -41,12 +53,14 @@ def interruptible() -> Iterator[None]:
         else:
             tell(what)
 
-    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) in _OURS]
     before = {number: signal.signal(number, interrupt) for number in wanted}
     tell, sys.unraisablehook = sys.unraisablehook, dropped
+    _asked, _inside = False, True
     try:
         yield
     finally:
+        _inside = False
         sys.unraisablehook = tell
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,0 +1,173 @@
+"""A user's algorithm, metric and model that do what none should, for tests that run the command on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from tests.lab import Net
+from xbench.algorithms.base import Algorithm, Facts, NotApplicable
+from xbench.case import Case
+from xbench.metrics.base import Column, Maps, Metric, MetricFacts
+from xbench.plan import Answer, Plan, Want
+
+
+class Bare(BaseException):
+    """No Exception."""
+
+
+class Mute(Exception):
+    def __str__(self) -> NoReturn:
+        raise RuntimeError("no words")
+
+
+def _forever(depth: int) -> int:
+    return _forever(depth + 1)
+
+
+def _fork() -> None:
+    """A process forked by hand, whose child leaves as scripts do."""
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    assert os.waitpid(child, 0)[0] == child
+    raise RuntimeError("the child is gone")
+
+
+def _ctrl_c() -> None:
+    """A real Ctrl-C, which comes while the part computes."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+
+
+def _swallowed() -> None:
+    with contextlib.suppress(BaseException):
+        _ctrl_c()
+
+
+def _raise(error: BaseException) -> Callable[[], None]:
+    def fault() -> None:
+        raise error
+
+    return fault
+
+
+RAISED: dict[str, tuple[Callable[[], object], str]] = {  # name -> what happens, what the row says
+    "exit": (lambda: sys.exit(3), "SystemExit: 3"),
+    "interrupt": (_raise(KeyboardInterrupt()), "KeyboardInterrupt"),
+    "generator": (_raise(GeneratorExit()), "GeneratorExit"),
+    "bare": (_raise(Bare("not even an Exception")), "Bare: not even an Exception"),
+    "mute": (_raise(Mute()), "Mute: it cannot say what: its __str__ raises"),
+    "surrogate": (_raise(ValueError("a \ud800 b")), "ValueError: a \\ud800 b"),
+    "recursion": (lambda: _forever(0), "RecursionError: maximum recursion depth"),
+    "fork": (_fork, "RuntimeError: the child is gone"),
+}
+SIGNALS = {"ctrl-c": _ctrl_c, "swallowed": _swallowed}
+
+
+def act(fault: str) -> None:
+    if fault in RAISED:
+        RAISED[fault][0]()
+    elif fault in SIGNALS:
+        SIGNALS[fault]()
+
+
+class FaultyNet(Net):
+    """`tests.lab.Net`, whose fault comes where a sample is nothing but baseline."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x.detach().flatten(1).amax(1) == 0).any()):
+            act(self.fault)
+        return super().forward(x)
+
+
+class UnmadeNet(Net):
+    """A network whose fault comes while it is made."""
+
+    def __init__(self, fault: str = "none") -> None:
+        super().__init__()
+        act(fault)
+
+
+@dataclass(frozen=True)
+class FaultyMethod(Algorithm):
+    """The gradient, or not."""
+
+    fault: str = "none"
+
+    @property
+    def facts(self) -> Facts:
+        return Facts("Faulty", "a test")
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        def reduce(answers: object) -> Tensor:
+            (answer,) = answers  # type: ignore[misc]
+            return self._spoilt(answer)
+
+        return Plan([x], 1, Want.GRADIENT, reduce)
+
+    def _spoilt(self, answer: Answer) -> Tensor:
+        act(self.fault)
+        if self.fault == "not applicable":
+            raise NotApplicable("needs more light than these samples have")
+        return MAPS[self.fault][0](answer.slope) if self.fault in MAPS else answer.slope  # type: ignore[return-value]
+
+
+MAPS: dict[str, tuple[Callable[[Tensor], object], str]] = {  # name -> the map, what the row says
+    "narrow": (lambda slope: slope[:, 1:], "(4, 35)"),
+    "one row": (lambda slope: slope[:1], "(1, 36)"),
+    "a row more": (lambda slope: torch.cat([slope, slope[:1]]), "(5, 36)"),
+    "flat": (lambda slope: slope.sum(1), "(4,)"),
+    "deep": (lambda slope: slope[None].expand(4, -1, -1), "(4, 4, 36)"),
+    "an array": (lambda slope: slope.numpy(), "got ndarray"),
+    "nothing": (lambda slope: None, "got NoneType"),
+    "complex": (lambda slope: slope + 1j, "torch.complex64"),
+    "infinite": (lambda slope: slope / 0, "NaN or infinity"),
+}
+
+
+@dataclass(frozen=True)
+class FaultyMetric(Metric):
+    """The size of a map, or not."""
+
+    fault: str = "none"
+
+    @property
+    def facts(self) -> MetricFacts:
+        facts = MetricFacts("Faulty", "a test", {"size": Column("lower")})
+        return replace(facts, label=facts) if self.fault == "label" else facts  # type: ignore[arg-type]
+
+    def describe(self, case: Case) -> str:
+        return object() if self.fault == "describe" else ""  # type: ignore[return-value]
+
+    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+        act(self.fault)
+        if self.fault == "not applicable":
+            raise NotApplicable("needs maps of another kind")
+        size = maps.values.abs().sum(1)
+        return SCORES[self.fault][0](size) if self.fault in SCORES else {"size": size}  # type: ignore[return-value]
+
+
+SCORES: dict[str, tuple[Callable[[Tensor], object], str]] = {  # name -> the scores, what the row says
+    "infinite": (lambda size: {"size": size / 0}, "size is infinite for 4 of 4 samples"),
+    "few": (lambda size: {"size": size[:1]}, "(1,)"),
+    "many": (lambda size: {"size": torch.cat([size, size])}, "(8,)"),
+    "square": (lambda size: {"size": size[:, None].repeat(1, 2)}, "(4, 2)"),
+    "scalar": (lambda size: {"size": size.sum()}, "got () of torch.float32"),
+    "further": (lambda size: {"size": size, "weight": size}, "['size', 'weight']"),
+    "lacking": (lambda size: {}, "got []"),
+    "another": (lambda size: {"weight": size}, "got ['weight']"),
+    "a tensor": (lambda size: size, "got Tensor"),
+    "a number": (lambda size: {"size": 1.0}, "got float"),
+    "complex": (lambda size: {"size": size + 1j}, "torch.complex64"),
+    "nothing": (lambda size: None, "got NoneType"),
+}

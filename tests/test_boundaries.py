@@ -1,0 +1,150 @@
+"""Whatever a user's part raises, returns or does ends its own cell, with the reason, and never the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.faults import MAPS, RAISED, SCORES, SIGNALS
+from tests.jobs import Run, blobs, cells
+
+JOB = ["controls=false", "n=4"]
+
+
+@pytest.fixture(autouse=True)
+def parts(run: Run) -> None:
+    for group in ("algorithm", "metric"):
+        (Path("conf") / group).mkdir()
+    part("algorithm", "spoilt")
+    part("metric", "size")
+
+
+def part(group: str, name: str, fault: str = "none") -> str:
+    """An option file for a faulty part; its name."""
+    target = {"algorithm": "FaultyMethod", "metric": "FaultyMetric"}[group]
+    (Path("conf") / group / f"{name}.yaml").write_text(
+        f"# @package {group}.{name}\n_target_: tests.faults.{target}\nfault: {fault}\n"
+    )
+    return name
+
+
+def faulty(group: str, faults: Iterable[str]) -> dict[str, str]:
+    """An option per fault: the names, with the faults."""
+    return {part(group, fault.replace(" ", "_"), fault): fault for fault in faults}
+
+
+def outcomes() -> pd.DataFrame:
+    """Status and reason of every cell, by algorithm and metric ("" for a map)."""
+    found = cells().astype({"metric": object, "reason": object}).fillna({"metric": "", "reason": ""})
+    return found.set_index(["algorithm", "metric"])[["status", "reason"]]
+
+
+def test_what_an_algorithm_raises_is_the_reason_of_its_cell(run: Run) -> None:
+    names = faulty("algorithm", RAISED)
+    assert blobs(run, *JOB, f"algorithm=[{','.join(names)},saliency]", "metric=[size]") == 1
+    found = outcomes()
+    for name, fault in names.items():
+        assert found.loc[(name, ""), "status"] == "error"
+        assert found.loc[(name, ""), "reason"].startswith(RAISED[fault][1])
+        assert RAISED[fault][1] in found.loc[(name, "size"), "reason"]
+    assert set(found.loc["saliency", "status"]) == {"ok"}
+
+
+def test_what_a_metric_raises_is_the_reason_of_its_cell(run: Run) -> None:
+    names = faulty("metric", RAISED)
+    assert blobs(run, *JOB, "algorithm=[saliency]", f"metric=[{','.join(names)},size]") == 1
+    found = outcomes().loc["saliency"]
+    for name, fault in names.items():
+        assert found.loc[name, "status"] == "error"
+        assert found.loc[name, "reason"].startswith(RAISED[fault][1])
+    assert found.loc["size", "status"] == "ok"
+
+
+def test_what_a_model_raises_is_the_reason_of_its_cell(run: Run) -> None:
+    faults = [f"model.module.fault={','.join(RAISED)}", "model.module._target_=tests.faults.FaultyNet"]
+    assert blobs(run, *JOB, *faults, "algorithm=[deeplift,saliency]", "metric=[]", "-m") == 1
+    found = cells().set_index(["model", "algorithm"])
+    for fault, (_, words) in RAISED.items():
+        model = f"net fault={fault}"
+        assert found.loc[(model, "deeplift"), "status"] == "error"
+        assert found.loc[(model, "deeplift"), "reason"].startswith(words)
+        assert found.loc[(model, "saliency"), "status"] == "ok"
+
+
+def test_a_part_ends_no_worker(run: Run) -> None:
+    names = faulty("algorithm", ("exit", "interrupt", "fork"))
+    job = [*JOB, f"algorithm=[{','.join(names)},saliency]", "metric=[]", "run.timeout=60"]
+    assert blobs(run, *job) == 1
+    found = outcomes()
+    for name, fault in names.items():
+        assert found.loc[(name, ""), "status"] == "error"
+        assert found.loc[(name, ""), "reason"].startswith(RAISED[fault][1])
+    assert found.loc[("saliency", ""), "status"] == "ok"
+
+
+@pytest.mark.parametrize("fault", SIGNALS)
+def test_a_real_ctrl_c_ends_the_job_whatever_the_part_makes_of_it(run: Run, fault: str) -> None:
+    job = [*JOB, "algorithm=[saliency,spoilt,ig]", "metric=[]", f"algorithm.spoilt.fault={fault}"]
+    assert blobs(run, *job) == 130
+    found = outcomes()["status"]
+    assert found.loc[("saliency", "")] == "ok"
+    assert found.loc[("ig", "")] == found.loc[("spoilt", "")] == "missing"
+
+
+@pytest.mark.parametrize("fault", ["exit", "interrupt", "mute"])
+def test_a_model_that_leaves_while_it_loads_ends_its_job_alone(run: Run, fault: str) -> None:
+    text = Path("conf/model/net.yaml").read_text()
+    Path("conf/model/leaves.yaml").write_text(
+        text.replace("tests.lab.Net", "tests.faults.UnmadeNet").replace("none", fault)
+    )
+    assert blobs(run, *JOB, "model=leaves,net", "algorithm=[saliency]", "metric=[]", "-m") == 1
+    found = cells().query("algorithm == 'saliency'").set_index("model")
+    assert found.loc["leaves", "status"] == "error"
+    assert found.loc["leaves", "reason"].startswith(RAISED[fault][1])
+    assert found.loc["net", "status"] == "ok"
+
+
+def test_not_applicable_at_run_time_is_skipped_with_its_scores(run: Run) -> None:
+    job = [*JOB, "algorithm=[saliency,spoilt]", "metric=[size,completeness]"]
+    assert blobs(run, *job, "algorithm.spoilt.fault=not applicable") == 0
+    found = outcomes().loc["spoilt"]
+    assert set(found["status"]) == {"skipped"}
+    assert set(found["reason"]) == {"needs more light than these samples have"}
+    assert blobs(run, *job, "metric.size.fault=not applicable") == 0
+    assert set(outcomes().xs("size", level=1)["status"]) == {"skipped"}
+    assert set(outcomes().xs("completeness", level=1)["status"]) == {"ok"}
+
+
+def test_a_map_of_the_wrong_shape_is_the_reason_of_its_cell(run: Run) -> None:
+    names = faulty("algorithm", MAPS)
+    assert blobs(run, *JOB, f"algorithm=[{','.join(names)},saliency]", "metric=[size]") == 1
+    found = outcomes()
+    for name, fault in names.items():
+        assert found.loc[(name, ""), "status"] == ("nonfinite" if fault == "infinite" else "error")
+        assert MAPS[fault][1] in found.loc[(name, ""), "reason"]
+    assert set(found.loc["saliency", "status"]) == {"ok"}
+
+
+def test_scores_that_are_none_are_the_reason_of_their_cell(run: Run) -> None:
+    names = faulty("metric", SCORES)
+    assert blobs(run, *JOB, "algorithm=[saliency]", f"metric=[{','.join(names)},size]") == 1
+    found = outcomes().loc["saliency"]
+    for name, fault in names.items():
+        assert found.loc[name, "status"] == ("nonfinite" if fault == "infinite" else "error")
+        assert SCORES[fault][1] in found.loc[name, "reason"]
+    assert found.loc["size", "status"] == "ok"
+
+
+@pytest.mark.parametrize("devices", ["cpu", "cpu*2"])
+def test_words_that_are_none_are_the_reason_of_their_cell(run: Run, devices: str) -> None:
+    names = faulty("metric", ("label", "describe"))
+    job = [*JOB, "n=8", "algorithm=[saliency]", f"metric=[{','.join(names)},size]", f"run.devices={devices}"]
+    assert blobs(run, *job) == 1
+    found = outcomes().loc["saliency"]
+    assert set(found.loc[list(names), "status"]) == {"error"}
+    assert "info.label has type MetricFacts" in found.loc["label", "reason"]
+    assert "info.perturbation has type object" in found.loc["describe", "reason"]
+    assert found.loc["size", "status"] == "ok"

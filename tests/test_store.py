@@ -1,5 +1,6 @@
 """The store keeps whole results, notices damage and merges by copying."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -147,6 +148,117 @@ def test_damage_is_set_aside_and_can_be_computed_again(store, caplog, suffix, da
         assert len(aside) == times
     store.save(made, arrays)
     assert store.load(made["key"]) == made
+
+
+def _folder(path: Path):
+    path.unlink(missing_ok=True)
+    (path / "inside").mkdir(parents=True)
+
+
+def _pipe(path: Path):
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _circle(path: Path):
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+def _deep(path: Path):
+    path.write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+
+
+IN_ITS_PLACE = [_folder, _pipe, _circle, _deep]
+
+
+@pytest.mark.parametrize("put", IN_ITS_PLACE)
+@pytest.mark.parametrize("suffix", [".json", ".safetensors", ".failed.json"])
+def test_what_is_no_file_costs_its_own_cell(store, caplog, suffix, put):
+    made, arrays = record(), {"map_0": np.ones((3, 2), np.float32)}
+    other = record(key=cell_key({"other": 1}))
+    store.save(made, arrays)
+    store.save(other, arrays)
+    if suffix == ".failed.json":
+        file_of(store, made["key"], ".json").unlink()
+    put(file_of(store, made["key"], suffix))
+    with caplog.at_level(logging.WARNING):
+        assert store.load(made["key"]) is None
+        assert store.failure(made["key"]) is None
+    assert "set aside" in caplog.text
+    assert store.load(other["key"]) == other
+    store.save(made, arrays)
+    assert store.load(made["key"]) == made
+
+
+@pytest.mark.parametrize("put", [_folder, _pipe, _circle])
+@pytest.mark.parametrize("suffix", [".json", ".safetensors", ".failed.json"])
+def test_a_result_takes_the_place_of_what_is_no_file(store, suffix, put):
+    made, arrays = record(), {"map_0": np.ones((3, 2), np.float32)}
+    path = file_of(store, made["key"], suffix)
+    path.parent.mkdir(parents=True)
+    put(path)
+    store.save(made, arrays)
+    assert store.load(made["key"]) == made
+    np.testing.assert_array_equal(store.arrays(made["key"])["map_0"], arrays["map_0"])
+    assert store.failure(made["key"]) is None
+
+
+def _forbid(monkeypatch, path, error):
+    real = os.open
+
+    def refuse(name, flags, *more, **others):
+        if os.fspath(name) == os.fspath(path):
+            raise error
+        return real(name, flags, *more, **others)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def test_a_result_that_may_not_be_read_is_computed_again(store, monkeypatch):  # root may read all: asked, not chmod
+    made = record()
+    store.save(made)
+    path = file_of(store, made["key"], ".json")
+    _forbid(monkeypatch, path, PermissionError(errno.EACCES, "Permission denied"))
+    assert store.load(made["key"]) is None
+    assert path.with_name(f"{path.name}.corrupt").exists()
+
+
+def test_a_process_out_of_handles_damages_no_result(store, monkeypatch):
+    made = record()
+    store.save(made)
+    with monkeypatch.context() as patched:
+        _forbid(patched, file_of(store, made["key"], ".json"), OSError(errno.EMFILE, "Too many open files"))
+        with pytest.raises(StoreError, match="Too many open files"):
+            store.load(made["key"])
+    assert store.load(made["key"]) == made
+
+
+@pytest.mark.parametrize("put", IN_ITS_PLACE)
+def test_a_manifest_that_is_no_file_counts_as_absent(store, put):
+    store.save_manifest({"name": "paper", "cells": []})
+    put(store.root / "manifests" / "paper.json")
+    with pytest.raises(ManifestNotFound, match="no run named 'paper'"):
+        store.manifest("paper")
+    store.save_manifest({"name": "paper", "cells": []})
+    assert store.manifest("paper") == {"name": "paper", "cells": []}
+
+
+def test_names_are_brought_to_the_disk_with_their_files(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def fsync(handle):
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "new" / "folder" / "file.txt"
+    write_atomic(path, b"first")
+    assert synced[0].suffix == ".tmp"
+    assert synced[1:] == [path.parent, path.parent.parent, tmp_path]
+    synced.clear()
+    write_atomic(path, b"second")
+    assert synced[1:] == [path.parent]
 
 
 def test_arrays_notices_damage_by_itself(store):

@@ -164,11 +164,12 @@ class Explainer:
         algorithm.check(case)
         flat = self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole, share=share)
         layout = self.subject.read_layout if algorithm.facts.reads else self.subject.layout
+        n = len(self.x) if share is None else share.stop - share.start
         width = flat.shape[-1] if algorithm.facts.per_feature else layout.width
-        if flat.shape != (len(flat), width) or flat.is_complex():
+        if flat.shape != (n, width) or flat.is_complex():
             raise ValueError(
                 f"{algorithm.facts.label} gave a map of shape {tuple(flat.shape)} and type {flat.dtype}; expected real "
-                f"numbers of shape {(len(flat), width)}, one per element"
+                f"numbers of shape {(n, width)}: one per element of each sample"
             )
         return flat
 

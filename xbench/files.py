@@ -1,42 +1,91 @@
 """Files that appear whole or not at all, and damaged ones set aside."""
 
+import contextlib
+import errno
 import json
 import logging
 import os
 import re
 import secrets
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process is short of something, and the file is not damaged
 
 
 class StoreError(OSError):
     """The store cannot be read or written; the message says which path and what to do."""
 
 
+class Unreadable(Exception):
+    """There is something in a file's place that cannot be read."""
+
+
+def read(path: Path) -> bytes | None:
+    """What the file holds; None when there is none.
+
+    Raises:
+        Unreadable: a folder or a pipe is in its place, a circle of links, or one may not read it.
+        StoreError: this process cannot read any file.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe in the file's place would wait for somebody to write.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Unreadable("not a regular file")
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = error.strerror or error
+        if error.errno in _SHORT:
+            raise StoreError(f"cannot read {path}: {reason}") from error
+        raise Unreadable(str(reason)) from error
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all, through a temporary file in the same folder.
+
+    It is there after a power cut too, also in a folder that is new.
 
     Raises:
         StoreError: the folder cannot be made or written (permission, full disk).
     """
     temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
+        there = next(folder for folder in path.parents if folder.is_dir())
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            if path.is_dir() and not path.is_symlink():
+                set_aside(path, "a folder is in its place")
             os.replace(temporary, path)
+            for folder in path.parents:
+                _sync(folder)
+                if folder == there:
+                    break
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         reason = error.strerror or error
         raise StoreError(f"cannot write {path}: {reason}; free space there or choose another folder") from error
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk, on systems that have a way."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def check_writable(root: Path, key: str, need_bytes: int) -> None:
@@ -72,19 +121,29 @@ def file_name(name: str) -> str:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`; None when there is no file, or a damaged one, which is set aside."""
     try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        data = read(path)
+        found = None if data is None else json.loads(data)
+    except Unreadable as error:
+        set_aside(path, str(error))
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         set_aside(path, f"not JSON ({error})")
         return None
     return found if isinstance(found, dict) else None
 
 
+def remove(path: Path) -> None:
+    """Remove a file; whatever else is in its place is set aside."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        set_aside(path, f"cannot be removed: {error.strerror}")
+
+
 def set_aside(path: Path, reason: str) -> None:
     """Rename `path` to a free `*.corrupt` name and log why; a file already gone is fine."""
     target, number = path.with_name(f"{path.name}.corrupt"), 1
-    while target.exists():
+    while os.path.lexists(target):
         number += 1
         target = path.with_name(f"{path.name}.{number}.corrupt")
     try:

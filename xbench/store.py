@@ -13,11 +13,12 @@ result of the last, and two stores merge by copying files.
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -25,13 +26,25 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from xbench import records
-from xbench.files import StoreError, check_writable, file_name, read_json, set_aside, write_atomic
+from xbench.files import (
+    StoreError,
+    Unreadable,
+    check_writable,
+    file_name,
+    read,
+    read_json,
+    remove,
+    set_aside,
+    write_atomic,
+)
 from xbench.records import CorruptRecord, Record, cell_key
 
 __all__ = ["ManifestNotFound", "Record", "Store", "StoreError", "cell_key", "write_atomic"]
 
 _PAUSE = 0.05  # seconds
 _WRITES = 3
+
+Found = TypeVar("Found")
 
 
 class ManifestNotFound(KeyError):
@@ -61,18 +74,14 @@ class Store:
         `verify_arrays=False` skips hashing the array file, for readers of the numbers alone.
         """
         try:
-            return self._verified(key, verify_arrays)
-        except CorruptRecord:
-            time.sleep(_PAUSE)  # another writer of this key may be between its two files: look again
-        try:
-            return self._verified(key, verify_arrays)
+            return _twice(lambda: self._verified(key, verify_arrays))
         except CorruptRecord as error:
             self._set_aside(key, str(error))
             return None
 
     def failure(self, key: str) -> Record | None:
         """The record of the last failure, or None if there is none or the cell has finished since."""
-        if self._path(key, ".json").exists():
+        if os.path.exists(self._path(key, ".json")):
             return None
         try:
             found = self._read(key, ".failed.json", records.FAILURE_KEYS)
@@ -89,10 +98,7 @@ class Store:
             StoreError: the file is damaged; it is set aside and the next run computes the cell again.
         """
         try:
-            found = self._read(key, ".json", records.RESULT_KEYS)
-            if found is None:
-                raise KeyError(f"cell {key} is not finished in the store {self.root}")
-            return {} if found[1] is None else load_arrays(self._array_bytes(key, found[1]))
+            return _twice(lambda: self._arrays(key))
         except (CorruptRecord, SafetensorError) as error:
             self._set_aside(key, str(error))
             raise StoreError(f"cell {key} in {self.root} was damaged ({error}) and set aside; run again") from error
@@ -117,12 +123,12 @@ class Store:
             # Another writer of this key may have replaced the arrays in between; the last one puts it right.
             if sha256 is None or self._array_sha256(key) == sha256:
                 break
-        self._path(key, ".failed.json").unlink(missing_ok=True)
+        remove(self._path(key, ".failed.json"))
 
     def discard(self, key: str) -> None:
         """Remove a finished cell, if there is one, so that it is computed again."""
         for suffix in (".json", ".safetensors"):
-            self._path(key, suffix).unlink(missing_ok=True)
+            remove(self._path(key, suffix))
 
     def save_failure(self, record: Record) -> None:
         """Store why a cell has no result; `status` is one of records.FAILURES. Raises like `save`."""
@@ -173,12 +179,17 @@ class Store:
         return self.root / folder / f"{file_name(name)}.json"
 
     def _read(self, key: str, suffix: str, required: Sequence[str]) -> tuple[Record, str | None] | None:
-        path = self._path(key, suffix)
+        data = self._bytes(key, suffix)
         try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        return records.parse(data, key, required)
+            return None if data is None else records.parse(data, key, required)
+        except RecursionError as error:
+            raise CorruptRecord("nested too deeply") from error
+
+    def _bytes(self, key: str, suffix: str) -> bytes | None:
+        try:
+            return read(self._path(key, suffix))
+        except Unreadable as error:
+            raise CorruptRecord(f"cannot be read: {error}") from error
 
     def _verified(self, key: str, verify_arrays: bool) -> Record | None:
         found = self._read(key, ".json", records.RESULT_KEYS)
@@ -189,19 +200,36 @@ class Store:
             self._array_bytes(key, sha256)
         return record
 
+    def _arrays(self, key: str) -> dict[str, np.ndarray]:
+        found = self._read(key, ".json", records.RESULT_KEYS)
+        if found is None:
+            raise KeyError(f"cell {key} is not finished in the store {self.root}")
+        return {} if found[1] is None else load_arrays(self._array_bytes(key, found[1]))
+
     def _array_bytes(self, key: str, sha256: str) -> bytes:
-        try:
-            data = self._path(key, ".safetensors").read_bytes()
-        except FileNotFoundError as error:
-            raise CorruptRecord("its array file is missing") from error
+        data = self._bytes(key, ".safetensors")
+        if data is None:
+            raise CorruptRecord("its array file is missing")
         if hashlib.sha256(data).hexdigest() != sha256:
             raise CorruptRecord("its array file does not match its sha256")
         return data
 
     def _array_sha256(self, key: str) -> str | None:
-        path = self._path(key, ".safetensors")
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+        try:
+            data = self._bytes(key, ".safetensors")
+        except CorruptRecord:
+            return None
+        return None if data is None else hashlib.sha256(data).hexdigest()
 
     def _set_aside(self, key: str, reason: str) -> None:
         for suffix in (".json", ".safetensors"):
             set_aside(self._path(key, suffix), reason)
+
+
+def _twice(read: Callable[[], Found]) -> Found:
+    """What is read, if need be a moment later: another writer of this key may be between its two files."""
+    try:
+        return read()
+    except (CorruptRecord, SafetensorError):
+        time.sleep(_PAUSE)
+    return read()

@@ -89,10 +89,10 @@ class Engine:
             result = self._solve(plan, rows)
             if isinstance(result, Noted):
                 for name, values in result.notes.items():
-                    _check_rows(values, rows, f"its note {name!r}")
+                    _check(values, f"note {name!r}", rows.stop - rows.start)
                 self.counters.note(result.notes)
                 result = result.map
-            parts.append(_check_rows(result, rows, "its result"))
+            parts.append(_check(result, "result"))
             done = rows.stop
         return _stack(parts)
 
@@ -118,14 +118,13 @@ class Engine:
         return result.map if isinstance(result, Noted) else result
 
 
-def _check_rows(result: object, rows: slice, what: str) -> Tensor:
-    """The result, if it is a tensor with a row for each of the samples."""
-    n = rows.stop - rows.start
-    if not isinstance(result, Tensor):
-        raise TypeError(f"a plan of {n} samples: {what} must be a tensor of {n} rows, got {type(result).__name__}")
-    if result.dim() == 0 or len(result) != n:
-        raise ValueError(f"a plan of {n} samples: {what} must have {n} rows, got the shape {tuple(result.shape)}")
-    return result
+def _check(found: object, what: str, n: int | None = None) -> Tensor:
+    """What a plan made, if it is a tensor, and with `n` one number per sample."""
+    if not isinstance(found, Tensor):
+        raise TypeError(f"the {what} of a plan must be a tensor, got {type(found).__name__}")
+    if n is not None and found.shape != (n,):
+        raise ValueError(f"the {what} of a plan must be a number for each of {n} samples, got {tuple(found.shape)}")
+    return found
 
 
 def _stack(parts: list[Tensor]) -> Tensor:

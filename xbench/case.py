@@ -12,6 +12,7 @@ from torch import Tensor
 from xbench.draws import Draws
 from xbench.layout import Layout
 from xbench.places import NotApplicable, Places
+from xbench.sites import Place
 from xbench.truth import Truth
 
 
@@ -55,6 +56,7 @@ class Case:
         mates: all samples of the call.
         paired: False when the baselines are a distribution, whatever their number.
         neuron: a neuron is explained, not the output.
+        site: the layer where points enter; None: the input.
         called: what the features are, for tables: "words", "edges".
         truth: where the evidence is known to lie; None where nobody knows.
         channels_last: the samples are hidden states, (positions, channels), as an embedding gives them.
@@ -72,6 +74,7 @@ class Case:
     neuron: bool = False
     channels_last: bool = False
     truth: Truth | None = None
+    site: Place | None = None
     called: str = "features"
 
     def __len__(self) -> int:

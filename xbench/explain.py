@@ -123,6 +123,7 @@ class Explainer:
             neuron=s.neuron is not None,
             channels_last=self._inject is not None and self.places.channels_last(self._inject),
             truth=self._truth(groups),
+            site=self._inject,
             called=s.features_called,
         )
 

@@ -109,12 +109,12 @@ class Places:
                 self._calls.append(Call(Site(name, call=numbers[name] if often[name] > 1 else None), shape))
         return self._calls
 
-    def channels_last(self, site: Site) -> bool:
-        """Whether the tensors there have their channels in the last dimension, as hidden states (positions, channels).
+    def channels_last(self, site: Site, index: int = 0) -> bool:
+        """Whether a tensor there has its channels in the last dimension, as hidden states (positions, channels).
 
         By the kind of module where that tells; else two dimensions are taken for hidden states, more for an image.
         """
         module = site.module(self.model)
         if isinstance(module, _CHANNELS_LAST):
             return True
-        return not isinstance(module, CONVOLUTIONS) and len(self.layout(site).shapes[0]) == 2
+        return not isinstance(module, CONVOLUTIONS) and len(self.layout(site).shapes[index]) == 2

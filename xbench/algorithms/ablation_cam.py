@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts
-from xbench.algorithms.parts.cam import ActivationMap, weighted
+from xbench.algorithms.parts.cam import ActivationMap, each_weighted
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Steps, Want, values
 
@@ -39,15 +39,17 @@ class AblationCam(ActivationMap):
         site = self.site(case)
         read = yield Plan([x], 1, Want.ACTIVATION, _value_and_level, read=site)
         full, levels = read[:, :1], self.unflat(case, read[:, 1:])
+        channels = [(t, k) for t, tensor in enumerate(levels) for k in range(tensor.shape[1])]
 
         def ablated() -> Iterator[Tensor]:
-            for k in range(levels.shape[1]):
-                changed = levels.clone()
-                changed[:, k] = 0
+            for t, k in channels:
+                changed = list(levels)
+                changed[t] = levels[t].clone()
+                changed[t][:, k] = 0
                 yield torch.cat([x, self.flat(case, changed)], 1)
 
-        losses = yield Plan(ablated(), levels.shape[1], Want.VALUE, lambda a: full - values(a), second=site)
-        return self.finished(case, weighted(levels, losses / torch.where(full != 0, full.abs(), 1)))
+        losses = yield Plan(ablated(), len(channels), Want.VALUE, lambda a: full - values(a), second=site)
+        return self.finished(case, each_weighted(levels, losses / torch.where(full != 0, full.abs(), 1)))
 
 
 def _value_and_level(answers: Iterator[Answer]) -> Tensor:

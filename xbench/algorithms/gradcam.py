@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, Need
-from xbench.algorithms.parts.cam import GradientMap, weighted
+from xbench.algorithms.parts.cam import GradientMap, by_place, weighted
+from xbench.case import Case
 
 
 @dataclass(frozen=True)
@@ -15,9 +17,14 @@ class GradCam(GradientMap):
     """phi = relu(sum_k w_k A_k), w_k the mean over positions of df/dA_k; enlarged to the sample.
 
     A_k are the channels of `layer`. Captum's LayerGradCam leaves out the relu unless asked, and the enlarging.
-    Rows per sample: 1 forward and backward. The arguments are those of `ActivationMap`.
+    Rows per sample: 1 forward and backward. The other arguments are those of `ActivationMap`.
     Source: Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, "Grad-CAM" (arXiv 1610.02391).
+
+    Args:
+        attr_dim_summation: False gives each channel's own share, w_k A_k, where points enter at the layer itself.
     """
+
+    attr_dim_summation: bool = True
 
     @property
     def facts(self) -> Facts:
@@ -30,4 +37,18 @@ class GradCam(GradientMap):
         )
 
     def combine(self, levels: Tensor, slopes: Tensor) -> Tensor:
-        return weighted(levels, slopes.flatten(2).mean(2))
+        weights = by_place(slopes).mean(2)
+        return (
+            weighted(levels, weights) if self.attr_dim_summation else torch.einsum("nc...,nc->nc...", levels, weights)
+        )
+
+    def check(self, case: Case) -> None:
+        super().check(case)
+        if not self.attr_dim_summation and not self.own(case):
+            raise ValueError(
+                f"attr_dim_summation=False gives a map of each channel of {self.site(case)}, which the "
+                f"samples do not have: points have to enter there, layer={str(self.site(case))!r}"
+            )
+
+    def density(self, case: Case, maps: Tensor) -> Tensor:
+        return super().density(case, maps) if self.attr_dim_summation else maps

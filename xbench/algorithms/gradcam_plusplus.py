@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, Need
-from xbench.algorithms.parts.cam import GradientMap, weighted
+from xbench.algorithms.parts.cam import GradientMap, by_place, weighted
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class GradCamPlusPlus(GradientMap):
         )
 
     def combine(self, levels: Tensor, slopes: Tensor) -> Tensor:
-        g, total = slopes.flatten(2), levels.flatten(2).sum(2, keepdim=True)
+        g, total = by_place(slopes), by_place(levels).sum(2, keepdim=True)
         below = 2 + total * g  # both sides divided by g^2, whose digits may be few
         alpha = torch.where((g != 0) & (below != 0), 1 / torch.where(below != 0, below, 1), 0)
         return weighted(levels, (alpha * g.relu()).sum(2))

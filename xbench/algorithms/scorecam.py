@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.base import Facts, Need, NotApplicable
 from xbench.algorithms.parts.cam import ActivationMap, weighted
 from xbench.algorithms.parts.masking import blend
 from xbench.algorithms.parts.positions import onto_samples
@@ -36,12 +36,21 @@ class ScoreCam(ActivationMap):
             reads_elsewhere=True,
         )
 
+    def check(self, case: Case) -> None:
+        super().check(case)
+        shapes = self.shapes(case)
+        if len(shapes) > 1 or len(shapes[0]) < 2:
+            raise NotApplicable(
+                f"needs one tensor of channels with positions, as masks: {self.site(case)} gives "
+                f"{', '.join(str(tuple(shape)) for shape in shapes)}"
+            )
+
     def plan(self, case: Case, x: Tensor) -> Steps:
         read = yield Plan([x], 1, Want.ACTIVATION, lambda answers: next(answers).level, read=self.site(case))
-        levels = self.unflat(case, read)
+        (levels,) = self.unflat(case, read)
         shown = (blend(case, x, self._mask(case, levels[:, k])) for k in range(levels.shape[1]))
         scores = yield Plan(shown, levels.shape[1], Want.VALUE, values)
-        return self.finished(case, weighted(levels, scores.softmax(1).to(levels.dtype)))
+        return self.finished(case, [weighted(levels, scores.softmax(1).to(levels.dtype))])
 
     def _mask(self, case: Case, channel: Tensor) -> Tensor:
         """One channel (n, positions...) as a mask of the samples, (n, d)."""

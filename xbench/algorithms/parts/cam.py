@@ -1,9 +1,12 @@
-"""Class activation maps: channels of a layer, weighted, summed and enlarged to the sample."""
+"""Class activation maps: channels of a layer, weighted, summed and enlarged to the sample.
+
+Where points enter at that very layer its maps stay as they are. A layer without positions has one value per sample.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,6 +27,10 @@ Channels = Literal["first", "last"]
 @dataclass(frozen=True)
 class ActivationMap(Algorithm):
     """Base of the algorithms that weigh the channels of a layer.
+
+    A layer with several tensors has a map of each; on the samples they are added. Where the layer is also the place
+    where points enter (`layer=` of `xbench.attribute`), every tensor there gets its own map, as large as it is, the
+    same for all its channels; only so a layer without positions has one.
 
     Args:
         layer: the layer's name; None: the last one that has the positions of the last convolution, which is behind its
@@ -55,46 +62,71 @@ class ActivationMap(Algorithm):
     def check(self, case: Case) -> None:
         if self.layer is None and case.places.reached(AttentionWeights()):
             raise NotApplicable("needs a convolutional layer near the output: there is attention, so name a `layer`")
-        require_positions(case, self.shape(case)[1:], str(self.site(case)))
+        for shape in self.shapes(case):
+            if len(shape) < 2 and not self.own(case):
+                raise NotApplicable(
+                    f"needs a layer with channels and positions: {self.site(case)} gives {tuple(shape)}, which has a "
+                    f"map of its own where points enter there (layer={str(self.site(case))!r})"
+                )
+            if not self.own(case):
+                require_positions(case, shape[1:], str(self.site(case)))
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
-        return maps / channels(case, self.shape(case)[1:], maps)
+        shapes = self.shapes(case)
+        if self.own(case):
+            return maps / torch.cat([maps.new_full((shape.numel(),), shape[0]) for shape in shapes])
+        return maps / channels(case, shapes[0][1:], maps)
 
     def site(self, case: Case) -> Site:
         """The layer that is read."""
         return case.places.convolved() if self.layer is None else Site.parse(self.layer)
 
-    def shape(self, case: Case) -> Size:
-        """(channels, positions...) of that layer."""
+    def own(self, case: Case) -> bool:
+        """Whether the samples are what the layer itself gives."""
+        return case.site == self.site(case)
+
+    def shapes(self, case: Case) -> list[Size]:
+        """(channels, positions...) of each tensor of that layer."""
         shapes = case.places.layout(self.site(case)).shapes
-        if len(shapes) != 1 or len(shapes[0]) < 2:
-            found = ", ".join(str(tuple(shape)) for shape in shapes)
-            raise NotApplicable(f"needs a layer with channels and positions: {self.site(case)} gives {found}")
-        return Size((shapes[0][-1], *shapes[0][:-1])) if self._last(case) else shapes[0]
+        if not all(shapes):
+            raise NotApplicable(f"needs a layer with channels: {self.site(case)} gives one number per sample")
+        return [
+            Size((shape[-1], *shape[:-1])) if self._last(case, index) else shape for index, shape in enumerate(shapes)
+        ]
 
-    def unflat(self, case: Case, flat: Tensor) -> Tensor:
-        """What was read there as (n, channels, positions...)."""
-        channels, *positions = self.shape(case)
-        if self._last(case):
-            return flat.reshape(len(flat), *positions, channels).movedim(-1, 1)
-        return flat.reshape(len(flat), channels, *positions)
+    def unflat(self, case: Case, flat: Tensor) -> list[Tensor]:
+        """What was read there as (n, channels, positions...) each."""
+        tensors = case.places.layout(self.site(case)).unflatten(flat, cast=False)
+        return [t.movedim(-1, 1) if self._last(case, index) else t for index, t in enumerate(tensors)]
 
-    def flat(self, case: Case, levels: Tensor) -> Tensor:
-        """(n, channels, positions...) in the layer's own order, (n, width)."""
-        return (levels.movedim(1, -1) if self._last(case) else levels).flatten(1)
+    def flat(self, case: Case, levels: Sequence[Tensor]) -> Tensor:
+        """(n, channels, positions...) each in the layer's own order, (n, width)."""
+        ordered = [t.movedim(1, -1) if self._last(case, index) else t for index, t in enumerate(levels)]
+        return torch.cat([t.flatten(1) for t in ordered], 1)
 
-    def _last(self, case: Case) -> bool:
+    def _last(self, case: Case, index: int) -> bool:
         site = self.site(case)
-        shape = case.places.layout(site).shapes[0]
+        shape = case.places.layout(site).shapes[index]
         if self.channels is not None or self.layer is None:
             return self.channels == "last"
         if len(shape) == 3 and not isinstance(site.module(case.places.model), CONVOLUTIONS):
             return distortion(case, shape[:-1]) < distortion(case, shape[1:])
-        return case.places.channels_last(site)
+        return case.places.channels_last(site, index)
 
-    def finished(self, case: Case, cam: Tensor) -> Tensor:
-        """The map (n, positions...) as the user gets it, (n, d)."""
-        return onto_samples(case, cam.relu() if self.relu_attributions else cam, self.interpolate_mode)
+    def finished(self, case: Case, cams: Sequence[Tensor]) -> Tensor:
+        """The maps (n, positions...), one of each tensor, as the user gets them, (n, d).
+
+        At their own layer they may still have channels, (n, channels, positions...).
+        """
+        cams = [cam.relu() for cam in cams] if self.relu_attributions else cams
+        if self.own(case):
+            shaped = zip(cams, self.shapes(case), strict=True)
+            return self.flat(
+                case,
+                [(cam if cam.dim() > len(shape) else cam.unsqueeze(1)).expand(-1, *shape) for cam, shape in shaped],
+            )
+        placed = [onto_samples(case, cam, self.interpolate_mode) for cam in cams]
+        return torch.stack(placed).sum(0) if len(placed) > 1 else placed[0]
 
 
 @dataclass(frozen=True)
@@ -108,11 +140,23 @@ class GradientMap(ActivationMap):
     def plan(self, case: Case, x: Tensor) -> Plan:
         def read(answers: Iterator[Answer]) -> Tensor:
             answer = next(answers)
-            return self.finished(case, self.combine(self.unflat(case, answer.level), self.unflat(case, answer.slope)))
+            both = zip(self.unflat(case, answer.level), self.unflat(case, answer.slope), strict=True)
+            return self.finished(case, [self.combine(levels, slopes) for levels, slopes in both])
 
         return Plan([x], 1, Want.GRADIENT | Want.ACTIVATION, read, read=self.site(case))
+
+
+def by_place(levels: Tensor) -> Tensor:
+    """(n, C, positions...) as (n, C, P); one place where there are no positions."""
+    return levels.reshape(*levels.shape[:2], -1)
 
 
 def weighted(levels: Tensor, weights: Tensor) -> Tensor:
     """Activations (n, C, positions...) summed with a weight per channel, (n, C)."""
     return torch.einsum("nc...,nc->n...", levels, weights)
+
+
+def each_weighted(levels: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
+    """The same of several tensors, their channels one after the other in `weights`, (n, channels of all)."""
+    parts = weights.split([tensor.shape[1] for tensor in levels], 1)
+    return [weighted(tensor, part) for tensor, part in zip(levels, parts, strict=True)]

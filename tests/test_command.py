@@ -72,7 +72,7 @@ Command = Callable[..., tuple[int, dict[str, Any] | None]]
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command in an empty folder; gives the exit code and the manifest."""
 
-    def write(_store: object, _manifest: object, directory: Path, *, reuse: bool) -> Path:
+    def write(_store: object, _manifest: object, directory: Path, **_: object) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "index.html").write_text("a report")
         return directory / "index.html"
@@ -174,7 +174,22 @@ def test_an_interrupted_sweep_keeps_what_is_done(command: Command, capsys: pytes
     assert code == 130
     assert len(runner.configs) == 1
     assert manifest is not None
-    assert "interrupted: 4 cells done, run the same command to continue" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "interrupted: 4 cells done, run the same command to continue" in said
+    assert "to see it as it is: python -m xbench.report name=latest store=results reports=reports" in said
+    assert not Path("reports").exists() or not list(Path("reports").rglob("*.html"))
+
+
+def test_without_a_report_the_table_is_printed_and_nothing_written(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, manifest = command("algorithm=[ig]", "metric=[infidelity]", "report=false")
+    assert code == 0
+    assert manifest is not None
+    out = capsys.readouterr().out
+    assert "a table of" in out
+    assert "report:" not in out
+    assert not list(Path("reports").rglob("*.html"))
 
 
 def test_the_same_command_again_does_nothing(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,7 +353,6 @@ class Slow(test_command.Runner):
 session.load_runner = Slow
 xbench.tables.build = lambda store, manifest: manifest
 xbench.tables.terminal = lambda tables: "a table"
-xbench.report.write = lambda store, manifest, directory: directory / "index.html"
 sys.argv = ["xbench", "algorithm=ig,deeplift", "-m"]
 sys.exit(main())
 """

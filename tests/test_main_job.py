@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from tests.jobs import Run, blobs, cells, same, table
 from tests.lab import Net
+from xbench.report.__main__ import main as report
 
 ROOT = Path(__file__).parents[1]
 
@@ -226,6 +228,9 @@ def test_interrupted_it_says_how_to_continue(run: Run) -> None:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command to continue" in said
+    assert not Path("reports/latest").exists()  # figures take seconds, and the prompt is to come back at once
+    again = said.split("to see it as it is: python -m xbench.report ")[1].splitlines()[0]
+    assert report(shlex.split(again)) == 0
     assert (cells()["status"] == "missing").any()
 
 

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -51,6 +52,11 @@ def test_a_user_s_own_parts_run(program: list[str], tmp_path: Path, monkeypatch:
     assert {"ig", "sign_gradient", "random", "constant"} == set(summary["algorithm"])
     assert {"infidelity", "sparseness"} <= set(summary["metric"])
     assert set(summary["dataset"]) == {"stripes"}
+    (code,) = [text for kind, text in BLOCKS if kind == "python" and "xbench.results" in text]
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # the README is ours
+    assert names["medians"].index.isin(set(summary["algorithm"])).all()
+    assert {array.shape for array in names["stored"].values()} == {(1, 8, 8)}
 
 
 def test_the_table_of_presets_is_true() -> None:

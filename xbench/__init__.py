@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xbench.api import attribute, measure
     from xbench.speed import Speed
+    from xbench.stored import load_maps, results
 
-__all__ = ["Speed", "attribute", "measure"]
-_HOMES = {"Speed": "xbench.speed", "attribute": "xbench.api", "measure": "xbench.api"}
+__all__ = ["Speed", "attribute", "load_maps", "measure", "results"]
+_HOMES = {
+    "Speed": "xbench.speed",
+    "attribute": "xbench.api",
+    "load_maps": "xbench.stored",
+    "measure": "xbench.api",
+    "results": "xbench.stored",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (a module attribute may be anything)

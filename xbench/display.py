@@ -38,6 +38,9 @@ class Display(Protocol):
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
         """A cell ended, or is skipped."""
 
+    def drawing(self, done: int, of: int) -> None:
+        """Driver: figures of the report that are drawn, and of how many."""
+
     def message(self, text: str) -> None:
         """A line for the reader: a warning, where a dataset came from."""
 
@@ -120,6 +123,7 @@ class NoDisplay:
     def cell_started(self, label: str) -> None: ...
     def advance(self, label: str, done: int, of: int) -> None: ...
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None: ...
+    def drawing(self, done: int, of: int) -> None: ...
     def message(self, text: str) -> None: ...
     def result(self, text: str, **data: Any) -> None: ...  # noqa: ANN401
     def finish(self) -> None: ...
@@ -151,6 +155,10 @@ class PlainDisplay:
         place = f"{self.tally.done + self.tally.reused}/{self.tally.cells}"
         self.message(f"[{place}] {status:8} {label}  {seconds:.1f} s" + (f"  {reason}" if reason else ""))
 
+    def drawing(self, done: int, of: int) -> None:
+        if done == 0 and of:
+            self.message(f"writing the report: {of} figures")
+
     def message(self, text: str) -> None:
         print(text, file=self._progress, flush=True)
 
@@ -181,6 +189,9 @@ class JsonDisplay:
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
         self._write(event="cell_done", label=label, status=status, seconds=round(seconds, 6), reason=reason)
+
+    def drawing(self, done: int, of: int) -> None:
+        self._write(event="drawing", done=done, of=of)
 
     def message(self, text: str) -> None:
         self._write(event="message", text=text)

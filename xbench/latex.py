@@ -21,6 +21,7 @@ _COMMANDS |= {
     "↑": r"$\uparrow$",
     "×": r"$\times$",
 }
+_COMMANDS |= {"[": "{[}"}  # behind the end of a row it would begin an option
 _COMMANDS |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "ε": r"$\varepsilon$"}  # of the rules of LRP
 
 

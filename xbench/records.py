@@ -136,7 +136,16 @@ def parse(data: bytes, key: str, required: Sequence[str]) -> tuple[Record, str |
         raise CorruptRecord("changed after it was written")
     if record["key"] != key:
         raise CorruptRecord(f"holds the cell {record['key']}")
-    return cast(Record, record), seal.get("arrays")
+    return cast(Record, _readable(record) if b"\\ud" in data else record), seal.get("arrays")
+
+
+def _readable(value: Any) -> Any:  # noqa: ANN401  (any JSON, and the same again)
+    """JSON whose texts can be written as UTF-8: half a surrogate pair becomes its escape, as in `\\ud800`."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_readable(name): _readable(item) for name, item in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, list) else value
 
 
 def _sha256(text: str) -> str:

@@ -6,14 +6,14 @@ here imports torch.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from xbench import comparison, latex, outcomes, typeset
+from xbench import alike, comparison, latex, outcomes, typeset
 from xbench.comparison import Grid
 from xbench.environment import hardware_id
 from xbench.files import write_atomic
@@ -29,6 +29,16 @@ _SUMMARY |= {"n": "int64", "n_undefined": "int64", "direction": "str"}
 _CELLS = dict.fromkeys(("model", "dataset", "algorithm", "metric", "status", "reason"), "str")
 _CELLS |= {"seconds": "float64", "forward_rows": "Int64", "backward_rows": "Int64"}
 _CELLS |= {"samples": "int64", "timing": "str", "environment": "str", "key": "str"}
+
+FILES = (
+    "scores.parquet",
+    "summary.csv",
+    "comparison.csv",
+    "comparison.md",
+    "comparison.tex",
+    "cells.csv",
+    "environment.json",
+)
 
 # The type pandas gives text: str since pandas 3; object before, where "str" would turn None into "None".
 _TEXT = pd.Series(["text"]).dtype
@@ -66,6 +76,9 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
         one_hardware=_one_hardware(cells, environments),
         remarks=manifest.get("notes", ()),
     )
+    measures = [column.name for metric, found in columns.items() if metric is not None for column in found]
+    labels = {row.algorithm: row.label for row in grid.rows if not row.control}
+    grid = replace(grid, notes=(*grid.notes, *alike.notes(store, cells, scores, measures, labels)))
     run = {name: manifest.get(name) for name in ("name", "created", "command", "config", "n", "seed")}
     return Tables(
         scores=scores,
@@ -85,18 +98,19 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
     """
     parquet = BytesIO()
     tables.scores.to_parquet(parquet, index=False)
-    files = {
-        "scores.parquet": parquet.getvalue(),
-        "summary.csv": tables.summary.to_csv(index=False).encode(),
-        "comparison.csv": tables.comparison.to_csv(index=False).encode(),
-        "comparison.md": typeset.markdown(tables.grid).encode(),
-        "comparison.tex": latex.table(tables.grid).encode(),
-        "cells.csv": tables.cells.to_csv(index=False).encode(),
-        "environment.json": json.dumps(tables.environment, indent=1, allow_nan=False).encode(),
-    }
-    for name, data in files.items():
-        write_atomic(Path(directory) / name, data)
-    return [Path(directory) / name for name in files]
+    contents = (
+        parquet.getvalue(),
+        tables.summary.to_csv(index=False).encode(),
+        tables.comparison.to_csv(index=False).encode(),
+        typeset.markdown(tables.grid).encode(),
+        latex.table(tables.grid).encode(),
+        tables.cells.to_csv(index=False).encode(),
+        json.dumps(tables.environment, indent=1, allow_nan=False).encode(),
+    )
+    files = [Path(directory) / name for name in FILES]
+    for path, data in zip(files, contents, strict=True):
+        write_atomic(path, data)
+    return files
 
 
 def terminal(tables: Tables, width: int = 100) -> str:

@@ -70,7 +70,7 @@ def test_the_function_may_have_arguments_in_yaml() -> None:
 @pytest.mark.parametrize(
     ("made", "options", "message"),
     [
-        (torch.rand(3, 2), {}, "must return (samples, targets), or these and masks; got Tensor"),
+        (torch.rand(3, 2), {}, "or a map-style torch.utils.data.Dataset with a length; got Tensor"),
         ((torch.rand(3, 2), torch.zeros(4)), {}, "3 samples need as many targets, got (4,)"),
         ((torch.rand(3, 2, 2), torch.zeros(3).long()), {}, "a float tensor (n, columns), got torch.float32 (3, 2, 2)"),
         ((torch.ones(3, 2).long(), torch.zeros(3).long()), {}, "got torch.int64 (3, 2)"),
@@ -105,3 +105,93 @@ def test_columns_without_names_are_numbered() -> None:
     data = Function(lambda: (KINDS["tabular"][0], LABELS), "tabular").load()
     encoded = encode_tensors(data, data.test)
     assert [cell.split(" = ")[0] for cell in encoded.tokens[0]] == ["x0", "x1", "x2", "x3", "x4"]
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Images by index, as torchvision's data sets give them; `read` counts what was asked for."""
+
+    def __init__(self, values: Tensor, labels: Tensor) -> None:
+        self.values, self.labels = values, labels
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        self.read.append(row)
+        return self.values[row], int(self.labels[row])
+
+
+def test_a_torch_data_set_is_read_lazily_and_gives_what_its_tensors_would() -> None:
+    values = torch.rand(40, 1, 8, 8)
+    pairs = Pairs(values, torch.arange(40) % 2)
+    for given in (pairs, lambda: pairs):
+        data = Function(given, "image", n=6).load()
+        assert len(data.test) == 6
+        assert len(data.train()) == 34
+        assert data.value_range == (float(values.min()), float(values.max()))
+    pairs.read.clear()
+    block = data.test.subset([2, 4]).in_memory()
+    assert len(pairs.read) == 2
+    for sample, target, row in zip(block.inputs, block.targets, pairs.read, strict=True):
+        assert torch.equal(sample, values[row])
+        assert target == row % 2
+    changed = Pairs(values + torch.eye(8), torch.arange(40) % 2)
+    assert Function(changed, "image", n=6).load().fingerprint != data.fingerprint
+
+
+def test_a_torch_data_set_of_texts() -> None:
+    class Texts(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, row: int) -> tuple[str, int]:
+            return f"film {row}  is fine", row % 2
+
+    data = Function(Texts(), "text").load()
+    assert len(data.test) == 2
+    assert all(text.endswith("is fine") for text in data.test.inputs)
+
+
+class Odd(torch.utils.data.Dataset):
+    def __init__(self, *items: object) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, row: int) -> object:
+        return self.items[row % len(self.items)]
+
+
+class Random(Odd):
+    def __getitem__(self, row: int) -> object:
+        return torch.rand(3), row % 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (Odd({"x": 1}), r"item 0 must be \(sample, target\), got dict"),
+        (
+            Odd((torch.ones(3, dtype=torch.uint8), 0)),
+            "sample 0 must be a float tensor or a text, got torch.uint8",
+        ),
+        (Odd((torch.ones(3), 0), (torch.ones(4), 1)), "samples must have one shape; sample 1"),
+        (Odd((torch.ones(3), 0), (torch.full((3,), torch.nan), 1)), "sample 1 has a value that is no number"),
+        (Random(), "its transforms must not be random"),
+        (Odd((torch.ones(3, 3), 0), (torch.ones(3, 3), 1)), r"tabular samples are a float tensor \(n, columns\)"),
+    ],
+    ids=["dict", "bytes", "shapes", "nan", "random", "dimensions"],
+)
+def test_what_is_wrong_with_a_torch_data_set_is_said(given: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Function(given, "tabular").load()
+
+
+def test_a_sample_that_changes_between_two_reads_is_refused() -> None:
+    pairs = Pairs(torch.rand(10, 3), torch.arange(10) % 2)
+    data = Function(pairs, "tabular").load()
+    pairs.values = pairs.values + 1
+    with pytest.raises(ValueError, match="other values for sample"):
+        data.test.in_memory()

@@ -79,3 +79,26 @@ def test_the_command_skips_what_needs_a_gradient(run: Run, tmp_path: Path) -> No
     assert {name for name, found in status.items() if found == "skipped"} == {"ig", "deeplift", "lrp", "gradcam"}
     assert {status["kernel_shap"], status["feature_ablation"], status["random"]} == {"ok"}
     assert cells["reason"].dropna().str.endswith("the model is a black box").all()
+
+
+def test_an_estimator_that_was_trained_on_a_frame_gets_one(wine: Dataset) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    names = [f"my_{name}" for name in wine.columns]
+    train = wine.train()
+    frame = pd.DataFrame(train.inputs.numpy(), columns=names)
+    estimator = LogisticRegression(max_iter=5000).fit(frame, train.targets.numpy())
+    model = BlackBox(estimator.predict_proba).load(wine)  # warnings are errors: none of names that are missing
+    expected = estimator.predict_proba(pd.DataFrame(wine.test.inputs.numpy(), columns=names))
+    torch.testing.assert_close(model.module(wine.test.inputs), torch.from_numpy(expected).float())
+    short = LogisticRegression().fit(frame[names[:2]], train.targets.numpy())
+    with pytest.raises(ValueError, match="was trained on 2 columns"):
+        BlackBox(short.predict_proba).load(wine)
+
+
+def test_frame_true_names_the_columns_for_any_function(wine: Dataset) -> None:
+    def of_a_frame(frame: pd.DataFrame) -> np.ndarray:
+        return frame[list(wine.columns)].to_numpy() @ WEIGHTS
+
+    model = BlackBox(of_a_frame, frame=True).load(wine)
+    torch.testing.assert_close(model.module(wine.test.inputs), BlackBox(linear).load(wine).module(wine.test.inputs))

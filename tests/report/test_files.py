@@ -66,6 +66,64 @@ def test_reuse_draws_again_only_what_changed(sample_store, part, tmp_path):
     assert rebuilt()
 
 
+def test_reuse_draws_only_figures_whose_content_changed(sample_store, part, tmp_path):
+    store, manifest = sample_store
+    manifest = part(manifest, "digits", "completeness")
+    folder = tmp_path / "a" / "figures"
+
+    def drawn(manifest, **options) -> set[str]:
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("*")}
+        told = []
+        page = write(store, manifest, tmp_path / "a", progress=lambda *numbers: told.append(numbers), **options)
+        assert told == [(done, told[-1][1]) for done in range(told[-1][1] + 1)]
+        write(store, manifest, tmp_path / "fresh")
+        assert page.read_bytes() == (tmp_path / "fresh" / "index.html").read_bytes()
+        return {p.name for p in folder.glob("*") if p.stat().st_mtime_ns != before.get(p)}
+
+    whole = drawn(manifest, reuse=True)
+    assert len(whole) == 4
+    assert not drawn(manifest | {"command": ["xbench", "n=6"]}, reuse=True)  # another page, the same figures
+    assert drawn(manifest) == whole
+    key = next(c["key"] for c in manifest["cells"] if c["metric"] == "completeness" and c["algorithm"] == "ig")
+    record = store.load(key)
+    store.save({**record, "values": {"completeness": [2 * value for value in record["values"]["completeness"]]}})
+    changed = drawn(manifest, reuse=True)
+    assert changed == {f"distribution-completeness-cnn-digits.{kind}" for kind in ("pdf", "png")}
+    (folder / "distribution-runtime-cnn-digits.png").write_bytes(b"cut short")
+    assert drawn(manifest | {"command": ["xbench"]}, reuse=True) == {
+        f"distribution-runtime-cnn-digits.{kind}" for kind in ("pdf", "png")
+    }
+
+
+@pytest.mark.parametrize(
+    "label",
+    [r"$\frac{$", "half a pair \ud800", "方" * 100, "[t] of LRP", "<b>&%_#"],
+    ids=["formula", "surrogate", "long", "bracket", "markup"],
+)
+def test_a_strange_label_costs_nothing_but_its_own_look(sample_store, part, tmp_path, label):
+    store, manifest = sample_store
+    for cell in manifest["cells"]:
+        if cell["kind"] == "attribution" and cell["algorithm"] == "ig":
+            record = store.load(cell["key"])
+            store.save({**record, "info": {**record["info"], "label": label}}, store.arrays(cell["key"]))
+    page = write(store, part(manifest, "digits", "infidelity", "sensitivity_max"), tmp_path / "a")
+    assert "DeepLIFT" in page.read_text(encoding="utf-8")
+    assert len(list((tmp_path / "a" / "figures").glob("*.pdf"))) == 6
+    tex = (tmp_path / "a" / "tables" / "comparison.tex").read_text(encoding="utf-8")
+    assert not re.search(r"\\\\\s*\[", tex)  # behind the end of a row, a bracket would begin an option
+
+
+def test_a_figure_that_cannot_be_drawn_costs_itself_only(sample_store, part, tmp_path, monkeypatch):
+    store, manifest = sample_store
+
+    def fails(groups, heading):
+        raise ZeroDivisionError("no room")
+
+    monkeypatch.setattr("xbench.report.distributions._draw", fails)
+    html = write(store, part(manifest, "digits", "completeness"), tmp_path / "a").read_text(encoding="utf-8")
+    assert "distribution-completeness-cnn-digits could not be drawn: ZeroDivisionError: no room" in html
+
+
 def test_figures_of_an_earlier_run_go_and_other_files_stay(sample_store, part, tmp_path):
     store, manifest = sample_store
     folder = tmp_path / "a" / "figures"

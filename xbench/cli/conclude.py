@@ -82,14 +82,13 @@ class Result:
 def conclude(result: Result, store: Store, display: Display) -> int:
     """Save the manifest, print the table, write the report, list the failures; the exit code."""
     entries, failures = result.entries(), result.failures()
-    report = None
+    report, complete = None, True
     if entries:
         saved = _dated(manifest(result, entries), store)
         store.save_manifest(saved)
-        report = _report(result, store, saved, display)
-        if report is None:
-            words = ["python", "-m", "xbench.report", *(f"{k}={result.jobs[0].cfg[k]}" for k in _REPORT)]
-            print(f"the report could not be written; once that is mended: {shlex.join(words)}", file=sys.stderr)
+        if result.interrupted:  # at once: figures take seconds, and whoever stops a command waits for its prompt
+            print("interrupted: stopping", file=sys.stderr)
+        report, complete = _report(result, store, saved, display)
     counts = Counter(entry["status"] for entry in entries)
     display.result(
         _summary(counts, result, report),
@@ -107,7 +106,7 @@ def conclude(result: Result, store: Store, display: Display) -> int:
         return INTERRUPTED
     if failures:
         print(f"failed cells are tried again by: {result.command.retry()}", file=sys.stderr)
-    return FAILED if failures or (entries and report is None) else FINE
+    return FAILED if failures or not complete else FINE
 
 
 def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -140,20 +139,33 @@ def _dated(saved: dict[str, Any], store: Store) -> dict[str, Any]:
     return before if {**before, "created": saved["created"]} == saved else saved
 
 
-def _report(result: Result, store: Store, saved: dict[str, Any], display: Display) -> Path | None:
-    """Print the comparison table and write the report; None, and why on standard error, when that fails."""
-    import xbench.report  # pandas and seaborn: not before there is something to show
+def _report(result: Result, store: Store, saved: dict[str, Any], display: Display) -> tuple[Path | None, bool]:
+    """Print the comparison table and write the report.
+
+    Returns:
+        (the page if there is one, whether all that was asked for is there); what is not is said on standard error.
+    """
+    import xbench.report  # pandas: not before there is something to show
     import xbench.tables
 
-    directory = Path(result.jobs[0].cfg.reports) / saved["name"]
+    cfg = result.jobs[0].cfg
+    again = shlex.join(["python", "-m", "xbench.report", *(f"{key}={cfg[key]}" for key in _REPORT)])
     try:
-        tables = xbench.tables.build(store, saved)
-        table = xbench.tables.terminal(tables)
+        built = xbench.tables.build(store, saved)
+        table = xbench.tables.terminal(built)
         display.result(table, table=table)
-        return Path(xbench.report.write(store, saved, directory, reuse=True))
+        if not cfg.report:
+            return None, True
+        if result.interrupted:
+            print(f"no report is written of an interrupted run; to see it as it is: {again}", file=sys.stderr)
+            return None, True
+        directory = Path(cfg.reports).expanduser() / saved["name"]
+        page = xbench.report.write(store, saved, directory, built=built, reuse=True, progress=display.drawing)
     except Exception:  # the cells are stored and must still be summed up; whatever it is, the report can wait
         traceback.print_exc()
-        return None
+        print(f"the report could not be written; once that is mended: {again}", file=sys.stderr)
+        return None, False
+    return Path(page), True
 
 
 def _summary(counts: Counter[str], result: Result, report: Path | None) -> str:

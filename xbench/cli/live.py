@@ -56,6 +56,14 @@ class RichDisplay:
         self._live.update(self._cell, visible=False)
         self._show()
 
+    def drawing(self, done: int, of: int) -> None:
+        self._live.start()
+        self._live.update(self._cells, visible=False)
+        numbers = f"{done} of {of} figures"
+        self._live.update(
+            self._cell, description="writing the report", completed=done, total=of, visible=True, numbers=numbers
+        )
+
     def message(self, text: str) -> None:
         self._live.console.print(text, markup=False, highlight=False)
 

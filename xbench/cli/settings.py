@@ -10,7 +10,7 @@ from xbench.files import file_name
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
 COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
 SINGLE = ("model", "dataset")  # one component
-ONE_PER_COMMAND = ("name", "store", "reports", "display", "plan")  # nothing to sweep over
+ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # nothing to sweep over
 # As `xbench.groups` and `xbench.baselines` have them, which would import torch here; a test compares.
 FEATURES = (
     "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "cells",
@@ -67,6 +67,7 @@ class Settings:
     name: str
     store: str
     reports: str
+    report: bool
     reuse: Literal["missing", "retry-failed", "never", "only"]
     controls: bool
     plan: bool

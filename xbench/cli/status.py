@@ -82,6 +82,9 @@ class Noted:
         self._tally.cell_done(status)
         self._display.cell_done(label, status, seconds, reason)
 
+    def drawing(self, done: int, of: int) -> None:
+        self._display.drawing(done, of)
+
     def message(self, text: str) -> None:
         self._display.message(text)
 

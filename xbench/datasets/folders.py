@@ -147,6 +147,10 @@ class Files(Lazy):
         self.folder, self.files = folder, files
         self.shape = (len(files), *folder.shape)
 
+    @property
+    def content(self) -> bytes:
+        return "\n".join(file.digest for file in self.files).encode()
+
     def subset(self, rows: Sequence[int]) -> Files:
         return Files(self.folder, [self.files[row] for row in rows])
 

@@ -64,11 +64,12 @@ class Generated:
 
 
 def _rows(values: Any, rows: slice) -> Any:  # noqa: ANN401  (a tensor or a tuple, and the same again)
-    return values[rows]
+    return values.subset(range(len(values))[rows]) if isinstance(values, Lazy) else values[rows]
 
 
 def _bytes(part: Part) -> bytes:
-    assert not isinstance(part, Lazy), "what is made lies in memory"
+    if isinstance(part, Lazy):
+        return part.content
     return part.numpy().tobytes() if isinstance(part, Tensor) else "\n".join(part).encode()
 
 

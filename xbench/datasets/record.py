@@ -35,6 +35,11 @@ class Lazy(ABC):
     def read(self) -> Tensor:
         """All samples, (n, *shape)."""
 
+    @property
+    @abstractmethod
+    def content(self) -> bytes:
+        """What identifies the samples, in their order, without reading them."""
+
     def __getitem__(self, rows: Tensor) -> Tensor:
         return self.subset(rows.tolist()).read()
 

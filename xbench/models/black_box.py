@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -24,13 +25,16 @@ class Asked(nn.Module):
 
     differentiable: ClassVar[bool] = False  # what needs a gradient is not applicable
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, columns: tuple[str, ...] | None = None) -> None:
         super().__init__()
         self.function = function
+        self.columns = columns
 
     def forward(self, *inputs: Tensor) -> Tensor:
         rows = len(inputs[0])
-        found = np.asarray(self.function(*(tensor.detach().cpu().numpy() for tensor in inputs)))
+        arrays = [tensor.detach().cpu().numpy() for tensor in inputs]
+        given = arrays if self.columns is None else [pd.DataFrame(array, columns=self.columns) for array in arrays]
+        found = np.asarray(self.function(*given))
         if found.ndim not in (1, 2) or len(found) != rows or found.dtype.kind not in "fiub":
             raise ValueError(
                 f"the function must return numbers (n, outputs) or (n,) for n = {rows} samples, got "
@@ -46,6 +50,8 @@ class BlackBox:
 
     function: gets a sample's tensors as arrays (n, ...), returns scores or probabilities (n, classes), or values (n,)
         or (n, 1) of a regression. In YAML `_target_` and `_partial_: true`.
+    frame: the function gets a pandas frame whose columns are named as the data set's are; null: where it is a method of
+        a scikit-learn estimator that was trained on a frame, which then gives the names.
     builds: the function has no samples as arguments, but makes the function that does (trains a forest, loads a file).
     name: what rows say.
 
@@ -56,6 +62,7 @@ class BlackBox:
     function: Function
     builds: bool = False
     name: str = "black_box"
+    frame: bool | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -74,8 +81,24 @@ class BlackBox:
         function = self.function() if self.builds else self.function
         if not callable(function):
             raise TypeError(f"model {self.name!r}: builds=true, but it built a {type(function).__name__}, no function")
-        module = Asked(function).eval()
+        module = Asked(function, self._columns(function, dataset)).eval()
         outputs = predict_split(module, encode_tensors, dataset, dataset.test)
         content = hashlib.sha256(repr(tuple(outputs.shape)).encode() + outputs.numpy().tobytes()).hexdigest()
         model = Model(self.name, module, content, encode_tensors)
         return replace(model, accuracy=cached_accuracy(model, dataset))
+
+    def _columns(self, function: Function, dataset: Dataset) -> tuple[str, ...] | None:
+        """Names of the columns of the frame that the function gets; None where it gets arrays."""
+        trained = getattr(getattr(function, "__self__", None), "feature_names_in_", None)
+        if self.frame is False or (self.frame is None and trained is None):
+            return None
+        if dataset.columns is None:
+            raise ValueError(f"model {self.name!r} takes a frame, but data set {dataset.name!r} has no columns")
+        if trained is None:
+            return dataset.columns
+        if len(trained) != len(dataset.columns):
+            raise ValueError(
+                f"model {self.name!r} was trained on {len(trained)} columns ({', '.join(map(str, trained[:4]))}, ...), "
+                f"and data set {dataset.name!r} has {len(dataset.columns)}: {', '.join(dataset.columns[:4])}, ..."
+            )
+        return tuple(map(str, trained))

@@ -1,23 +1,51 @@
 """The comparison report: one self-contained page, figures and tables, from the store alone; no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xbench.store import Store
+
+if TYPE_CHECKING:
+    from xbench.tables import Tables
 
 __all__ = ["write"]
 
 
-def write(store: Store, manifest: Mapping[str, Any], directory: Path, *, reuse: bool = False) -> Path:
+def write(
+    store: Store,
+    manifest: Mapping[str, Any],
+    directory: Path,
+    *,
+    built: "Tables | None" = None,
+    reuse: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Path:
     """Write `directory`/index.html with its tables/ and figures/ and return the path of the page.
 
-    The same store and manifest give the same bytes. The page comes last, so one that is there is whole. With
-    `reuse`, a page that already shows this (same numbers, same code) is left as it is, tables aside.
+    The same store and manifest give the same bytes. The page comes last, so one that is there is whole.
+
+    Args:
+        built: the tables of `manifest`, where the caller has built them already.
+        reuse: leave a page and figures that show this already (same numbers, same code) as they are.
+        progress: is told how many figures are done, and of how many.
 
     Raises:
         StoreError: the directory cannot be written.
     """
-    from xbench.report import build  # matplotlib and seaborn take seconds; a mistyped command should not
+    from xbench import tables  # pandas takes a second; a mistyped command should not
+    from xbench.report import current
+    from xbench.report.collect import settings
 
-    return build.write(store, manifest, directory, reuse=reuse)
+    built = built or tables.build(store, manifest)
+    tables.write(built, directory / "tables")
+    found = settings(store, manifest, built.grid)
+    path, inputs = directory / "index.html", current.digest(built, found, manifest)
+    if reuse and current.is_current(path, inputs):
+        return path
+    from xbench.files import write_atomic
+    from xbench.report import build  # matplotlib: only where there is something to draw
+
+    page = build.page_of(store, manifest, built, found, directory, inputs, reuse=reuse, progress=progress)
+    write_atomic(path, page.encode(errors="backslashreplace"))
+    return path

@@ -1,8 +1,9 @@
-"""Everything of a report, in order: tables, figures, galleries, and the page last."""
+"""The page of a report with its figures and galleries."""
 
 import base64
 import hashlib
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from xbench import tables
-from xbench.files import write_atomic
-from xbench.report import current, distributions, gallery, methods, page, problems, tradeoff, versus
-from xbench.report.collect import Manifest, Setting, settings
+from xbench.report import distributions, figures, gallery, methods, page, problems, tradeoff, versus
+from xbench.report.collect import Manifest, Setting
 from xbench.store import Store
 
+Progress = Callable[[int, int], None]  # told how many figures are done, and of how many
 
-def write(store: Store, manifest: Manifest, directory: Path, *, reuse: bool = False) -> Path:
-    """See `xbench.report.write`."""
-    built = tables.build(store, manifest)
-    files = tables.write(built, directory / "tables")
-    found = settings(store, manifest, built.grid)
-    path, inputs = directory / "index.html", current.digest(built, found, manifest)
-    if reuse and current.is_current(path, inputs):
-        return path
+
+def page_of(
+    store: Store, manifest: Manifest, built: tables.Tables, found: list[Setting], directory: Path, inputs: str,
+    *, reuse: bool, progress: Progress,
+) -> str:  # fmt: skip
+    """Draw the figures under `directory` and return the page; `inputs` is the digest of all that it depends on."""
     # A column without a direction (a noise floor, say) is in the tables; it is no score to compare maps by.
     names = [column.name for column in built.grid.columns if column.direction != "none"]
     scores = built.scores[built.scores["metric"].isin(names)]
@@ -35,13 +34,12 @@ def write(store: Store, manifest: Manifest, directory: Path, *, reuse: bool = Fa
         **problems.problems(store, built),
         **methods.methods(found, store, manifest),
         **page.environments(built, manifest),
-        **_pictures(built.summary, scores, found, directory / "figures"),
+        **_pictures(built.summary, scores, found, directory / "figures", reuse, progress),
         "galleries": _galleries(store, found, scores),
         "latex": (directory / "tables" / "comparison.tex").read_text(encoding="utf-8"),
-        "files": [file.relative_to(directory).as_posix() for file in files],
+        "files": [f"tables/{name}" for name in tables.FILES],
     }
-    write_atomic(path, render(context).encode())
-    return path
+    return render(context)
 
 
 def render(context: dict[str, Any]) -> str:
@@ -61,17 +59,32 @@ def render(context: dict[str, Any]) -> str:
     )
 
 
-def _pictures(summary: pd.DataFrame, scores: pd.DataFrame, found: list[Setting], folder: Path) -> dict[str, Any]:
-    """Draw every figure; files of earlier runs that this one did not draw are removed."""
+def _pictures(
+    summary: pd.DataFrame, scores: pd.DataFrame, found: list[Setting], folder: Path, reuse: bool, progress: Progress
+) -> dict[str, Any]:
+    """Draw every figure that changed; files of earlier runs that this one does not show are removed."""
     finished = [s for s in found if any(method.keys for method in s.methods)]
-    tradeoffs = [tradeoff.tradeoff(setting, summary, folder) for setting in finished]
-    spreads = [distributions.distributions(setting, scores, folder) for setting in finished]
-    kept = {file for picture in itertools.chain(tradeoffs, *spreads) for file in picture.files}
+    tradeoffs = [tradeoff.tradeoff(setting, summary) for setting in finished]
+    spreads = [distributions.distributions(setting, scores) for setting in finished]
+    drafts = [draft for draft in (*tradeoffs, *itertools.chain(*spreads)) if isinstance(draft, figures.Draft)]
+    drawn: dict[str, figures.Picture] = {}
+    for draft in drafts:
+        progress(len(drawn), len(drafts))
+        drawn[draft.name] = figures.picture(draft, folder, reuse=reuse)
+    progress(len(drawn), len(drafts))
+    kept = {file for picture in drawn.values() for file in picture.files}
     for stale in (*folder.glob("tradeoff-*.p[dn][fg]"), *folder.glob("distribution-*.p[dn][fg]")):
         if f"{folder.name}/{stale.name}" not in kept:
             stale.unlink()
-    blocks = [{"title": s.title, "figures": drawn} for s, drawn in zip(finished, spreads, strict=True) if drawn]
-    return {"tradeoffs": tradeoffs, "distributions": blocks}
+    blocks = [
+        {"title": setting.title, "figures": [drawn[draft.name] for draft in drafts_of]}
+        for setting, drafts_of in zip(finished, spreads, strict=True)
+        if drafts_of
+    ]
+    return {
+        "tradeoffs": [drawn[d.name] if isinstance(d, figures.Draft) else d for d in tradeoffs],
+        "distributions": blocks,
+    }
 
 
 def _galleries(store: Store, found: list[Setting], scores: pd.DataFrame) -> list[gallery.Gallery]:

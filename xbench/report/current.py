@@ -1,5 +1,6 @@
 """Whether a page that is there already shows exactly this; figures are most of the time of a report."""
 
+import functools
 import hashlib
 import json
 import re
@@ -30,6 +31,14 @@ def digest(tables: Tables, found: Sequence[Setting], manifest: Manifest) -> str:
         list(tables.grid.notes),
     ]
     hashed.update(json.dumps(facts, sort_keys=True).encode())
+    hashed.update(drawn_by().encode())
+    return hashed.hexdigest()
+
+
+@functools.cache
+def drawn_by() -> str:
+    """sha256 (hex) of the code of this package and the versions of what draws with it."""
+    hashed = hashlib.sha256()
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *here.glob("templates/*")]):
         hashed.update(path.name.encode() + path.read_bytes())

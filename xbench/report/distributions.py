@@ -2,60 +2,64 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xbench.report import figures, words
-from xbench.report.collect import Setting
+from xbench.report.collect import Method, Setting
 
 METHOD, CONTROL = "#3b76af", "#9aa0a6"
 _MAX_VECTOR_DOTS = 1500  # more are drawn as one picture inside the PDF
 
 
-def distributions(setting: Setting, scores: pd.DataFrame, folder: Path) -> list[figures.Picture]:
-    """One picture per measure: a box and the samples per algorithm. Rows and memory barely vary: left out."""
+def distributions(setting: Setting, scores: pd.DataFrame) -> list[figures.Draft]:
+    """One figure per measure: a box and the samples per algorithm. Rows and memory barely vary: left out."""
     mine = scores[(scores["model"] == setting.model) & (scores["dataset"] == setting.dataset)]
     mine = mine[np.isfinite(mine["value"].astype(float))]
     varied = mine.groupby("metric")["value"].nunique() > 1  # one number everywhere is no distribution
     mine = mine[mine["metric"].map(varied)]
     metrics = [name for name in dict.fromkeys(mine["metric"]) if name not in words.COST or name == words.TIME]
     metrics.sort(key=lambda name: name == words.TIME)  # stable: time goes last
-    return [_distribution(setting, metric, mine[mine["metric"] == metric], folder) for metric in metrics]
+    return [_distribution(setting, metric, mine[mine["metric"] == metric]) for metric in metrics]
 
 
-def _distribution(setting: Setting, metric: str, rows: pd.DataFrame, folder: Path) -> figures.Picture:
+def _distribution(setting: Setting, metric: str, rows: pd.DataFrame) -> figures.Draft:
     factor = 1000 if metric == words.TIME else 1
     by_name = rows.groupby("algorithm")["value"]
     values = {name: factor * group.to_numpy(dtype=float) for name, group in by_name}
     groups = [(method, values[method.name]) for method in setting.methods if method.name in values]
     groups.sort(key=lambda group: (group[0].control, float(np.median(group[1]))))
     every = np.concatenate([numbers for _, numbers in groups])
+    what = words.label(metric)
     unit = " (ms per sample)" if metric == words.TIME else ""
-    with figures.style():
-        longest = max(len(method.label) for method, _ in groups)
-        width = 2.6 + 0.058 * longest  # inches; long names widen the figure rather than narrow the boxes
-        figure = Figure(figsize=(width, 0.7 + 0.25 * max(3, len(groups))), dpi=100, layout="constrained")
-        axes = figure.add_subplot()
-        logarithmic = figures.scale(axes, "x", every)
-        _draw_boxes(axes, [numbers for _, numbers in groups], [m.control for m, _ in groups])
-        axes.set_yticks(range(len(groups)), [m.label for m, _ in groups])
-        axes.set(xlabel=words.label(metric) + unit, ylabel="")
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        what = words.label(metric)
-        told = "; ".join(f"{m.label} {words.number(float(np.median(numbers)))}" for m, numbers in groups)
-        noted = ", logarithmic axis" if logarithmic else ""
-        noted += "; measured per block of samples" if metric == words.TIME else ""
-        return figures.save(
-            figure, folder, f"distribution-{metric}-{setting.slug}", title=setting.title,
-            caption=f"{what}{unit}{noted}; {words.count(int(every.size), 'value')}.",
-            alt=f"Box plots of {what.lower()} per algorithm on {setting.title}. Medians: {told}.",
-        )  # fmt: skip
+    told = "; ".join(f"{m.label} {words.number(float(np.median(numbers)))}" for m, numbers in groups)
+    noted = ", logarithmic axis" if figures.is_logarithmic(every) else ""
+    noted += "; measured per block of samples" if metric == words.TIME else ""
+    return figures.Draft(
+        f"distribution-{metric}-{setting.slug}",
+        title=setting.title,
+        caption=f"{what}{unit}{noted}; {words.count(int(every.size), 'value')}.",
+        alt=f"Box plots of {what.lower()} per algorithm on {setting.title}. Medians: {told}.",
+        data=[(m.label, m.control, numbers.tolist()) for m, numbers in groups],
+        draw=lambda: _draw(groups, what + unit),
+    )
+
+
+def _draw(groups: Sequence[tuple[Method, np.ndarray]], heading: str) -> Figure:
+    names = [figures.short(method.label) for method, _ in groups]
+    width = 2.2 + max(map(figures.inches, names))  # long names widen the figure rather than narrow the boxes
+    figure = Figure(figsize=(width, 0.7 + 0.25 * max(3, len(groups))), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    figures.scale(axes, "x", np.concatenate([numbers for _, numbers in groups]))
+    _draw_boxes(axes, [numbers for _, numbers in groups], [m.control for m, _ in groups])
+    axes.set_yticks(range(len(groups)), names)
+    axes.set(xlabel=figures.plain(heading), ylabel="")
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    return figure
 
 
 def _draw_boxes(axes: Axes, groups: Sequence[np.ndarray], controls: Sequence[bool]) -> None:
@@ -70,6 +74,8 @@ def _draw_boxes(axes: Axes, groups: Sequence[np.ndarray], controls: Sequence[boo
 
 
 def _draw_spread(axes: Axes, groups: Mapping[int, np.ndarray], colours: Mapping[int, str]) -> None:
+    import seaborn as sns  # takes a second to import, and most reports have no new figure
+
     rows = np.repeat(list(groups), [len(values) for values in groups.values()])
     frame = pd.DataFrame({"value": np.concatenate(list(groups.values())), "row": rows})
     with warnings.catch_warnings():

@@ -1,14 +1,16 @@
-"""How a figure of a report looks and is written; `tradeoff` and `distributions` draw them.
+"""How a figure of a report looks and is written; `tradeoff` and `distributions` draft them.
 
 Each is drawn once on its own `Figure` (pyplot's state and the user's backend are not touched) and written as
 vector PDF for a paper and as PNG, which the page shows too. No file carries a date, so a rebuild gives the
-same bytes.
+same bytes. The PNG carries the digest of what was drawn, so a figure whose content did not change is not drawn again.
 """
 
 import base64
+import hashlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
@@ -27,8 +30,11 @@ from matplotlib.ticker import (
     NullFormatter,
     NullLocator,
 )
+from PIL import Image, UnidentifiedImageError
 
-from xbench.files import write_atomic
+from xbench.files import StoreError, write_atomic
+from xbench.report import words
+from xbench.report.current import drawn_by
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -51,6 +57,8 @@ _STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
 }
 _DPI = 220
+LONGEST = 40  # characters of a name
+_DIGEST = "xbench"  # the text chunk of a PNG that holds the digest of what it shows
 _DATELESS: Mapping[str, Mapping[str, None]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
@@ -75,35 +83,113 @@ class Picture:
     height: int = 0
 
 
-def save(figure: Figure, folder: Path, name: str, *, title: str, caption: str, alt: str) -> Picture:
-    """Write `name`.pdf and `name`.png under `folder`, which is beside the page.
+@dataclass(frozen=True)
+class Draft:
+    """A figure that can be drawn: its words, everything the drawing depends on, and how to draw it.
+
+    Attributes:
+        name: file name without suffix.
+        data: what `draw` reads, with a `repr` that tells all of it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    data: object
+    draw: Callable[[], Figure]
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of all that the files depend on."""
+        what = repr((self.name, self.title, self.caption, self.alt, self.data, drawn_by()))
+        return hashlib.sha256(what.encode(errors="backslashreplace")).hexdigest()
+
+
+def picture(draft: Draft, folder: Path, *, reuse: bool) -> Picture:
+    """The files `name`.pdf and `name`.png under `folder`, which is beside the page; drawn unless `reuse` finds them.
+
+    A figure that cannot be drawn is a picture without a source that says why.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout is settled: not again for every format
-    png = b""
-    for kind, metadata in _DATELESS.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dict(metadata))
-        png = buffer.getvalue()
-        write_atomic(folder / f"{name}.{kind}", png)
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    files = tuple(f"{folder.name}/{name}.{kind}" for kind in _DATELESS)
+    png = _kept(draft, folder) if reuse else None
+    if png is None:
+        try:
+            png = _draw(draft, folder)
+        except StoreError:
+            raise
+        except Exception as error:  # names and numbers come from users' parts: one bad figure costs itself only
+            return Picture(draft.title, f"{draft.name} could not be drawn: {type(error).__name__}: {error}")
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        width, height = (round(96 * pixels / _DPI) for pixels in image.size)
+    files = tuple(f"{folder.name}/{draft.name}.{kind}" for kind in _DATELESS)
     src = "data:image/png;base64," + base64.b64encode(png).decode()
-    return Picture(title, caption, alt, src, files, width, height)
+    return Picture(draft.title, draft.caption, draft.alt, src, files, width, height)
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib shows as it is: a dollar sign begins no formula, half a surrogate pair is marked."""
+    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+
+
+def short(label: str) -> str:
+    """A name beside a mark, `plain` and no longer than leaves room for the picture."""
+    return plain(words.clip(label, LONGEST))
+
+
+def inches(text: str) -> float:
+    """Width of a text as `style` sets it."""
+    size = float(_STYLE["font.size"])
+    return float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text.strip() else 0.0
+
+
+def _kept(draft: Draft, folder: Path) -> bytes | None:
+    """The PNG that is there, if both files are and it shows this draft."""
+    path = folder / f"{draft.name}.png"
+    if not path.with_suffix(".pdf").is_file():
+        return None
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return data if image.info.get(_DIGEST) == draft.digest else None
+    except (OSError, UnidentifiedImageError):
+        return None
+
+
+def _draw(draft: Draft, folder: Path) -> bytes:
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it shows as a box, the page has it
+        figure = draft.draw()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout is settled: not again for every format
+        png = b""
+        for kind, metadata in _DATELESS.items():
+            buffer = io.BytesIO()
+            known = {**metadata, **({_DIGEST: draft.digest} if kind == "png" else {})}
+            figure.savefig(buffer, format=kind, dpi=_DPI, metadata=known)
+            png = buffer.getvalue()
+            write_atomic(folder / f"{draft.name}.{kind}", png)
+    return png
+
+
+def is_logarithmic(values: Sequence[float] | np.ndarray, factor: float = 30) -> bool:
+    """Whether an axis of these values is better logarithmic: all >= 0, and they span more than `factor`."""
+    array = np.asarray(values, dtype=float)
+    positive = array[array > 0]
+    return bool(array.min() >= 0 and positive.size and positive.max() >= factor * np.quantile(positive, 0.05))
 
 
 def scale(axes: Axes, which: str, values: Sequence[float] | np.ndarray, factor: float = 30) -> bool:
-    """Set and tell whether the axis is logarithmic: for values >= 0 that span more than `factor`.
+    """Set and tell whether the axis is logarithmic, see `is_logarithmic`.
 
-    Zeros among them sit in a short linear piece below the smallest positive value.
+    Zeros among the values sit in a short linear piece below the smallest positive one.
     """
+    if not is_logarithmic(values, factor):
+        return False
     array = np.asarray(values, dtype=float)
     positive = array[array > 0]
-    if array.min() < 0 or not positive.size or positive.max() < factor * np.quantile(positive, 0.05):
-        return False
     set_scale = axes.set_xscale if which == "x" else axes.set_yscale
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = float(positive.min()), float(positive.max())

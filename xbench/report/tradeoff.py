@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
@@ -38,8 +36,8 @@ def front(points: Sequence[Point]) -> list[Point]:
     return best
 
 
-def tradeoff(setting: Setting, summary: pd.DataFrame, folder: Path) -> figures.Picture:
-    """Infidelity against sensitivity-max, coloured by runtime, with the front of the methods."""
+def tradeoff(setting: Setting, summary: pd.DataFrame) -> figures.Draft | figures.Picture:
+    """Infidelity against sensitivity-max, coloured by runtime, with the front of the methods; or why there is none."""
     rows = summary[(summary["model"] == setting.model) & (summary["dataset"] == setting.dataset)]
     fidelity = words.fidelity(rows["metric"].unique().tolist())
     if fidelity is None or words.ROBUSTNESS not in set(rows["metric"]):
@@ -47,22 +45,30 @@ def tradeoff(setting: Setting, summary: pd.DataFrame, folder: Path) -> figures.P
     points = _points(setting, rows, fidelity)
     if not points:
         return figures.Picture(setting.title, "No algorithm has both scores defined.")
-    with figures.style():
-        figure = Figure(figsize=(5.6, 3.7), dpi=100, layout="constrained")
-        axes = figure.add_subplot()
-        figures.scale(axes, "x", [p.x for p in points], factor=5)
-        figures.scale(axes, "y", [p.y for p in points], factor=5)
-        _draw_points(figure, axes, points)
-        axes.set_xlabel(f"{words.label(fidelity)}  (lower is better)")
-        axes.set_ylabel("Sensitivity-max  (lower is better)")
-        axes.margins(0.09)
-        _draw_front(axes, front(points))
-        figure.legend(loc="outside upper left", ncols=3, borderaxespad=0.2, handletextpad=0.4)
-        labels.place(figure, axes, [p.x for p in points], [p.y for p in points], [p.label for p in points])
-        return figures.save(
-            figure, folder, f"tradeoff-{setting.slug}", title=setting.title,
-            caption=_caption(setting, points, fidelity), alt=_alt(setting, points),
-        )  # fmt: skip
+    return figures.Draft(
+        f"tradeoff-{setting.slug}",
+        title=setting.title,
+        caption=_caption(setting, points, fidelity),
+        alt=_alt(setting, points),
+        data=points,
+        draw=lambda: _draw(points, fidelity),
+    )
+
+
+def _draw(points: Sequence[Point], fidelity: str) -> Figure:
+    figure = Figure(figsize=(5.6, 3.7), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    figures.scale(axes, "x", [p.x for p in points], factor=5)
+    figures.scale(axes, "y", [p.y for p in points], factor=5)
+    _draw_points(figure, axes, points)
+    axes.set_xlabel(figures.plain(f"{words.label(fidelity)}  (lower is better)"))
+    axes.set_ylabel("Sensitivity-max  (lower is better)")
+    axes.margins(0.09)
+    _draw_front(axes, front(points))
+    figure.legend(loc="outside upper left", ncols=3, borderaxespad=0.2, handletextpad=0.4)
+    names = [figures.short(p.label) for p in points]
+    labels.place(figure, axes, [p.x for p in points], [p.y for p in points], names)
+    return figure
 
 
 def _caption(setting: Setting, points: Sequence[Point], fidelity: str) -> str:
@@ -97,6 +103,8 @@ def _points(setting: Setting, rows: pd.DataFrame, fidelity: str) -> list[Point]:
 
 
 def _draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    import seaborn as sns  # takes a second to import, and most reports have no new figure
+
     for p in points:
         axes.plot(p.x_interval, (p.y, p.y), color="0.75", linewidth=0.8, zorder=2)
         axes.plot((p.x, p.x), p.y_interval, color="0.75", linewidth=0.8, zorder=2)

@@ -27,7 +27,7 @@ def notes(
     keys: dict[tuple[str, str], dict[str, list[str]]] = {}
     for cell in cells:
         model, dataset, algorithm, _ = cell.group
-        if cell.kind == "attribution" and algorithm in labels and cell.result and cell.key:
+        if cell.kind == "attribution" and algorithm is not None and algorithm in labels and cell.result and cell.key:
             keys.setdefault((model, dataset), {}).setdefault(algorithm, []).append(cell.key)
     scores = scores[scores["metric"].isin(list(measures))]
     found = []

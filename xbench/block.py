@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from xbench import sources
 from xbench.algorithms.base import Algorithm
 from xbench.boundary import attempt
 from xbench.cells import Algorithms, Identities, Named, Unit
@@ -83,6 +84,7 @@ class Block:
                 return Made("skipped", reason)
             fields, arrays = make(unit, share or slice(0, len(self.split)))
             _check(fields)
+            sources.check()
             return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
 
         return attempt(work, lambda error: failed(error, time.perf_counter() - start, where))

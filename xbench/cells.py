@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from xbench.algorithms.base import Algorithm
-from xbench.config import canonical, instantiate
+from xbench.config import canonical, instantiate, source
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset, Split
 from xbench.metrics.base import Metric
@@ -52,8 +52,9 @@ class Algorithms:
 class Identities:
     """Makes the identities of one model's cells on one dataset.
 
-    Only what changes numbers enters: settings with their defaults, fingerprints of weights and data, sample ids,
-    seed, target, readout and precision. Not devices, rows, memory, paths or names of reports.
+    Only what changes numbers enters: settings with their defaults, fingerprints of weights, data and foreign source,
+    sample ids, seed, target, readout and precision. Not devices, rows, memory, paths or names of reports; docs/keys.md
+    has the list.
     """
 
     cfg: DictConfig
@@ -73,11 +74,18 @@ class Identities:
     def score(self, block: Split, algorithm: Named, metric: Named) -> dict[str, Any]:
         return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
 
+    @functools.cached_property
+    def _model(self) -> dict[str, Any]:
+        """The settings without the places where weights lie: what lies there is in their fingerprint."""
+        node = self.cfg.model
+        settings = {name: value for name, value in canonical(node).items() if name not in _PLACES}
+        return {"settings": settings, **_source(node)}
+
     def _base(self, kind: str, block: Split) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "kind": kind,
-            "model": {"name": self.model, "weights": self.fingerprint, "settings": _settings(self.cfg.model)},
+            "model": {"name": self.model, "weights": self.fingerprint, **self._model},
             "dataset": {"name": self.dataset.name, "contents": self.dataset.fingerprint},
             "samples": list(block.ids),
             "target": _plain(self.cfg.target),
@@ -174,7 +182,14 @@ def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | t
     component: Algorithm | Metric = instantiate(node, f"{group}.{name}")
     if not isinstance(component, kind):
         raise TypeError(f"{group}.{name}: {node['_target_']} is no {kind.__name__}")
-    return Named(str(name), component, canonical(node) | {"version": component.facts.version})
+    identity = canonical(node) | {"version": component.facts.version} | _source(node)
+    return Named(str(name), component, identity)
+
+
+def _source(node: DictConfig) -> dict[str, str]:
+    """The source of a component that is not xbench's own; nothing where all of it is."""
+    found = source(node)
+    return {} if found is None else {"_source_": found}
 
 
 def _plain(value: object) -> object:
@@ -185,8 +200,3 @@ def _baseline(name: str) -> str:
     """The name, or the sha256 of a file: its content changes numbers, not its place."""
     path = Path(name)
     return sha256_file(path) if path.suffix and path.is_file() else name
-
-
-def _settings(node: DictConfig) -> dict[str, Any]:
-    """The model's settings without the places where weights lie: what lies there is in their fingerprint."""
-    return {name: value for name, value in canonical(node).items() if name not in _PLACES}

@@ -9,7 +9,8 @@ what may be executed is not needed.
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xbench import sources
 from xbench.arguments import ConfigError, check, fit, hints, join, nearest, parameters
 
 _PACKAGE = Path(__file__).resolve().parent
 # A wheel carries conf/ inside the package; a checkout, editable or not, has it beside the package.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-__all__ = ["CONF", "ConfigError", "canonical", "component", "instantiate", "nearest", "plain"]
+__all__ = ["CONF", "ConfigError", "canonical", "component", "instantiate", "nearest", "plain", "source"]
 _BOOL = "true or false"
 _SPECIAL = ("_target_", "_partial_", "_args_", "_recursive_")
 
@@ -92,6 +94,15 @@ def canonical(node: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     return _described(target) | {name: _json(value) for name, value in every.items()}
 
 
+def source(node: DictConfig | Mapping[str, Any]) -> str | None:
+    """The fingerprint of the source of all that the node builds and that is not xbench's own; None: there is no such.
+
+    A class whose settings name code in another way than by `_target_` has a `computed_by`, which gets the node and
+    gives that code, as objects or names of modules.
+    """
+    return sources.fingerprint(*_code(plain(node)))
+
+
 def component(group: str, name: str, overrides: Sequence[str] = ()) -> Any:  # noqa: ANN401  (what the file makes)
     """Build one option by its config name: `component("algorithm", "ig")`.
 
@@ -114,6 +125,24 @@ def _checked(values: Mapping[str, Any], path: str) -> tuple[Callable[..., Any], 
     return target, check(target, given, path, positional=positional, partial=partial)
 
 
+def _code(value: Any) -> Iterator[object]:  # noqa: ANN401  (any YAML value)
+    """What a node runs: its targets, and the modules that name them."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            target = _locate(value, "")
+            yield target
+            named = str(value["_target_"]).rpartition(".")[0]
+            defined = str(getattr(target, "__module__", None))
+            if named in sys.modules and not defined.startswith(f"{named}."):  # else a package names what lies in it
+                yield named
+            yield from getattr(target, "computed_by", lambda _node: ())(value)
+        for inner in value.values():
+            yield from _code(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _code(inner)
+
+
 def _build(value: Any, path: str) -> Any:  # noqa: ANN401  (any YAML value)
     if isinstance(value, dict):
         if "_target_" in value:
@@ -130,6 +159,7 @@ def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
     if not dotted:
         raise ConfigError(f"{path} has no _target_: it names no component; {sorted(values)} would go unused")
     place = join(path, "_target_")
+    sources.note(dotted)
     found: Any = None
     names = dotted.split(".")
     for i, name in enumerate(names):
@@ -149,6 +179,7 @@ def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
             public = [option for option in dir(found) if not option.startswith("_")]
             raise ConfigError(f"{place}: '{'.'.join(names[:i])}' has no '{name}'; {nearest(name, public)}")
         found = getattr(found, name)
+    sources.check()
     if not callable(found):
         raise ConfigError(f"{place}: '{dotted}' is not a class or function")
     return cast(Callable[..., Any], found)

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from xbench.block import Job
 from xbench.cells import Algorithms, Identities
-from xbench.config import instantiate
+from xbench.config import instantiate, source
 from xbench.datasets.record import Dataset
 from xbench.environment import environment
 from xbench.models.record import Model
+from xbench.records import digest
 from xbench.setting import on_device
 from xbench.sites import Site
 from xbench.store import Store
@@ -37,13 +38,13 @@ def open_job(cfg: DictConfig, device: torch.device, beside: int = 0) -> Job:
 
 
 def dataset_of(cfg: DictConfig) -> Dataset:
-    """The job's data set."""
-    return _dataset(_text(cfg.dataset))
+    """The job's data set. Where code of others makes it, that is part of its fingerprint."""
+    return _dataset(_text(cfg.dataset), source(cfg.dataset))
 
 
 def model_of(cfg: DictConfig) -> Model:
     """The job's model; trained or fetched when it has not been yet."""
-    return _model(_text(cfg.model), _text(cfg.dataset))
+    return _model(_text(cfg.model), source(cfg.model), _text(cfg.dataset), source(cfg.dataset))
 
 
 def _check_places(cfg: DictConfig, model: Model) -> None:
@@ -58,10 +59,13 @@ def _text(node: DictConfig) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _dataset(node: str) -> Dataset:
-    return instantiate(json.loads(node), "dataset").load()
+def _dataset(node: str, made_by: str | None) -> Dataset:
+    dataset: Dataset = instantiate(json.loads(node), "dataset").load()
+    if made_by is None:
+        return dataset
+    return replace(dataset, fingerprint=digest({"contents": dataset.fingerprint, "source": made_by}))
 
 
 @functools.lru_cache(maxsize=2)
-def _model(node: str, dataset: str) -> Model:
-    return instantiate(json.loads(node), "model").load(_dataset(dataset))
+def _model(node: str, _made_by: str | None, dataset: str, dataset_made_by: str | None) -> Model:
+    return instantiate(json.loads(node), "model").load(_dataset(dataset, dataset_made_by))

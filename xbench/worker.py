@@ -104,7 +104,7 @@ class _Bench:
             self._of = of
         assert self._block is not None
         if task.key not in self._units:
-            raise RuntimeError("the worker's data or weights are not those of the command: files changed meanwhile")
+            raise RuntimeError("the worker's data, weights or source are not the command's: files changed meanwhile")
         self._voice.say("begun")
         with logging_through(self._voice):
             return self._block.make(self._units[task.key], task.share)

@@ -473,7 +473,7 @@ def test_no_method_of_captum_leaves_anything_on_the_model(name):
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
-# Where a function is found, and when it has changed
+# Where a function is found
 
 
 @pytest.fixture
@@ -552,28 +552,9 @@ def test_an_argument_that_the_function_does_not_take_is_refused(module):
         a.External("taken_for_a_test:explain", kwargs={"steps": 3})
 
 
-def test_the_version_follows_the_file_of_the_function(module):
-    def version(text: str) -> int:
-        module("version_for_a_test", text)
-        return a.External("version_for_a_test:explain").facts.version
-
-    first = version(EXPLAIN)
-    assert version(EXPLAIN) == first
-    assert version(EXPLAIN + "# more\n") != first
-    assert version(f'__version__ = "1"\n{EXPLAIN}') != first
-    path = "version_for_a_test:decorated"
-    module("version_for_a_test", f"from tests.algorithms.test_external import _decorated\n{EXPLAIN}decorated = "
-                                 "_decorated(explain)\n")  # fmt: skip
-    plain = a.External("version_for_a_test:explain").facts.version
-    assert a.External(path).facts.version == plain  # not the file of the decorator
-    sys.modules["version_for_a_test"].__version__ = "2"
-    assert a.External(path).facts.version != plain
-
-
-def test_a_function_without_a_file_has_a_version_too():
+def test_a_function_needs_no_file():
     scope: dict[str, Any] = {"__name__": "__console__"}
     exec(EXPLAIN, scope)  # as typed into a console
-    assert isinstance(a.External(scope["explain"]).facts.version, int)
     assert torch.equal(attribute(*images(), a.External(scope["explain"]), target=0), 2 * images()[1])
 
 

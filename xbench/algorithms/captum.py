@@ -15,7 +15,7 @@ from xbench.algorithms.occlusion import Occlusion
 from xbench.algorithms.parts import captum_methods as theirs
 from xbench.algorithms.parts.captum_methods import METHODS
 from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
-from xbench.algorithms.parts.functions import as_tuples, digest
+from xbench.algorithms.parts.functions import as_tuples
 from xbench.case import Case
 from xbench.question import Question
 
@@ -53,6 +53,11 @@ class Captum(ExternalAlgorithm):
             theirs.check_names("init", made.__init__, self.init)
             theirs.check_names("kwargs", made.attribute, self.kwargs)
 
+    @staticmethod
+    def computed_by(node: Mapping[str, Any]) -> tuple[object, ...]:
+        """Captum, see `xbench.config.source`."""
+        return ("captum",)
+
     @property
     def facts(self) -> Facts:
         known, release = METHODS[self.method], theirs.version()
@@ -67,7 +72,6 @@ class Captum(ExternalAlgorithm):
             distribution=known.distribution,
             reads_elsewhere=Need.GRADIENT in known.needs,
             whole=known.stochastic,  # one draw for all samples, or a permutation of them
-            version=digest(release.encode()),
         )
 
     def check(self, case: Case) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
-from xbench.algorithms.parts.functions import as_tuples, find, fingerprint, passed
+from xbench.algorithms.parts.functions import as_tuples, find, passed
 from xbench.question import Question
 
 
@@ -24,8 +24,8 @@ class External(ExternalAlgorithm):
     inputs: tensors or arrays. At a layer `model` is a module that takes the points there; with `extra` it is called
     as `model(inputs, *extra)`, which a function must do that changes the number of rows.
 
-    A stored result is recomputed when the file that defines the function changes, or the version of its package;
-    not when other files change that it imports. Rows are those seen at the model (`ExternalAlgorithm`).
+    A stored result is recomputed when the function's source changes, see docs/keys.md. Rows are those seen at the model
+    (`ExternalAlgorithm`).
 
     Args:
         function: the function, or where it is: "package.module:name"; modules are also looked for in the working
@@ -68,8 +68,14 @@ class External(ExternalAlgorithm):
         inner = self._called.func if isinstance(self._called, partial) else self._called
         return getattr(inner, "__name__", type(inner).__name__)
 
-    @cached_property
-    def facts(self) -> Facts:  # once: it reads the function's file
+    @staticmethod
+    def computed_by(node: Mapping[str, Any]) -> tuple[object, ...]:
+        """The function that a config names, and the module that names it, see `xbench.config.source`."""
+        named = node["function"]
+        return (named.partition(":")[0], find(named)) if isinstance(named, str) else ()
+
+    @property
+    def facts(self) -> Facts:
         module = getattr(self._called, "__module__", "?")
         where = self.function if isinstance(self.function, str) else f"{module}:{self._name}"
         _, names = passed(self._called, self.kwargs)
@@ -80,7 +86,6 @@ class External(ExternalAlgorithm):
             stochastic=self.stochastic,
             distribution=self.distribution or "baselines" not in names,  # then it has its own, whatever is given
             whole=True,
-            version=fingerprint(self._called),
         )
 
     def explain(self, question: Question) -> object:

@@ -55,8 +55,8 @@ class BlackBox:
     builds: the function has no samples as arguments, but makes the function that does (trains a forest, loads a file).
     name: what rows say.
 
-    What the function does is not known to the store but by its outputs: it has the same stored results as long as it
-    gives the same outputs for the samples of the data set.
+    The store knows the function by its source (docs/keys.md) and, since that says nothing of what it was fitted to, by
+    its outputs for the samples of the data set.
     """
 
     function: Function

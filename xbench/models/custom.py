@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from xbench import sources
 from xbench.datasets.record import Dataset, Lazy, Split
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.encoders import encode_tensors
 from xbench.models.randomness import seeded
 from xbench.models.record import Encoded, Model
-from xbench.models.weights import fit_weights, module_digest, read_weights
+from xbench.models.weights import digest, fit_weights, module_digest, read_weights
 
 log = logging.getLogger("xbench")
 
@@ -105,8 +106,13 @@ class Custom:
         module = self._normalized(network, dataset).eval()
         site = self.site if self.site is None or module is network else f"network.{self.site}"
         encode = encode_tensors if self.encode is None else partial(_of_a_copy, self.encode)
-        model = Model(self.name, module, module_digest(module), encode, site, self.output)
+        model = Model(self.name, module, self._fingerprint(module), encode, site, self.output)
         return replace(model, accuracy=cached_accuracy(model, dataset))
+
+    def _fingerprint(self, module: nn.Module) -> str:
+        """sha256 of the weights, and of the source of the network, of what builds it and of the encoder."""
+        weights, source = module_digest(module), sources.fingerprint(self.module, self.encode)
+        return weights if source is None else digest({"weights": weights, "source": source})
 
     def _normalized(self, network: nn.Module, dataset: Dataset) -> nn.Module:
         if self.mean is None or self.std is None:

@@ -92,7 +92,7 @@ class Model:
 
     name: what rows, tables and reports say.
     module: in eval mode, with normalisation inside, so that a black image is black.
-    fingerprint: sha256 of what decides its outputs: the weights.
+    fingerprint: sha256 of what decides its outputs: the weights, and source that is not xbench's own.
     encode: turns a split of a data set into what the module takes.
     site: where points enter, such as "embedding" (texts) or "conv1:input", see `xbench.sites`;
         None = the input itself.

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xbench import sources
 from xbench.datasets.cache import cache_directory
 from xbench.datasets.record import MODALITIES, Dataset, Lazy, Part, Split, by_part
 from xbench.models import trained
@@ -117,8 +118,10 @@ class Reference:
     def _identity(self) -> dict[str, object]:
         """Everything that decides the weights, as JSON."""
         bound = self.architecture if isinstance(self.architecture, partial) else partial(self.architecture)
+        source = sources.fingerprint(self.architecture, self.words)
         return {
             "version": VERSION,
+            **({} if source is None else {"source": source}),
             "name": self.name,
             "architecture": _place(bound),
             # YAML gives lists where Python gives tuples; both build the same network.

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
+from xbench import sources
+
 NAMED = 8  # how many keys an error message spells out
 
 
@@ -22,11 +24,16 @@ def digest(description: Mapping[str, object]) -> str:
 
 
 def module_digest(module: nn.Module) -> str:
-    """sha256 over the parameters and buffers of a module: names, types, shapes and bytes."""
+    """sha256 over the parameters and buffers of a module: names, types, shapes and bytes.
+
+    Where a class of the module or of its parts is neither xbench's nor torch's, its source counts too.
+    """
     content = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    source = sources.fingerprint(*{type(part) for part in module.modules()})
+    content.update(b"" if source is None else source.encode())
     return content.hexdigest()
 
 

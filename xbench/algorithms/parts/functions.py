@@ -1,16 +1,16 @@
-"""Functions of others: finding them, calling them with what they take, and knowing when they have changed."""
+"""Functions of others: finding them, and calling them with what they take."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
+
+from xbench import sources
 
 OFFERED = ("target", "baselines", "extra", "features", "seed")
 
@@ -47,6 +47,7 @@ def find(path: str) -> Any:  # noqa: ANN401  (whatever is there)
         raise ValueError(f"function: expected 'package.module:name', got {path!r}")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # as `python -m xbench` has it
+    sources.note(module)
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -54,25 +55,9 @@ def find(path: str) -> Any:  # noqa: ANN401  (whatever is there)
             raise  # something that the module itself needs
         where = "neither installed nor in the working directory"
         raise ImportError(f"function: there is no module {error.name!r} (in {path!r}): it is {where}") from None
+    sources.check()
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"function: {module} has no {name!r}")
         found = getattr(found, part)
     return found
-
-
-def fingerprint(function: Callable[..., object]) -> int:
-    """A number for the file that defines the function and the version of the package it is in."""
-    inner = inspect.unwrap(function.func if isinstance(function, partial) else function)
-    inner = inner if inspect.isroutine(inner) else type(inner)
-    package = sys.modules.get((getattr(inner, "__module__", None) or "").partition(".")[0])
-    try:
-        source = Path(inspect.getsourcefile(inner) or "").read_bytes()
-    except (OSError, TypeError):  # compiled, or typed into a notebook
-        source = b""
-    return digest(str(getattr(package, "__version__", "")).encode() + b"\0" + source)
-
-
-def digest(contents: bytes) -> int:
-    """48 bits of a hash, as `Facts.version`."""
-    return int.from_bytes(hashlib.sha256(contents).digest()[:6], "big")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from xbench.printable import say
+
 BAD_CONFIGURATION, INTERRUPTED = 2, 130
 _REFUSED = {
     "config_path": "add option files with --config-dir DIR",
@@ -21,10 +23,10 @@ def main() -> int:
     try:
         return _main(sys.argv[1:])
     except ConfigError as error:
-        print(f"xbench: {error}", file=sys.stderr)
+        say(f"xbench: {error}")
         return BAD_CONFIGURATION
     except KeyboardInterrupt:
-        print("interrupted before anything ran", file=sys.stderr)
+        say("interrupted before anything ran")
         return INTERRUPTED
 
 
@@ -47,7 +49,7 @@ def _main(arguments: Sequence[str]) -> int:
 
         return tell_status(arguments[1:])
     if "--version" in arguments:
-        print(f"xbench {_version()}")
+        say(f"xbench {_version()}", sys.stdout)
         return 0
     from hydra._internal.utils import get_args_parser
 

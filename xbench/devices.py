@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 
 _NAME = re.compile(r"(auto|cpu|mps|cuda(?::\d+)?)(?:\*([1-9]\d*))?")
+WORKERS = 8  # on one device, or as many as there are cores
 _EXPECTED = "auto, cpu, cuda, cuda:N, mps, one of them times a number of workers such as cpu*2, or a list of those"
 
 
@@ -20,14 +22,28 @@ def resolve(given: str | Iterable[str]) -> list[str]:
     """One name per worker: `auto` is every CUDA device, else the CPU; `cuda` is every CUDA device.
 
     Raises:
-        ValueError: an accelerator that is asked for is not there.
+        ValueError: an accelerator that is asked for is not there, or more workers than a device is of use to.
     """
     found: list[str] = []
+    most = max(WORKERS, cores())
     for text in _listed(given):
         match = _NAME.fullmatch(text)
         assert match is not None
-        found += _present(match[1]) * int(match[2] or 1)
+        times = int(match[2] or 1)
+        if times <= most:
+            found += _present(match[1]) * times
+        if times > most or max(map(found.count, found)) > most:
+            raise ValueError(
+                f"run.devices={text}: this machine has {cores()} processors, and at most {most} workers share a device"
+            )
     return found
+
+
+def cores() -> int:
+    """Processor cores this process may use (a container or batch system may give fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _listed(given: str | Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
 from xbench.grid import NOT_FAILED
+from xbench.printable import say
 
 _WINDOW = 10.0  # seconds over which rows/s is measured
 
@@ -160,10 +161,10 @@ class PlainDisplay:
             self.message(f"writing the report: {of} figures")
 
     def message(self, text: str) -> None:
-        print(text, file=self._progress, flush=True)
+        say(text, self._progress)
 
     def result(self, text: str, **data: Any) -> None:  # noqa: ANN401
-        print(text, file=self._results, flush=True)
+        say(text, self._results)
 
     def finish(self) -> None:
         pass
@@ -203,7 +204,7 @@ class JsonDisplay:
         self._write(event="finish")
 
     def _write(self, **event: Any) -> None:  # noqa: ANN401
-        print(json.dumps(event), file=self._stream, flush=True)
+        say(json.dumps(event), self._stream)
 
 
 def create(kind: str) -> Display:

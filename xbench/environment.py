@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from xbench.devices import cores
 from xbench.records import digest
 
 _PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "hydra-core")
+# What a repository's own settings could have git run: a monitor, hooks, programs that fetch what is missing.
+_HARMLESS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_ALONE = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 _HARDWARE = ("cpu", "cores", "threads", "devices", "beside")
 
 
@@ -35,7 +39,7 @@ def environment(
         "packages": {name: _version(name) for name in _PACKAGES},
         "hardware": {
             "cpu": _cpu(),
-            "cores": _cores(),
+            "cores": cores(),
             "threads": threads,
             "memory": _memory(),
             "devices": list(devices),
@@ -59,22 +63,32 @@ def _version(package: str) -> str | None:
 
 
 def _git(directory: Path) -> dict[str, object] | None:
-    """Commit and dirty flag, or None outside a repository (or without git, or before the first commit)."""
+    """Commit and dirty flag, or None outside a repository (or without git, or before the first commit).
+
+    A repository may be a stranger's, so nothing that its own settings name is run. Its filters, which git would need
+    to compare files, cannot be told from harmless ones: where it has any, the flag is None.
+    """
     commit = _run(directory, "rev-parse", "HEAD")
     if commit is None:
         return None
-    # Untracked files do not count: the results and reports of a first run would make the second one dirty.
-    changes = _run(directory, "status", "--porcelain", "--untracked-files=no")
+    changes = None
+    if _run(directory, "config", "--local", "--includes", "--get-regexp", r"^filter\.", found=(0, 1)) == "":
+        # Untracked files do not count: the results and reports of a first run would make the second one dirty.
+        changes = _run(directory, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
     return {"commit": commit, "dirty": bool(changes) if changes is not None else None}
 
 
-def _run(directory: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", *arguments]
+def _run(directory: Path, *arguments: str, found: Sequence[int] = (0,)) -> str | None:
+    """What git says; None where its exit code is none of `found`."""
+    command = ["git", "--no-optional-locks", *_HARMLESS, *arguments]
+    variables = os.environ | _ALONE
     try:
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            command, cwd=directory, env=variables, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.strip() if done.returncode in found else None
 
 
 def _cpu() -> str:
@@ -85,13 +99,6 @@ def _cpu() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """Processor cores this process may use (a container or batch system may give fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> int | None:

@@ -23,6 +23,7 @@ from xbench.made import Made
 from xbench.pool import open_pool
 from xbench.prepared import Prepared
 from xbench.records import Record, cell_key
+from xbench.redact import Redactor
 from xbench.remarks import remarks
 from xbench.store import Store, StoreError
 from xbench.workers import Here, Item, Workers
@@ -114,6 +115,7 @@ class _Run:
     def __init__(self, job: Job, display: Display, splits: Sequence[Split], names: Sequence[str]) -> None:
         self._job = job
         self._display = display
+        self._redactor = Redactor([job.cfg])
         self._splits = splits
         self._names = names
         self._units = [list(units(job.ids, job.parts, split)) for split in splits]
@@ -255,4 +257,4 @@ class _Run:
             "environment": self._job.environment,
             "counters": {"forward_rows": 0, "backward_rows": 0, "repeated_rows": 0},
         }
-        return Record(**(record | values))  # type: ignore[typeddict-item]
+        return Record(**self._redactor.record(record | values))  # type: ignore[typeddict-item]

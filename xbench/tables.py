@@ -39,6 +39,7 @@ FILES = (
     "cells.csv",
     "environment.json",
 )
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins one in a spreadsheet
 
 # The type pandas gives text: str since pandas 3; object before, where "str" would turn None into "None".
 _TEXT = pd.Series(["text"]).dtype
@@ -100,11 +101,11 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
     tables.scores.to_parquet(parquet, index=False)
     contents = (
         parquet.getvalue(),
-        tables.summary.to_csv(index=False).encode(),
-        tables.comparison.to_csv(index=False).encode(),
+        _csv(tables.summary),
+        _csv(tables.comparison),
         typeset.markdown(tables.grid).encode(),
         latex.table(tables.grid).encode(),
-        tables.cells.to_csv(index=False).encode(),
+        _csv(tables.cells),
         json.dumps(tables.environment, indent=1, allow_nan=False).encode(),
     )
     files = [Path(directory) / name for name in FILES]
@@ -116,6 +117,17 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
 def terminal(tables: Tables, width: int = 100) -> str:
     """The comparison as plain text, `width` columns wide where names allow: means, the best marked `*`."""
     return typeset.terminal(tables.grid, width)
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV; a text that a spreadsheet would compute, such as a label "=1+1", has a quote before it."""
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    quoted = frame.assign(**{name: frame[name].map(_quoted, na_action="ignore") for name in texts})
+    return quoted.rename(columns=_quoted).to_csv(index=False).encode()
+
+
+def _quoted(text: object) -> object:
+    return f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
 
 
 def _frame(rows: Sequence[Sequence[object]], kinds: Mapping[str, str]) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """The end of a command: one manifest, one table and one report for all its jobs, and the exit code."""
 
 import shlex
-import sys
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -10,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from xbench.cli.merge import Entry, merge, relabel
 from xbench.cli.preflight import Job
 from xbench.display import Display
 from xbench.grid import NOT_FAILED, Outcome
+from xbench.printable import say
+from xbench.redact import Redactor, by_name
 from xbench.store import ManifestNotFound, Store
 
 _REPORT = ("name", "store", "reports")
@@ -87,7 +86,7 @@ def conclude(result: Result, store: Store, display: Display) -> int:
         saved = _dated(manifest(result, entries), store)
         store.save_manifest(saved)
         if result.interrupted:  # at once: figures take seconds, and whoever stops a command waits for its prompt
-            print("interrupted: stopping", file=sys.stderr)
+            say("interrupted: stopping")
         report, complete = _report(result, store, saved, display)
     counts = Counter(entry["status"] for entry in entries)
     display.result(
@@ -99,13 +98,13 @@ def conclude(result: Result, store: Store, display: Display) -> int:
         seconds=round(result.seconds, 3),
     )
     for line in failures:
-        print(line, file=sys.stderr)
+        say(line)
     if result.interrupted:
         done = counts["ok"] + counts["reused"]
-        print(f"interrupted: {done} cells done, run the same command to continue", file=sys.stderr)
+        say(f"interrupted: {done} cells done, run the same command to continue")
         return INTERRUPTED
     if failures:
-        print(f"failed cells are tried again by: {result.command.retry()}", file=sys.stderr)
+        say(f"failed cells are tried again by: {result.command.retry()}")
     return FAILED if failures or not complete else FINE
 
 
@@ -117,12 +116,20 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
         if entry["kind"] == "samples":
             sizes[entry["model"], entry["dataset"]] += entry["samples"]
     # What became of a cell is in the store, except of cells that have no key because their data never loaded.
-    cells = [{**e, "status": e["status"] if e["status"] == "skipped" or not e["key"] else "planned"} for e in entries]
+    redact = Redactor([job.cfg for job in result.jobs])
+    cells = [
+        {
+            **entry,
+            "status": entry["status"] if entry["status"] == "skipped" or not entry["key"] else "planned",
+            "reason": redact(entry["reason"]),
+        }
+        for entry in entries
+    ]
     return {
         "name": cfg.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": result.command.words,
-        "config": {"jobs": [OmegaConf.to_container(job.cfg, resolve=True) for job in result.jobs]},
+        "command": redact(result.command.words),
+        "config": redact({"jobs": [by_name(job.cfg) for job in result.jobs]}),
         "cells": cells,
         "notes": list(dict.fromkeys(note for outcome in result.outcomes for note in outcome.notes)),
         "n": max(sizes.values(), default=0),
@@ -157,13 +164,13 @@ def _report(result: Result, store: Store, saved: dict[str, Any], display: Displa
         if not cfg.report:
             return None, True
         if result.interrupted:
-            print(f"no report is written of an interrupted run; to see it as it is: {again}", file=sys.stderr)
+            say(f"no report is written of an interrupted run; to see it as it is: {again}")
             return None, True
         directory = Path(cfg.reports).expanduser() / saved["name"]
         page = xbench.report.write(store, saved, directory, built=built, reuse=True, progress=display.drawing)
     except Exception:  # the cells are stored and must still be summed up; whatever it is, the report can wait
-        traceback.print_exc()
-        print(f"the report could not be written; once that is mended: {again}", file=sys.stderr)
+        say(traceback.format_exc())
+        say(f"the report could not be written; once that is mended: {again}")
         return None, False
     return Path(page), True
 

@@ -2,7 +2,6 @@
 
 import argparse
 import secrets
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from xbench.display import Display, create, logging_through
 from xbench.files import StoreError, check_writable
 from xbench.grid import Outcome, of_config
 from xbench.interrupts import interruptible
+from xbench.printable import say
+from xbench.redact import Redactor
 from xbench.store import Store
 
 _LOST = "its process ended without a result"
@@ -63,7 +64,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     try:
         store.check_writable()
         check_writable(Path(cfg.reports).expanduser(), "reports", 16 * 2**20)
-        status.announce(directory, command.words, len(jobs))
+        status.announce(directory, Redactor([job.cfg for job in jobs])(command.words), len(jobs))
     except StoreError as error:
         raise ConfigError(str(error)) from error
     display.expect([len(of_config(job.cfg)) for job in jobs])
@@ -92,7 +93,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     )
     code = conclude(result, store, display)
     if interrupted and not here and None in found:  # elsewhere jobs may go on: `xbench status` still shows them
-        print(_LEFT.format(jobs=found.count(None), store=cfg.store), file=sys.stderr)
+        say(_LEFT.format(jobs=found.count(None), store=cfg.store))
     else:
         session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
     return code

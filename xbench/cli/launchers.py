@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from omegaconf import DictConfig
 
 from xbench.config import ConfigError
+from xbench.redact import is_secret
 
 GROUP = "hydra/launcher"
 _PLUGINS = {  # what an option rests on: another option, which a plugin brings, and our extra that installs it
@@ -56,9 +57,15 @@ def beside(launcher: DictConfig, jobs: int) -> int:
 
 
 def elsewhere() -> Callable[[DictConfig], None]:
-    """Hydra's task function for another process: there, paths and variables mean what they mean here."""
+    """Hydra's task function for another process: there, paths and variables mean what they mean here.
+
+    It is written to files on the way, so secrets are left out: the other process has its own, or says that it lacks
+    them.
+    """
     folder, path = os.getcwd(), list(sys.path)
-    variables = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+    ours = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
+    variables = {name: value for name, value in ours.items() if not is_secret(name)}
+    secrets = [name for name in ours if is_secret(name)]
 
     def task(cfg: DictConfig) -> None:  # goes there by value, so that it works before xbench is on the path
         try:
@@ -71,7 +78,12 @@ def elsewhere() -> Callable[[DictConfig], None]:
         if multiprocessing.get_start_method() == "loky":  # joblib's own, which the processes of a pool cannot find
             multiprocessing.set_start_method("spawn", force=True)
         from xbench.cli.session import job
+        from xbench.printable import say
 
+        for name in secrets:
+            if name not in os.environ:
+                where = f"{name}, set where the command was typed, is not set on {socket.gethostname()}"
+                say(f"{where}, and is not sent; set it there if private models are needed")
         job(cfg)
 
     return task

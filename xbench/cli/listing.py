@@ -1,11 +1,13 @@
 """`xbench list algorithms|datasets|models|metrics [NAME]`: what there is, what each needs and what it promises."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from xbench.arguments import ConfigError, nearest
 from xbench.config import CONF
+from xbench.printable import say
 
 SUBJECTS = {"algorithms": "algorithm", "datasets": "dataset", "models": "model", "metrics": "metric"}
 
@@ -50,5 +52,5 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     width = max((len(name) for name in found), default=0)
     for name in found if given.name is None else [given.name]:
-        print(f"{name.ljust(width)}  {describe(found[name].read_text())}".rstrip())
+        say(f"{name.ljust(width)}  {describe(found[name].read_text())}".rstrip(), sys.stdout)
     return 0

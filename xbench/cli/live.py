@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from xbench.display import Tally
 from xbench.grid import NOT_FAILED
+from xbench.printable import printable
 
 
 class RichDisplay:
@@ -20,7 +21,7 @@ class RichDisplay:
         self._results = results or Console()
         self._live = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
@@ -41,13 +42,13 @@ class RichDisplay:
         self._show()
 
     def cell_started(self, label: str) -> None:
-        self._live.reset(self._cell, description=label, total=None, visible=True, numbers="")
+        self._live.reset(self._cell, description=printable(label), total=None, visible=True, numbers="")
 
     def advance(self, label: str, done: int, of: int) -> None:
         self.tally.advance(label, done)
         speed = self.tally.rows_per_second
         numbers = "" if speed is None else f"{speed:,.0f} rows/s"
-        self._live.update(self._cell, description=label, completed=done, total=of, numbers=numbers)
+        self._live.update(self._cell, description=printable(label), completed=done, total=of, numbers=numbers)
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
         self.tally.cell_done(status)
@@ -65,11 +66,11 @@ class RichDisplay:
         )
 
     def message(self, text: str) -> None:
-        self._live.console.print(text, markup=False, highlight=False)
+        self._live.console.print(printable(text), markup=False, highlight=False)
 
     def result(self, text: str, **data: Any) -> None:  # noqa: ANN401  (as the protocol has it)
         self._live.stop()
-        self._results.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._results.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def finish(self) -> None:
         self._live.stop()

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ import psutil
 from xbench.arguments import ConfigError
 from xbench.display import Display, Tally
 from xbench.files import StoreError, read_json, write_atomic
+from xbench.printable import say
 
 _OFTEN = 2.0  # seconds
 _SILENT = 30.0  # without a word from another machine, longer than a network folder keeps an old listing
@@ -133,16 +135,16 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"there is no store {store}; name the folder that the command has as store=")
     commands = read(store)
     if given.json:
-        print(json.dumps(commands, indent=1))
+        say(json.dumps(commands, indent=1), sys.stdout)
         return 0
-    if not commands:
-        print(f"no command is at work on the store {store}")
+    lines = [] if commands else [f"no command is at work on the store {store}"]
     for command in commands:
-        print(f"{' '.join(command['command'])}  ({_ago(command['began'])}, on {command['host']})")
-        for job in command["jobs"]:
-            print(f"  job {job['number']}: {_line(job)}")
+        lines.append(f"{' '.join(command['command'])}  ({_ago(command['began'])}, on {command['host']})")
+        lines += [f"  job {job['number']}: {_line(job)}" for job in command["jobs"]]
         if command["state"] == "ended":
-            print(f"  it ended before its report; type it again to go on, and remove {store / 'runs' / command['id']}")
+            place = store / "runs" / command["id"]
+            lines.append(f"  it ended before its report; type it again to go on, and remove {place}")
+    say("\n".join(lines), sys.stdout)
     return 0
 
 

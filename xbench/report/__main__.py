@@ -3,12 +3,15 @@
 Exit codes: 0 written, 1 it could not be written, 2 bad arguments or no run of that name.
 """
 
+import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from xbench.files import StoreError
+from xbench.printable import say
 from xbench.store import ManifestNotFound, Store
 
 DEFAULTS = {"store": "results", "reports": "reports"}
@@ -32,7 +35,7 @@ def parse(words: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"{key} needs a value: {key}=...")
         if key in given:
             raise UsageError(f"{key} is given twice: {given[key]!r} and {value!r}")
-        given[key] = value
+        given[key] = _from_environment(value)
     if "name" not in given:
         store = Store(given.get("store", DEFAULTS["store"]))
         known = store.manifests()
@@ -40,25 +43,33 @@ def parse(words: Sequence[str]) -> dict[str, str]:
     return DEFAULTS | given
 
 
+def _from_environment(value: str) -> str:
+    """The value with what stands for `${oc.env:NAME}`, as the page's own command has it. Raises UsageError."""
+    try:
+        return re.sub(r"\$\{oc\.env:(\w+)\}", lambda found: os.environ[found[1]], value)
+    except KeyError as error:
+        raise UsageError(f"{value}: the variable {error.args[0]} is not set") from error
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Build one report and print the path of its page; returns the exit code."""
     words = sys.argv[1:] if words is None else words
     if set(words) & {"-h", "--help"}:
-        print(__doc__)
+        say(__doc__, sys.stdout)
         return 0
     try:
         arguments = parse(words)
         store = Store(arguments["store"])
         manifest = store.manifest(arguments["name"])
     except (UsageError, ManifestNotFound, ValueError) as error:
-        print(f"xbench.report: {error}", file=sys.stderr)
+        say(f"xbench.report: {error}")
         return 2
     from xbench.report import write  # pandas and seaborn take seconds: bad arguments should not
 
     try:
-        print(write(store, manifest, Path(arguments["reports"]) / arguments["name"]))
+        say(write(store, manifest, Path(arguments["reports"]) / arguments["name"]), sys.stdout)
     except StoreError as error:
-        print(f"xbench.report: {error}", file=sys.stderr)
+        say(f"xbench.report: {error}")
         return 1
     return 0
 

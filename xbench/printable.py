@@ -1,0 +1,19 @@
+"""The one door to the terminal: control characters of labels, names and errors are shown, not obeyed."""
+
+import re
+import sys
+from typing import TextIO
+
+# Escape sequences recolour, erase and retitle, and some terminals answer them; marks of direction reorder a line;
+# lone surrogates cannot be written. Tab and newline are harmless.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""The text with every control character as its escape, such as \x1b."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: object, file: TextIO | None = None) -> None:
+    """A line on `file` (None: standard error)."""
+    print(printable(str(text)), file=sys.stderr if file is None else file, flush=True)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from xbench.rules.composites import attention_weights
 from xbench.rules.override import canonical_name, opened
+from xbench.rules.signatures import by_position
 from xbench.sites import Visit
 
 
@@ -59,7 +60,7 @@ class _Recorder(TorchFunctionMode):
             self._open.append(func)
             heads = self._heads
             if name == "multi_head_attention_forward":
-                _query, _key, _value, _embed_dim, self._heads, *_ = args  # type: ignore[assignment]
+                self._heads = kwargs["num_heads"] if "num_heads" in kwargs else args[4]  # type: ignore[assignment]
             try:
                 with self:
                     return body(*args, **kwargs)
@@ -67,9 +68,9 @@ class _Recorder(TorchFunctionMode):
                 self._open.pop()
                 self._heads = heads
         result = func(*args, **kwargs)
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        if name == "softmax" and isinstance(result, Tensor) and dim in (-1, result.dim() - 1):
-            return self._softmax(result)
+        if name == "softmax" and isinstance(result, Tensor):
+            (_, dim, *_), _ = by_position(func, args, kwargs)
+            return self._softmax(result) if dim in (-1, result.dim() - 1) else result
         return result
 
     def _attention(

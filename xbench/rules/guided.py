@@ -65,8 +65,7 @@ class _Rectifiers(Override):
         return result
 
     def _rectified(self, call: Call) -> Tensor:
-        x: Tensor = call.args[0] if call.args else call.kwargs["input"]
-        result: Tensor = _Rectified.apply(x, self._guided, call.in_place)
+        result: Tensor = _Rectified.apply(call.args[0], self._guided, call.in_place)
         return result
 
 

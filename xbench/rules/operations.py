@@ -16,6 +16,9 @@ CONSTANT = _names(
     reduce_ex"""
 )
 
+# They take nothing but the shape or the type of tensors other than the first.
+LIKE = _names("to type_as view_as reshape_as expand_as")
+
 # Random in training mode, the identity otherwise.
 DROPOUTS = _names("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
 

@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
 from xbench.rules.hooked import is_passed_on
-from xbench.rules.operations import CONSTANT
+from xbench.rules.operations import CONSTANT, LIKE
+from xbench.rules.signatures import by_position
 
 Unknown = Literal["raise", "warn"]
 
@@ -57,7 +58,8 @@ _PYTHON_CHECKS = {"has_torch_function", "has_torch_function_unary", "has_torch_f
 class Call:
     """One call of a torch function.
 
-    `name` is the same for all forms of it: "relu" for F.relu(x), x.relu() and x.relu_().
+    `name` is the same for all forms of it: "relu" for F.relu(x), x.relu() and x.relu_(). Arguments are given by
+    position as far as that is possible (`signatures`).
     """
 
     name: str
@@ -69,6 +71,10 @@ class Call:
     def run(self) -> Any:  # noqa: ANN401 - whatever the function returns
         """The function itself, with its plain gradient."""
         return self.function(*self.args, **self.kwargs)
+
+    def operands(self) -> Iterator[Tensor]:
+        """All tensors whose values the call takes."""
+        yield from tensors_in(_operands(self.name, self.args, self.kwargs))
 
     def with_arguments(self, change: Callable[[Tensor], Tensor]) -> "Call":
         """The same call of other tensors."""
@@ -84,6 +90,10 @@ def tensors_in(value: object) -> Iterator[Tensor]:
             yield from tensors_in(item)
     elif isinstance(value, dict):
         yield from tensors_in(tuple(value.values()))
+
+
+def _operands(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    return args[:1] if name in LIKE else (args, kwargs)
 
 
 def _mapped(value: object, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: ANN401 - like value
@@ -165,12 +175,12 @@ class Override(TorchFunctionMode, abc.ABC):
     ) -> object:
         kwargs = kwargs or {}
         name, in_place = canonical_name(func)
-        if name in CONSTANT or not any(self.explains(tensor, name) for tensor in tensors_in((args, kwargs))):
+        operands = tensors_in(_operands(name, args, kwargs))
+        if name in CONSTANT or not any(self.explains(tensor, name) for tensor in operands):
             return func(*args, **kwargs)
-        call = Call(name, in_place, func, args, kwargs)
         body = opened(func)
         if body is None or func in self._open:
-            return self.handle(call)
+            return self.handle(Call(name, in_place, func, *by_position(func, args, kwargs)))
         # A method that calls super() of itself comes back under the same name: then it is the compiled one.
         self._open.append(func)
         try:

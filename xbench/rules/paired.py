@@ -37,7 +37,7 @@ class Paired(Override):
         return super().explains(tensor, name)
 
     def handle(self, call: Call) -> object:
-        explained = [t for t in tensors_in((call.args, call.kwargs)) if t.requires_grad or t in self._pairs]
+        explained = [t for t in call.operands() if t.requires_grad or t in self._pairs]
         active = [tensor for tensor in explained if tensor.requires_grad and tensor.numel()]
         # Without gradients, as in the forward of an autograd.Function, there is nothing to change yet.
         if not active or not torch.is_grad_enabled() or call.name in operations.COMPARISONS:

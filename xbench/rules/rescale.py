@@ -59,7 +59,7 @@ def product(mode: Paired, call: Call, active: list[Tensor]) -> object:
 
 
 def div(mode: Paired, call: Call, active: list[Tensor]) -> object:
-    numerator, divisor = (*call.args, *call.kwargs.values())[:2]
+    numerator, divisor = call.args[:2]
     if call.kwargs.get("rounding_mode") is not None:
         return elementwise(mode, call, active)
     if len(active) == 2:

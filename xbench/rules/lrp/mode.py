@@ -96,7 +96,7 @@ class Relevance(Override):
         if call.in_place and call.name not in MOVING:
             target = call.args[0]
             call = replace(call, function=_beside(call.function))
-        active = [tensor for tensor in tensors_in((call.args, call.kwargs)) if tensor.requires_grad]
+        active = [tensor for tensor in call.operands() if tensor.requires_grad]
         handler = self._table.get(call.name) if active else None
         result = self._other(call, active) if handler is None else handler(self, call, active)
         if target is not None and isinstance(result, Tensor):

@@ -180,6 +180,30 @@ def test_a_changed_file_is_another_data_set(tmp_path: Path) -> None:
     assert load(root).fingerprint != before
 
 
+def test_a_file_that_keeps_its_size_and_time_is_another_when_its_content_is(tmp_path: Path) -> None:
+    root = images(tmp_path / "pets")
+    path = root / "dog" / "bitmap.bmp"
+    Image.new("RGB", (9, 9), "red").save(path)
+    for colour, replaced in (("green", False), ("blue", True)):  # written to, and another file moved to its place
+        before, old = load(root).fingerprint, path.stat()
+        if replaced:
+            path.unlink()
+        Image.new("RGB", (9, 9), colour).save(path)
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+        assert load(root).fingerprint != before
+
+
+def test_a_file_that_changes_after_it_was_hashed_is_refused(tmp_path: Path) -> None:
+    data = load(images(tmp_path / "pets"))
+    first = data.test.subset([0]).inputs
+    first.read()
+    Image.new("RGB", (44, 44), "green").save(tmp_path / "pets" / data.test.ids[0])
+    with pytest.raises(ValueError, match=f"{data.test.ids[0]}.* changed while the command ran; run it again"):
+        first.read()
+    assert load(tmp_path / "pets").fingerprint != data.fingerprint
+
+
 def test_a_file_that_went_bad_meanwhile_is_named(tmp_path: Path) -> None:
     data = load(images(tmp_path / "pets"))
     (tmp_path / "pets" / data.test.ids[0]).write_bytes(b"")

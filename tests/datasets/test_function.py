@@ -37,6 +37,12 @@ def test_every_kind_of_tensor(modality: str) -> None:
     assert Function(lambda: (values + 1, LABELS), modality).load().fingerprint != data.fingerprint
 
 
+def test_the_same_bytes_in_another_form_are_another_data_set() -> None:
+    values = torch.rand(N, 1, 4, 6)
+    forms = [(values, "image"), (values.reshape(N, 1, 6, 4), "image"), (values[:, 0], "series")]
+    assert len({Function(lambda v=v: (v, LABELS), kind).load().fingerprint for v, kind in forms}) == 3
+
+
 def test_texts_with_masks() -> None:
     texts = [f"film {i} is  {'good' if i % 2 else 'bad'}" for i in range(N)]
     masks = [[False, False, False, True]] * N

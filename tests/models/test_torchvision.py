@@ -1,5 +1,6 @@
 """Models of torchvision: small grey images fit, normalisation is inside, weights are found or asked for."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,22 @@ def test_imagenet_weights_have_1000_outputs_and_no_accuracy(tmp_path: Path, monk
     with torch.no_grad():
         assert model.module(data.test.inputs[:1]).shape == (1, 1000)
     assert model.accuracy is None
+
+
+def test_a_published_file_that_was_replaced_is_known_by_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    data, source = Digits().load(), Torchvision("squeezenet1_1", weights="IMAGENET1K_V1")
+    path = tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    published = source.fingerprint(data)  # before it is there: the name is a checksum
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"1")
+    first = source.fingerprint(data)
+    path.write_bytes(b"2")
+    assert len({published, first, source.fingerprint(data)}) == 3
+    monkeypatch.setattr(ours, "_checksum", lambda url: hashlib.sha256(b"2").hexdigest()[:8])
+    assert source.fingerprint(data) == published
 
 
 def test_every_torchvision_checkpoint_name_carries_a_checksum() -> None:

@@ -161,11 +161,16 @@ class Files(Lazy):
 
     def _one(self, file: File) -> Tensor:
         with reading(file.path):
+            if sha256_file(file.path) != file.digest:
+                raise ValueError("it changed while the command ran; run it again")
             return self.folder.decode(file.path)
 
 
 class _Known:
-    """What is known of files from before, by size and time of change: only new ones are read when it is opened."""
+    """What is known of files from before: only those that are new or were touched are read when it is opened.
+
+    Size and time of modification can be kept by who replaces a file; inode and time of change cannot.
+    """
 
     def __init__(self, root: Path) -> None:
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
@@ -184,15 +189,17 @@ class _Known:
             stat = path.stat()
             if not S_ISREG(stat.st_mode):
                 return "", "it is no file"
-            stamp = [stat.st_size, stat.st_mtime_ns, repr(replace(folder, path="", name=None))]
+            of_file = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            stamp = [*of_file, repr(replace(folder, path="", name=None))]
             entry = self._known.get(str(path))
-            if entry is None or entry[:3] != stamp:
+            if entry is None or entry[:-2] != stamp:
                 entry = [*stamp, sha256_file(path), _problem(path, folder)]
                 self._known[str(path)] = entry
                 self._changed = True
         except OSError as error:
             return "", reason(error)
-        return str(entry[3]), None if entry[4] is None else str(entry[4])
+        digest, problem = entry[-2:]
+        return str(digest), None if problem is None else str(problem)
 
     def keep(self) -> None:
         if self._changed:

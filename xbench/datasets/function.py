@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset
 
+from xbench.datasets.found import fingerprint
 from xbench.datasets.generated import Generated, windows
 from xbench.datasets.images import patches, tubes
 from xbench.datasets.map_style import Items, survey
@@ -81,7 +82,7 @@ class Function:
         classes = () if regression else self._classes(labels)
         whole = [0] * len(labels) if regression else labels.tolist()
         order = torch.tensor(mixed_order(whole, given.contents))
-        return Generated(
+        dataset = Generated(
             name=self.name,
             modality=self.modality,
             classes=classes,
@@ -92,6 +93,11 @@ class Function:
             masks=None if given.masks is None else _rows(given.masks, order),
             further=self._further(given),
         ).dataset()
+        form = (
+            self.modality,
+            tuple(getattr(given.inputs, "shape", ())),
+        )  # the same bytes may be of samples of another form
+        return replace(dataset, fingerprint=fingerprint(dataset.fingerprint.encode(), repr(form).encode()))
 
     def _given(self) -> _Given:
         """The samples, checked."""

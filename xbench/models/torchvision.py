@@ -118,7 +118,7 @@ class Torchvision:
         if self.weights is None:
             source = {"seed": self.seed, "torch": torch.__version__, "torchvision": torchvision.__version__}
         elif named is not None:
-            source = {"url": named.url}  # torchvision's file names carry the checksum
+            source = {"url": named.url, **self._replaced(named)}
         elif not Path(self.weights).is_file():
             return None
         else:
@@ -143,6 +143,12 @@ class Torchvision:
         if self.weights is None or self._named() is not None:
             return model  # its outputs are not the data set's classes, or are chance
         return replace(model, accuracy=cached_accuracy(model, dataset))
+
+    def _replaced(self, named: WeightsEnum) -> dict[str, str]:
+        """The sha256 of a file that is not what torchvision published, whose name carries its checksum."""
+        path = _checkpoint(named)
+        found = sha256_file(path) if path.is_file() else ""
+        return {"sha256": found} if found and not found.startswith(_checksum(named.url)) else {}
 
     def _named(self) -> WeightsEnum | None:
         """torchvision's weights of that name, or None when `weights` is a path or null."""
@@ -180,7 +186,7 @@ class Torchvision:
         weights, named = str(self.weights), self._named()
         if named is None:
             return read_weights(Path(weights))
-        path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
+        path = _checkpoint(named)
         if not path.is_file():
             try:
                 write_atomic(path, download(named.url, _checksum(named.url), patience=True))
@@ -190,6 +196,11 @@ class Torchvision:
                     f"{named.url} at {path}, or give model.weights=/path/to/file, or model.weights=null"
                 ) from error
         return read_weights(path)
+
+
+def _checkpoint(named: WeightsEnum) -> Path:
+    """Where torchvision keeps published weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
 
 
 def _checksum(url: str) -> str:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, LayerDeepLift
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
+from torch.utils.checkpoint import checkpoint
 
 from tests.rules.models import Function, uniform
 from xbench import algorithms, attribute
@@ -373,3 +374,31 @@ def test_a_modulus_that_is_zero_in_input_and_baseline_has_no_slope() -> None:
     x = torch.zeros(1, 8, dtype=torch.float64)
     maps = attribute(Loudness(), x, algorithms.DeepLift(), target=0, baselines=x)
     assert torch.equal(maps, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("algorithm", [algorithms.DeepLift(), algorithms.LRP(), algorithms.GuidedBackprop()])
+def test_checkpointed_models_are_refused_in_clear_words(reentrant: bool, algorithm: algorithms.Algorithm) -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.out = nn.Linear(6, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(checkpoint(lambda x: self.inner(x).sigmoid(), x, use_reentrant=reentrant))
+
+    model, x = frozen(Checkpointed()), uniform(2, 6)
+    with pytest.raises(RuntimeError, match="checkpoint.*switch the model's gradient checkpointing off"):
+        attribute(model, x, algorithm, target=1, baselines=0)
+
+
+def test_what_a_hook_logs_of_a_detached_tensor_changes_nothing() -> None:
+    model, x = frozen(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)), uniform(2, 6)
+    expected = attribute(model, x, algorithms.DeepLift(), target=1, baselines=0)
+    seen: list[float] = []
+    model[0].register_forward_hook(lambda *args: seen.append(args[2].detach().max().item()))
+    torch.testing.assert_close(attribute(model, x, algorithms.DeepLift(), target=1, baselines=0), expected)
+    assert len(seen) > 0
+    model[1].register_forward_hook(lambda *args: seen.append(args[2].mean().item()))
+    with pytest.raises(UnknownOperation, match=r"item: .*detach\(\) what is only logged"):
+        attribute(model, x, algorithms.DeepLift(), target=1, baselines=0)

@@ -8,15 +8,18 @@ or a module used twice. The model itself is not touched, so there is nothing to 
 import abc
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from types import FunctionType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
 
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
 from xbench.rules.hooked import is_passed_on
@@ -135,6 +138,9 @@ def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
     return body
 
 
+_CHECKPOINTS = "rules cannot see them; switch the model's gradient checkpointing off"
+
+
 class RuleFunction(torch.autograd.Function):
     """Base of the autograd functions made by rules, to tell them from a model's own."""
 
@@ -153,10 +159,23 @@ class Override(TorchFunctionMode, abc.ABC):
         super().__init__()
         self._unknown = unknown
         self._open: list[Callable[..., Any]] = []
+        self._hooks: list[AbstractContextManager[None]] = []
         # Autograd numbers its nodes: higher numbers than this one's were made while the rule was in force.
         with torch.enable_grad():
             node: Any = torch.zeros((), requires_grad=True).neg().grad_fn
         self._start: int = node._sequence_nr()
+
+    def __enter__(self) -> Self:
+        # Checkpoints that are not reentrant would fail in the backward pass only, with words about saved tensors.
+        reason = f"{self.title} cannot pass through torch.utils.checkpoint: it runs layers a second time, where "
+        allowed = disable_saved_tensors_hooks(reason + _CHECKPOINTS)
+        allowed.__enter__()
+        self._hooks.append(allowed)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - an exception's type, value and traceback
+        super().__exit__(*error)
+        self._hooks.pop().__exit__(*error)
 
     @abc.abstractmethod
     def handle(self, call: Call) -> object:
@@ -203,7 +222,9 @@ class Override(TorchFunctionMode, abc.ABC):
             return True
         if isinstance(node, BackwardCFunction):
             function: type = getattr(node, "_forward_cls")  # noqa: B009 - not in torch's type stubs
-            if not issubclass(function, RuleFunction):
+            if function is CheckpointFunction:
+                self.complain("checkpoint", f"it runs layers a second time, where {_CHECKPOINTS}")
+            elif not issubclass(function, RuleFunction):
                 self.complain(function.__name__, "it is an autograd.Function with its own backward")
         elif not self.derives(tensor) and node._sequence_nr() > self._start:
             reason = "it was computed where calls cannot be seen (TorchScript, compiled or extension code)"

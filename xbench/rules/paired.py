@@ -55,7 +55,7 @@ class Paired(Override):
         result = call.run()
         results = list(tensors_in(result))
         if call.name in operations.NUMBERS and not results:
-            self.complain(call.name, "it makes a Python number that depends on the input")
+            self.complain(call.name, "it makes a Python number that depends on the input; detach() what is only logged")
         if call.name not in operations.LINEAR and any(tensor.requires_grad for tensor in results):
             self.complain(call.name, "it is not known to be linear, and has no rule")
         return self.finish(call, result, active)

@@ -71,6 +71,13 @@ def test_it_is_trained_once_and_the_same_every_time(cache: Path, caplog: pytest.
     assert caplog.text == ""
 
 
+def test_another_version_of_the_architecture_is_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Digits().load()
+    TINY.load(data)
+    monkeypatch.setattr(TINY.architecture.func, "version", 2, raising=False)
+    assert TINY.fingerprint(data) is None
+
+
 def test_a_text_model_comes_back_with_its_words() -> None:
     data = SST2(source="standin").load()
     reference = Reference("t", partial(TextCNN, dimension=4, width=4), epochs=1, batch_size=512)

@@ -41,9 +41,10 @@ class Reference:
 
     name: what rows say.
     architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in
-        YAML). It has an attribute `modality`; "text" is called with `vocabulary` and `classes`, and names its word
-        vectors `embedding`; the others are called with `shape`, that of one sample (a dict of shapes where it has
-        several parts, with `vocabulary` where one of these is a text), and `classes`, 1 for a regression. A method
+        YAML). It has an attribute `modality`, and an integer `version` once it has computed something else; "text" is
+        called with `vocabulary` and `classes`, and names its word vectors `embedding`; the others are called
+        with `shape`, that of one sample (a dict of shapes where it has several parts, with `vocabulary`
+        where one of these is a text), and `classes`, 1 for a regression. A method
         `calibrate(*inputs, targets)` sees the training samples before the training.
     epochs, lr, batch_size, seed: how it is trained (see `training.fit`).
     min_steps: a small data set is gone through more often, until there are this many batches.
@@ -227,9 +228,10 @@ class Reference:
 
 
 def _place(built: Callable[..., object]) -> str:
-    """Where a function or class is defined, be it with some arguments bound."""
+    """Where a function or class is defined, be it with some arguments bound; and its version, where it has one."""
     bare: Any = built.func if isinstance(built, partial) else built
-    return f"{bare.__module__}.{bare.__qualname__}"
+    version = getattr(bare, "version", None)
+    return f"{bare.__module__}.{bare.__qualname__}" + (f" {version}" if isinstance(version, int) else "")
 
 
 def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor | Lazy, ...]:

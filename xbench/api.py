@@ -48,6 +48,7 @@ def attribute(
     rows: int | None = None,
     kwargs: Mapping[str, object] | None = None,
     layer_baselines: Layered = None,
+    allow_unused: bool = False,
     targets: Sequence[Target] | None = None,
     create_graph: bool = False,
     notes: dict[str, Tensor] | None = None,
@@ -87,6 +88,7 @@ def attribute(
             (n, len(targets), ...). All are explained with the same random draws.
         create_graph: the maps can be differentiated further, by the inputs and by the model's parameters (to train
             on them). Memory then grows with the evaluations. Not with backward rules (DeepLIFT, LRP, ...).
+        allow_unused: a layer that the forward pass reaches but that the output does not use gets zeros, not an error.
         notes: a dict that is filled with what an adaptive algorithm reports per sample, such as the steps it used: (n,)
             each, or (n, len(targets)).
         speed: how the model may be made faster: bfloat16, torch.compile, verified rewrites (on by default); see
@@ -111,7 +113,7 @@ def attribute(
             Setting(
                 module, inputs, target, baselines, extra, features, layer, read, neuron, output, select, seed,
                 memory=memory, rows=rows, kwargs=kwargs or {}, create_graph=create_graph,
-                layer_baselines=layer_baselines, speed=speed or Speed(),
+                layer_baselines=layer_baselines, allow_unused=allow_unused, speed=speed or Speed(),
             )
         )  # fmt: skip
         return explainer, explainer.attribute(algorithm)
@@ -156,6 +158,7 @@ def measure(
     rows: int | None = None,
     kwargs: Mapping[str, object] | None = None,
     layer_baselines: Layered = None,
+    allow_unused: bool = False,
     masks: Inputs | None = None,
     speed: Speed | None = None,
 ) -> Tensor:
@@ -179,7 +182,7 @@ def measure(
         Setting(
             module, inputs, target, made_baselines(baselines, inputs), extra, features, layer, None, neuron, output,
             select, seed, memory=memory, rows=rows, kwargs=kwargs or {}, layer_baselines=layer_baselines, masks=masks,
-            speed=speed or Speed(),
+            allow_unused=allow_unused, speed=speed or Speed(),
         )
     )  # fmt: skip
     if isinstance(explanation, str):

@@ -66,6 +66,7 @@ class Explainer:
             read_layout=self._start,
             places=self.places,
             create_graph=setting.create_graph,
+            allow_unused=setting.allow_unused,
             autocast=setting.speed.precision == "bf16",
             padded=setting.padded,
         )

@@ -46,6 +46,7 @@ class Setting:
     rows: int | None = None
     kwargs: Mapping[str, object] = field(default_factory=dict)
     create_graph: bool = False
+    allow_unused: bool = False
     features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
     features_called: str = "features"  # what they are, for tables: "words", "edges"
     layer_baselines: Layered = None

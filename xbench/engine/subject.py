@@ -20,7 +20,8 @@ from xbench.sites import Place, Site, Visit, check_visited, visit
 
 _NO_GRADIENT = (
     "no gradient: what is explained does not depend on the place that is read through differentiable operations (a "
-    "constant model, a detach, rounding or argmax; or it comes earlier in the model than that place)"
+    "constant model, a detach, rounding or argmax; or it comes earlier in the model than that place, or past it); "
+    "`allow_unused=True` of xbench.attribute makes it zero"
 )
 
 
@@ -47,6 +48,7 @@ class Subject:
         create_graph: answers can be differentiated further, by the points and by the parameters.
         autocast: evaluate in bfloat16 where torch finds that safe; not under a backward rule.
         padded: which input ends in padding, and how long each sample is without it.
+        allow_unused: where the explained scalar does not depend on the place that is read, its gradient is 0.
         reuses_memory: the model gives its results in memory that the next evaluation writes to (CUDA graphs).
     """
 
@@ -68,6 +70,7 @@ class Subject:
     autocast: bool = False
     padded: Padded | None = None
     reuses_memory: bool = False
+    allow_unused: bool = False
 
     @property
     def n(self) -> int:
@@ -200,13 +203,18 @@ class Subject:
     def _gradients(self, values: Sequence[Tensor], where: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
         """Of the sum of values, each times its weight, (r, width of the read site)."""
         if not any(value.requires_grad for value in values):
-            raise NoGradientError(_NO_GRADIENT)
+            return self._unused(where)
         leaves = [t for t in where if t.requires_grad]
         grads = iter(torch.autograd.grad(values, leaves, weights, allow_unused=True, create_graph=self.create_graph))
         found = [next(grads) if t.requires_grad else None for t in where]
         # An input the output does not use has no influence: zero is its gradient.
         filled = [g if g is not None else torch.zeros_like(t) for g, t in zip(found, where, strict=True)]
         return self.read_layout.flatten(filled)
+
+    def _unused(self, where: Sequence[Tensor]) -> Tensor:
+        if not self.allow_unused:
+            raise NoGradientError(_NO_GRADIENT)
+        return self.read_layout.flatten([torch.zeros_like(t) for t in where])
 
     def _through(self, value: Tensor, where: Sequence[Tensor], neuron: Visit | None) -> Tensor:
         """The gradient's share that passes through the neuron: df/dy_k * dy_k/dx, summed over the chosen units.
@@ -216,7 +224,7 @@ class Subject:
         assert neuron is not None, "a gradient through a neuron needs a chosen one"
         units, layers = self.readout.of_layer(neuron.tensors), [t for t in neuron.tensors if t.requires_grad]
         if not (value.requires_grad and units.requires_grad and layers):
-            raise NoGradientError(_NO_GRADIENT)
+            return self._unused(where)
 
         def slopes(of: Tensor) -> Sequence[Tensor]:
             found = torch.autograd.grad(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -148,3 +150,29 @@ def test_words_that_are_none_are_the_reason_of_their_cell(run: Run, devices: str
     assert "info.label has type MetricFacts" in found.loc["label", "reason"]
     assert "info.perturbation has type object" in found.loc["describe", "reason"]
     assert found.loc["size", "status"] == "ok"
+
+
+def test_another_command_that_computes_all_again_takes_no_result_of_this_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part("algorithm", "first", "dies elsewhere")
+    part("algorithm", "second", "other command")
+    words = [*JOB, "algorithm=[first,second]", "metric=[size]", "reuse=never"]
+    monkeypatch.setenv("OTHER", json.dumps(["--config-dir", "conf", "dataset=blobs", "display=none", *words]))
+    assert blobs(run, *words) == 0
+    assert Path("killed elsewhere").exists()
+    assert set(outcomes()["status"]) == {"ok"}
+
+
+def test_a_result_that_cannot_be_written_costs_its_own_cell(run: Run) -> None:
+    job = [*JOB, "algorithm=[saliency]", "metric=[size,completeness]"]
+    assert blobs(run, *job) == 0
+    key = cells().query("metric == 'size'")["key"].item()
+    folder = Path("results/cells") / key[:2]
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    assert blobs(run, *job) == 1
+    found = outcomes().loc["saliency"]
+    assert found.loc["size", "status"] == "error"
+    assert "cannot write" in found.loc["size", "reason"]
+    assert found.loc["completeness", "status"] == "ok"

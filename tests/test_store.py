@@ -282,6 +282,18 @@ def test_a_file_under_another_cells_name_is_damage(store):
     assert store.load(made["key"]) == made
 
 
+def test_only_the_result_that_was_seen_is_discarded(store):
+    made, arrays = record(), {"map_0": np.ones((3, 2), np.float32)}
+    assert store.stamp(made["key"]) is None
+    store.save(made, arrays)
+    seen = store.stamp(made["key"])
+    store.save(made, arrays)  # another command's
+    store.discard(made["key"], seen)
+    assert store.load(made["key"]) == made
+    store.discard(made["key"], store.stamp(made["key"]))
+    assert store.load(made["key"]) is None
+
+
 def test_a_failure_is_kept_until_the_cell_succeeds(store):
     failed = cell("digits", "score", "ig", "infidelity") | {
         "status": "oom",

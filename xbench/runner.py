@@ -25,7 +25,7 @@ from xbench.prepared import Prepared
 from xbench.records import Record, cell_key
 from xbench.redact import Redactor
 from xbench.remarks import remarks
-from xbench.store import Store, StoreError
+from xbench.store import Stamp, Store, StoreError
 from xbench.workers import Here, Item, Workers
 
 Entry = dict[str, Any]
@@ -125,6 +125,11 @@ class _Run:
             status, reason = self._known(unit)
             if status == "reused":
                 self._done[unit.key] = status, reason
+        # With reuse=never: results that stay until there is a new one, or until the attempt to make it fails.
+        self._old: dict[str, Stamp] = {}
+        if job.cfg.reuse == "never":
+            every = (*self.planned, *(unit for number in range(len(splits)) for unit in self._probes(number)))
+            self._old = {unit.key: stamp for unit in every if (stamp := job.store.stamp(unit.key)) is not None}
 
     @property
     def planned(self) -> Iterator[Unit]:
@@ -201,7 +206,6 @@ class _Run:
                     continue
                 status, reason = self._without(number, unit) or self._known(unit)
                 if status == "todo":
-                    self._job.store.discard(unit.key)  # an old result must not stand for an attempt that fails
                     yield Item(number, self._splits[number], unit)
                 else:
                     self._done[unit.key] = status, reason
@@ -229,17 +233,28 @@ class _Run:
         return known(self._job.store, unit.key, self._job.cfg.reuse)
 
     def _keep(self, item: Item, made: Made) -> None:
-        unit, store = item.unit, self._job.store
+        unit = item.unit
+        try:
+            self._store(item, made)
+        except StoreError as error:
+            self._job.store.check_writable()  # else all other cells would fail like this one: that ends the job
+            made = Made("error", str(error), seconds=made.seconds)
+        self._done[unit.key] = made.status, made.reason
+        if unit.kind != "probe":
+            self._display.cell_done(unit.label, made.status, made.seconds, made.reason)
+
+    def _store(self, item: Item, made: Made) -> None:
+        key, store = item.unit.key, self._job.store
         if made.status == "ok":
             store.save(self._record(item, made, seconds=made.seconds, **made.fields), made.arrays)
-        elif made.status != "skipped":
+            return
+        if made.status != "skipped":
             reason = made.reason
             store.save_failure(
                 self._record(item, made, status=made.status, reason=reason, traceback=made.traceback, **made.fields)
             )
-        self._done[unit.key] = made.status, made.reason
-        if unit.kind != "probe":
-            self._display.cell_done(unit.label, made.status, made.seconds, made.reason)
+        if key in self._old:  # it must not stand for an attempt that failed; a newer one is another command's
+            store.discard(key, self._old[key])
 
     def _record(self, item: Item, made: Made, **values: Any) -> Record:  # noqa: ANN401  (record fields)
         unit = item.unit

@@ -45,6 +45,7 @@ _PAUSE = 0.05  # seconds
 _WRITES = 3
 
 Found = TypeVar("Found")
+Stamp = tuple[int, int]
 
 
 class ManifestNotFound(KeyError):
@@ -125,10 +126,19 @@ class Store:
                 break
         remove(self._path(key, ".failed.json"))
 
-    def discard(self, key: str) -> None:
-        """Remove a finished cell, if there is one, so that it is computed again."""
-        for suffix in (".json", ".safetensors"):
-            remove(self._path(key, suffix))
+    def stamp(self, key: str) -> Stamp | None:
+        """What tells the finished cell that is there from one that is saved later; None when there is none."""
+        try:
+            found = os.stat(self._path(key, ".json"))
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def discard(self, key: str, stamp: Stamp) -> None:
+        """Remove the finished cell of this stamp, so that it is computed again; a later one stays."""
+        if self.stamp(key) == stamp:
+            for suffix in (".json", ".safetensors"):
+                remove(self._path(key, suffix))
 
     def save_failure(self, record: Record) -> None:
         """Store why a cell has no result; `status` is one of records.FAILURES. Raises like `save`."""

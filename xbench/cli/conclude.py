@@ -12,7 +12,7 @@ from typing import Any
 from xbench.cli.merge import Entry, merge, relabel
 from xbench.cli.preflight import Job
 from xbench.display import Display
-from xbench.grid import NOT_FAILED, Outcome
+from xbench.grid import NOT_FAILED, OK, Outcome
 from xbench.printable import say
 from xbench.redact import Redactor, by_name
 from xbench.store import ManifestNotFound, Store
@@ -115,15 +115,10 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
     for entry in entries:
         if entry["kind"] == "samples":
             sizes[entry["model"], entry["dataset"]] += entry["samples"]
-    # What became of a cell is in the store, except of cells that have no key because their data never loaded.
+    # What became of a cell is in the store, except of those that left nothing there: skipped, or not to be written.
     redact = Redactor([job.cfg for job in result.jobs])
     cells = [
-        {
-            **entry,
-            "status": entry["status"] if entry["status"] == "skipped" or not entry["key"] else "planned",
-            "reason": redact(entry["reason"]),
-        }
-        for entry in entries
+        {**e, "status": "planned" if e["status"] in OK else e["status"], "reason": redact(e["reason"])} for e in entries
     ]
     return {
         "name": cfg.name,

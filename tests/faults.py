@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
@@ -90,7 +91,29 @@ def _other_command() -> None:
         subprocess.run(command, env=environment, check=False, timeout=120)
 
 
+def _stop_in_mid_send() -> None:
+    """The next word to the process that gives out the work is sent by half."""
+
+    def half(self: Connection, data: bytes, write: object = None) -> None:
+        os.write(self.fileno(), bytes(data)[: max(1, len(data) // 2)])
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    Connection._send = half  # type: ignore[attr-defined]
+
+
+def _say_twice() -> None:
+    """Every answer is given twice from now on."""
+    send = Connection.send
+
+    def twice(self: Connection, word: object) -> None:
+        for _ in range(1 if isinstance(word, str) else 2):
+            send(self, word)
+
+    Connection.send = twice  # type: ignore[method-assign]
+
+
 SIGNALS = {"ctrl-c": _ctrl_c, "swallowed": _swallowed}
+WORDS = {"stops in mid-send": _stop_in_mid_send, "says all twice": _say_twice}
 COMMANDS = {"dies elsewhere": _die_elsewhere, "other command": _other_command}
 
 
@@ -98,7 +121,7 @@ def act(fault: str) -> None:
     if fault in RAISED:
         RAISED[fault][0]()
     else:
-        (SIGNALS | COMMANDS).get(fault, lambda: None)()
+        (SIGNALS | WORDS | COMMANDS).get(fault, lambda: None)()
 
 
 class FaultyNet(Net):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tests.faults import MAPS, RAISED, SCORES, SIGNALS
 from tests.jobs import Run, blobs, cells
+from xbench.store import Store
 
 JOB = ["controls=false", "n=4"]
 
@@ -176,3 +179,28 @@ def test_a_result_that_cannot_be_written_costs_its_own_cell(run: Run) -> None:
     assert found.loc["size", "status"] == "error"
     assert "cannot write" in found.loc["size", "reason"]
     assert found.loc["completeness", "status"] == "ok"
+
+
+def test_a_worker_that_stops_in_mid_send_is_late_like_any_other(run: Run) -> None:
+    part("algorithm", "spoilt", "stops in mid-send")
+    began = time.monotonic()
+    assert blobs(run, *JOB, "algorithm=[saliency,spoilt,ig]", "metric=[]", "run.timeout=10") == 1
+    found = outcomes().xs("", level=1)
+    assert found.loc["spoilt", "status"] == "timeout"
+    assert found.loc[["saliency", "ig"], "status"].tolist() == ["ok", "ok"]
+    assert time.monotonic() - began < 100
+
+
+def test_an_answer_that_was_not_asked_for_is_no_other_cells(run: Run) -> None:
+    part("algorithm", "spoilt", "says all twice")
+    job = [*JOB, "algorithm=[spoilt,feature_ablation,ig]", "metric=[]", "run.timeout=100"]
+    assert blobs(run, *job, "name=twice", "store=twice") == 0
+    assert blobs(run, *JOB, "algorithm=[feature_ablation,ig]", "metric=[]", "store=once") == 0
+    stores = Store("once"), Store("twice")
+    for key in cells().query("metric.isna()")["key"]:
+        once, twice = (store.load(key) for store in stores)
+        assert once is not None
+        assert twice is not None
+        assert once["info"].get("label") == twice["info"].get("label")
+        for name, values in stores[0].arrays(key).items():
+            np.testing.assert_allclose(stores[1].arrays(key)[name], values, rtol=1e-5, atol=1e-6)

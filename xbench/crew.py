@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from omegaconf import DictConfig
@@ -27,6 +26,7 @@ from xbench.worker import BEAT, Task
 from xbench.workers import Item, shares
 
 _SILENT = 120.0  # without any, a process counts as lost: stopped, or stuck where nothing interrupts it
+_DEAD = 5.0  # without a word from a process that has ended, no more of its words are under way
 _TRIES = 2
 
 
@@ -111,52 +111,39 @@ class Crew:
 
     def _listen(self) -> None:
         """Wait for a word from any worker, or for the lack of one."""
-        by_end: dict[object, Worker] = {}
-        for worker in self._pool.workers:
-            by_end[worker.connection] = by_end[worker.process.sentinel] = worker
-        lost: list[Worker] = []
-        for end in wait(list(by_end), timeout=BEAT):  # type: ignore[arg-type]
-            worker = by_end[end]
-            if isinstance(end, Connection):
-                self._hear(worker, lost)
-            elif worker not in lost and not worker.connection.poll():
-                lost.append(worker)
+        for worker, word in self._pool.words(BEAT):
+            self._take(worker, word)
         now = time.monotonic()
         for worker in list(self._pool.workers):
-            if worker in lost or not worker.process.is_alive():
-                if worker in lost or not worker.connection.poll():
-                    self._lost(worker, _death(worker))
+            # A dead process is told by the end of its words, unless a process of its own holds the other end.
+            if not worker.process.is_alive() and now - worker.heard > _DEAD:
+                self._lost(worker, _death(worker))
             elif now - worker.heard > _SILENT:
                 self._lost(worker, f"its process gave no sign of life for {_SILENT:.0f} s")
             elif self._late(worker, now):
                 self._end_late(worker)
 
-    def _hear(self, worker: Worker, lost: list[Worker]) -> None:
-        words: list[Any] = []
-        try:
-            while worker.connection.poll():
-                words.append(worker.connection.recv())
-        except (EOFError, OSError):
-            if worker not in lost:
-                lost.append(worker)
-        for word in words:  # outside the try block: an error of the display is not the worker's
-            self._take(worker, word)
-
     def _take(self, worker: Worker, word: Any) -> None:  # noqa: ANN401
         worker.heard = time.monotonic()
-        if isinstance(word, Made):
-            assert worker.doing is not None
-            cell, item = worker.doing
-            worker.doing = worker.since = None
-            self._keep(cell, item, word)
-        elif word == "begun":
-            worker.since, worker.began = worker.heard, True
-        elif isinstance(word, tuple) and worker.doing is not None:
-            kind, *rest = word
-            if kind == "advance":
-                self._display.advance(_label(worker.doing[1]), *rest)
-            else:
-                self._display.message(*rest)
+        match word:
+            case None:
+                self._lost(worker, _death(worker))
+            case "begun":
+                worker.since, worker.began = worker.heard, True
+            case ("made", key, share, made):
+                self._made(worker, key, share, made)
+            case ("advance", done, of) if worker.doing is not None:
+                self._display.advance(_label(worker.doing[1]), done, of)
+            case ("message", text) if worker.doing is not None:
+                self._display.message(text)
+
+    def _made(self, worker: Worker, key: str, share: slice | None, made: Made) -> None:
+        if worker.doing is None or (key, share) != (worker.doing[1].unit.key, worker.doing[1].share):
+            self._lost(worker, "its process answered what it was not asked")
+            return
+        cell, item = worker.doing
+        worker.doing = worker.since = None
+        self._keep(cell, item, made)
 
     def _keep(self, cell: Cell, item: Item, made: Made) -> None:
         cell.seconds += made.seconds

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,9 +24,12 @@ _START = 300.0  # seconds a process may take to import its libraries
 
 
 class Worker:
-    """One process, seen from this one."""
+    """One process, seen from this one. What it says goes to `words`, with None when it says nothing any more.
 
-    def __init__(self, device: str, threads: int, stillborn: int = 0) -> None:
+    A thread listens: a word comes in pieces, and a process that is stopped between two would block who waits for it.
+    """
+
+    def __init__(self, device: str, threads: int, words: Words, stillborn: int = 0) -> None:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         self.device = device
         self.connection, theirs = context.Pipe()
@@ -33,6 +38,9 @@ class Worker:
         )
         self.process.start()
         theirs.close()
+        self._words = words
+        self._listener = threading.Thread(target=self._listen, daemon=True, name=f"xbench hears {device}")
+        self._listener.start()
         self.heard = time.monotonic() + _START
         self.doing: tuple[Cell, Item] | None = None
         self.since: float | None = None  # when it began to compute what it has in hand
@@ -47,7 +55,19 @@ class Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.join(_GONE)
-        self.connection.close()
+        self._listener.join(_GONE)  # which a process of the process's own may hold up, by keeping the other end
+        if not self._listener.is_alive():
+            self.connection.close()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._words.put((self, self.connection.recv()))
+        except (EOFError, OSError):
+            self._words.put((self, None))
+
+
+Words = SimpleQueue[tuple[Worker, Any]]
 
 
 class Pool:
@@ -62,9 +82,10 @@ class Pool:
         self.devices = tuple(devices)
         self.threads = threads
         self.workers: list[Worker] = []
+        self._words: Words = SimpleQueue()
         try:
             for device in devices:
-                self.workers.append(Worker(device, threads))
+                self.workers.append(Worker(device, threads, self._words))
         except BaseException:  # Ctrl-C, or no process can be started: those that were would stay
             self.close()
             raise
@@ -74,6 +95,17 @@ class Pool:
         """Whether two workers share a processor, so that a cell that is timed must run alone."""
         shared = len(set(self.devices)) < len(self.devices) or "cpu" in self.devices
         return shared and len(self.devices) > 1
+
+    def words(self, timeout: float) -> Iterator[tuple[Worker, Any]]:
+        """What workers of the pool have said, once one has or the time is over; None: it says nothing any more."""
+        try:
+            word = self._words.get(timeout=timeout)
+            while True:
+                if word[0] in self.workers:  # not one that was replaced
+                    yield word
+                word = self._words.get_nowait()
+        except Empty:
+            return
 
     def close(self) -> None:
         """End the processes, whatever they do."""
@@ -88,7 +120,7 @@ class Pool:
         if stillborn == STARTS:
             self.workers.remove(worker)
             return False
-        self.workers[self.workers.index(worker)] = Worker(worker.device, self.threads, stillborn)
+        self.workers[self.workers.index(worker)] = Worker(worker.device, self.threads, self._words, stillborn)
         return True
 
 

@@ -129,8 +129,8 @@ def serve(connection: Connection, device: str, threads: int) -> None:
             return
         made = bench.attempt(task)
         try:
-            voice.say(made)
+            voice.say(("made", task.key, task.share, made))
         except OSError:
             return
         except Exception as error:  # a result that does not pickle: nothing of it was sent
-            voice.say(failed(error, made.seconds, {}))
+            voice.say(("made", task.key, task.share, failed(error, made.seconds, {})))

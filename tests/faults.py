@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -112,8 +113,20 @@ def _say_twice() -> None:
     Connection.send = twice  # type: ignore[method-assign]
 
 
+def _hang_up() -> None:
+    """The terminal is closed."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+def _fill_disk() -> None:
+    """No file takes a byte any more."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
 SIGNALS = {"ctrl-c": _ctrl_c, "swallowed": _swallowed}
 WORDS = {"stops in mid-send": _stop_in_mid_send, "says all twice": _say_twice}
+ENDS = {"hang up": _hang_up, "full disk": _fill_disk}
 COMMANDS = {"dies elsewhere": _die_elsewhere, "other command": _other_command}
 
 
@@ -121,7 +134,7 @@ def act(fault: str) -> None:
     if fault in RAISED:
         RAISED[fault][0]()
     else:
-        (SIGNALS | WORDS | COMMANDS).get(fault, lambda: None)()
+        (SIGNALS | ENDS | WORDS | COMMANDS).get(fault, lambda: None)()
 
 
 class FaultyNet(Net):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +18,8 @@ import pytest
 
 from tests.faults import MAPS, RAISED, SCORES, SIGNALS
 from tests.jobs import Run, blobs, cells
+from xbench.outcomes import resolve
+from xbench.report.__main__ import main as report
 from xbench.store import Store
 
 JOB = ["controls=false", "n=4"]
@@ -94,9 +100,9 @@ def test_a_part_ends_no_worker(run: Run) -> None:
 def test_a_real_ctrl_c_ends_the_job_whatever_the_part_makes_of_it(run: Run, fault: str) -> None:
     job = [*JOB, "algorithm=[saliency,spoilt,ig]", "metric=[]", f"algorithm.spoilt.fault={fault}"]
     assert blobs(run, *job) == 130
-    found = outcomes()["status"]
-    assert found.loc[("saliency", "")] == "ok"
-    assert found.loc[("ig", "")] == found.loc[("spoilt", "")] == "missing"
+    store = Store("results")
+    found = {cell.group[2]: cell.status for cell in resolve(store, store.manifest("latest"))}
+    assert found == {None: "ok", "saliency": "ok", "spoilt": "missing", "ig": "missing"}
 
 
 @pytest.mark.parametrize("fault", ["exit", "interrupt", "mute"])
@@ -204,3 +210,61 @@ def test_an_answer_that_was_not_asked_for_is_no_other_cells(run: Run) -> None:
         assert once["info"].get("label") == twice["info"].get("label")
         for name, values in stores[0].arrays(key).items():
             np.testing.assert_allclose(stores[1].arrays(key)[name], values, rtol=1e-5, atol=1e-6)
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, on the lab's data."""
+    typed = ["--config-dir", "conf", "dataset=blobs", *JOB, *words]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, "-m", "xbench", *typed], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_terminal_that_is_closed_leaves_a_run_that_can_be_reported_and_is_tidied(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part("algorithm", "spoilt", "hang up")
+    assert command("algorithm=[saliency,spoilt]", "metric=[]", "display=none", "name=cut").returncode == -signal.SIGHUP
+    assert report(["name=cut"]) == 0
+    found = cells("cut").set_index("algorithm")["status"]
+    assert found["saliency"] == "ok"
+    assert found["spoilt"] == "missing"
+    assert len(list(Path("results/runs").iterdir())) == 1
+    assert run("status") == 0
+    assert "it ended before its report" in capsys.readouterr().out
+    assert blobs(run, *JOB, "algorithm=[saliency]", "metric=[]") == 0
+    assert not Path("results/runs").exists()
+
+
+def test_a_manifest_is_saved_as_each_job_of_a_sweep_begins(run: Run) -> None:
+    part("algorithm", "spoilt", "hang up")
+    assert command("algorithm=saliency,spoilt,ig", "metric=[]", "display=none", "-m").returncode == -signal.SIGHUP
+    store = Store("results")
+    found = {cell.group[2]: cell.status for cell in resolve(store, store.manifest("latest"))}
+    assert found == {None: "ok", "saliency": "ok", "spoilt": "missing"}
+
+
+def test_a_full_disk_is_told_with_its_reason(run: Run) -> None:
+    part("algorithm", "spoilt", "full disk")
+    ended = command("algorithm=[saliency,spoilt,ig]", "metric=[]", "display=plain")
+    assert ended.returncode == 1
+    assert "File too large" in ended.stderr
+    assert "is not writable" in ended.stderr
+    assert "job 0" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert report(["name=latest"]) == 0
+    found = cells().set_index("algorithm")["status"]
+    assert found["saliency"] == "ok"
+    assert found["ig"] == "missing"
+
+
+def test_places_below_the_home_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path("home").absolute()
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    assert blobs(run, *JOB, "algorithm=[saliency]", "metric=[]", "store='~/s'", "reports='~/r'") == 0
+    assert (home / "r" / "latest" / "index.html").exists()
+    assert report(["name=latest", "store=~/s", "reports=~/r"]) == 0
+    assert list((home / "s" / "cells").rglob("*.json"))
+    assert not Path("~").exists()

@@ -52,7 +52,7 @@ class Runner:
         self.status = status
         self.configs: list[DictConfig] = []
 
-    def run_job(self, cfg: DictConfig, display: Display) -> Outcome:
+    def run_job(self, cfg: DictConfig, display: Display, begun: object = None) -> Outcome:
         self.configs.append(cfg)
         found = entries(cfg, self.status)
         display.start(len(found), sum(entry["status"] == "reused" for entry in found))
@@ -148,7 +148,7 @@ def test_failed_cells_are_listed_with_the_command_that_retries_them(
 
 def test_a_job_that_breaks_does_not_stop_the_others(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Runner):
-        def run_job(self, cfg: DictConfig, display: Display) -> Outcome:
+        def run_job(self, cfg: DictConfig, display: Display, begun: object = None) -> Outcome:
             if "ig" in cfg.algorithm:
                 raise RuntimeError("no such weights")
             return super().run_job(cfg, display)
@@ -163,7 +163,7 @@ def test_a_job_that_breaks_does_not_stop_the_others(command: Command, capsys: py
 def test_a_job_without_a_trace_is_a_failure(
     command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(session, "write_atomic", lambda path, data: None)
+    monkeypatch.setattr(session, "job", lambda cfg, publish: None)
     assert command("algorithm=[]", "metric=[]")[0] == 1
     assert "its process ended without a result" in capsys.readouterr().err
 
@@ -342,7 +342,7 @@ from xbench.__main__ import main
 from xbench.cli import session
 
 class Slow(test_command.Runner):
-    def run_job(self, cfg, display):
+    def run_job(self, cfg, display, begun=None):
         found = test_command.entries(cfg, lambda cell: "planned" if cell.metric else "ok")
         try:
             print("working", flush=True)

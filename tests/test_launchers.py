@@ -109,6 +109,28 @@ def test_a_job_on_another_machine_is_known_by_what_it_writes(
     assert f"job 1: {state}, 1 of 4 cells (0 reused, 1 failed)" in said
 
 
+@pytest.mark.parametrize(
+    ("left", "state"),
+    [
+        ({"interrupted": True, "error": None}, "interrupted"),
+        ({"interrupted": False, "error": "the disk is full"}, "failed"),
+        ({"interrupted": False, "error": None}, "finished"),
+    ],
+)
+def test_a_job_that_is_over_says_how_it_ended(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], left: dict[str, object], state: str
+) -> None:
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    facts = {"host": "elsewhere", "pid": 1, "began": 0.0}
+    (folder / "command.json").write_text(json.dumps({"command": ["xbench"], "jobs": 1, **facts}))
+    (folder / "00000.json").write_text(json.dumps({"cells": [], "notes": [], **left}))
+    (tmp_path / "runs" / "two").mkdir()
+    (tmp_path / "runs" / "two" / "command.json").write_text("{}")  # no file of ours
+    assert run("status", str(tmp_path)) == 0
+    assert f"job 0: {state}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("launcher", ["slurm", "ray_cluster"])
 def test_the_presets_compose(run: Run, launcher: str) -> None:
     assert blobs(run, *SWEEP, f"hydra/launcher={launcher}", "plan=true") == 0

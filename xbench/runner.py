@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,8 +32,10 @@ Entry = dict[str, Any]
 _RECORDS = 64 * 2**20  # bytes
 
 
-def run_job(cfg: DictConfig, display: Display) -> Outcome:
+def run_job(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None] = lambda _: None) -> Outcome:
     """Compute the cells of `cfg` that the store does not have; a failing cell is recorded and the others go on.
+
+    `begun` is told which cells there are before any is computed.
 
     Raises:
         StoreError: the store cannot be written; raised before any work.
@@ -45,8 +47,9 @@ def run_job(cfg: DictConfig, display: Display) -> Outcome:
         return Outcome(interrupted=True)
     if isinstance(run, Outcome):
         return run
-    run.begin()
     try:
+        run.begin()
+        begun(run.outcome())
         run.all(run.workers())
     except KeyboardInterrupt:
         return run.outcome(interrupted=True)

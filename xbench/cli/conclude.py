@@ -3,7 +3,7 @@
 import shlex
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from xbench.display import Display
 from xbench.grid import NOT_FAILED, OK, Outcome
 from xbench.printable import say
 from xbench.redact import Redactor, by_name
-from xbench.store import ManifestNotFound, Store
+from xbench.store import ManifestNotFound, Store, StoreError
 
 _REPORT = ("name", "store", "reports")
 FINE, FAILED, INTERRUPTED = 0, 1, 130
@@ -78,13 +78,32 @@ class Result:
         return lines
 
 
+def announce(result: Result, store: Store) -> None:
+    """Save the manifest of cells that are still to be computed, unless the stored one has them all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    saved = manifest(result, result.entries())
+    try:
+        before = store.manifest(saved["name"])
+    except ManifestNotFound:
+        before = {}
+    alike = all(before.get(key) == saved[key] for key in ("command", "config", "seed"))
+    if not alike or not _keys(saved) <= _keys(before):
+        store.save_manifest(saved)
+
+
 def conclude(result: Result, store: Store, display: Display) -> int:
     """Save the manifest, print the table, write the report, list the failures; the exit code."""
     entries, failures = result.entries(), result.failures()
     report, complete = None, True
     if entries:
         saved = _dated(manifest(result, entries), store)
-        store.save_manifest(saved)
+        try:
+            store.save_manifest(saved)
+        except StoreError as error:
+            failures.append(str(error))
         if result.interrupted:  # at once: figures take seconds, and whoever stops a command waits for its prompt
             say("interrupted: stopping")
         report, complete = _report(result, store, saved, display)
@@ -132,6 +151,10 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
+def _keys(saved: Mapping[str, Any]) -> set[str]:
+    return {cell["key"] for cell in saved.get("cells", ()) if cell["key"]}
+
+
 def _dated(saved: dict[str, Any], store: Store) -> dict[str, Any]:
     """The manifest; the stored one when it says the same, so that its date, and the report, stay as they are."""
     try:
@@ -163,8 +186,8 @@ def _report(result: Result, store: Store, saved: dict[str, Any], display: Displa
             return None, True
         directory = Path(cfg.reports).expanduser() / saved["name"]
         page = xbench.report.write(store, saved, directory, built=built, reuse=True, progress=display.drawing)
-    except Exception:  # the cells are stored and must still be summed up; whatever it is, the report can wait
-        say(traceback.format_exc())
+    except Exception as error:  # the cells are stored and must still be summed up; whatever it is, the report can wait
+        say(error if isinstance(error, StoreError) else traceback.format_exc())
         say(f"the report could not be written; once that is mended: {again}")
         return None, False
     return Path(page), True

@@ -1,16 +1,18 @@
 """From a checked command to its jobs and what they left."""
 
 import argparse
+import functools
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from xbench.cli import hydra_main, launchers, plan, session, status
 from xbench.cli.compose import Composer
-from xbench.cli.conclude import INTERRUPTED, Command, Result, conclude
+from xbench.cli.conclude import INTERRUPTED, Command, Result, announce, conclude
 from xbench.cli.preflight import Job, check_names, preflight, relax
 from xbench.config import ConfigError
 from xbench.display import Display, create, logging_through
@@ -61,17 +63,19 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     store, launcher = Store(cfg.store), jobs[0].launcher
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     directory = session.folder(cfg.store, run_id)
+    here = launchers.here(launcher)
     try:
         store.check_writable()
         check_writable(Path(cfg.reports).expanduser(), "reports", 16 * 2**20)
-        status.announce(directory, Redactor([job.cfg for job in jobs])(command.words), len(jobs))
+        session.tidy(store.root)
+        status.announce(directory, Redactor([job.cfg for job in jobs])(command.words), len(jobs), here=here)
     except StoreError as error:
         raise ConfigError(str(error)) from error
     display.expect([len(of_config(job.cfg)) for job in jobs])
-    here = launchers.here(launcher)
     if not here:
         display.message(f"{len(jobs)} jobs; how they are getting on: xbench status {cfg.store}")
-    task = session.job if here else launchers.elsewhere()
+    publish = functools.partial(_publish, command, jobs, directory)
+    task = _task(publish) if here else launchers.elsewhere(publish)
     given = [f"run.id={run_id}", f"run.beside={launchers.beside(launcher, len(jobs))}"]
     shared = session.begin(display)
     began = time.monotonic()
@@ -82,7 +86,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
         shared.interrupted = True
     finally:
         session.end()
-    found = [session.outcome_of(directory, job.number) for job in jobs]
+    found = [shared.outcomes.get(job.number) or session.outcome_of(directory, job.number) for job in jobs]
     interrupted = shared.interrupted or any(outcome.interrupted for outcome in found if outcome)
     result = Result(
         command=command,
@@ -97,6 +101,21 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     else:
         session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
     return code
+
+
+def _task(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
+    """Hydra's task function for this process."""
+
+    def task(cfg: DictConfig) -> None:
+        session.job(cfg, publish)
+
+    return task
+
+
+def _publish(command: Command, jobs: Sequence[Job], directory: Path) -> None:
+    """Save the manifest of the jobs that began: whatever ends the command, what is done can be reported."""
+    found = [session.outcome_of(directory, job.number, begun=True) or Outcome() for job in jobs]
+    announce(Result(command, jobs, found, interrupted=False, seconds=0.0), Store(jobs[0].cfg.store))
 
 
 def _display(job: Job) -> str:

@@ -56,11 +56,11 @@ def beside(launcher: DictConfig, jobs: int) -> int:
     return min(jobs, at_once) - 1
 
 
-def elsewhere() -> Callable[[DictConfig], None]:
+def elsewhere(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
     """Hydra's task function for another process: there, paths and variables mean what they mean here.
 
     It is written to files on the way, so secrets are left out: the other process has its own, or says that it lacks
-    them.
+    them. See `session.job` for `publish`.
     """
     folder, path = os.getcwd(), list(sys.path)
     ours = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
@@ -84,6 +84,6 @@ def elsewhere() -> Callable[[DictConfig], None]:
             if name not in os.environ:
                 where = f"{name}, set where the command was typed, is not set on {socket.gethostname()}"
                 say(f"{where}, and is not sent; set it there if private models are needed")
-        job(cfg)
+        job(cfg, publish)
 
     return task

@@ -6,7 +6,8 @@ What a job leaves is a file, `<store>/runs/<run.id>/<number>.json`: the driver m
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -18,18 +19,19 @@ from xbench.boundary import trace, words
 from xbench.cli import status
 from xbench.cli.compose import settle
 from xbench.display import Display, PlainDisplay, create
-from xbench.files import read_json, write_atomic
+from xbench.files import StoreError, read_json, write_atomic
 from xbench.grid import Outcome
 from xbench.interrupts import interruptible
 
 
 @dataclass
 class Session:
-    """What the jobs that run inside the driver's process share."""
+    """What the jobs that run inside the driver's process share; `outcomes` also tells what a full disk did not take."""
 
     display: Display
     pid: int
     interrupted: bool = False
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
 _session: Session | None = None
@@ -62,8 +64,11 @@ def folder(store: str, run_id: str) -> Path:
     return Path(store).expanduser() / "runs" / run_id
 
 
-def job(cfg: DictConfig) -> None:
-    """Hydra's task function: run one job and write its outcome; never raises, so that the others go on."""
+def job(cfg: DictConfig, publish: Callable[[], None]) -> None:
+    """Run one job and write its outcome; never raises, so that the others go on.
+
+    `publish` is called when the job has left in its folder which cells it has.
+    """
     session = _session if _session is not None and _session.pid == os.getpid() else None
     if session is not None and session.interrupted:
         return
@@ -74,38 +79,62 @@ def job(cfg: DictConfig) -> None:
     else:
         display = session.display
     directory = folder(cfg.store, cfg.run.id)
+
+    def begun(outcome: Outcome) -> None:
+        _write(_begun(directory, number), outcome)
+        publish()
+
     with interruptible(), status.Noted(display, status.file_of(directory, number)) as noted:
-        outcome = _outcome(settle(cfg, hydra.runtime.choices), noted)
+        outcome = _outcome(settle(cfg, hydra.runtime.choices), noted, begun)
     if session is not None:
         session.interrupted = outcome.interrupted
-    write_atomic(_part(directory, number), json.dumps(asdict(outcome)).encode())
+        session.outcomes[number] = outcome
+    try:
+        _write(status.part_of(directory, number), outcome)
+    except StoreError as error:
+        display.message(str(error))
 
 
-def outcome_of(directory: Path, number: int) -> Outcome | None:
-    """What job `number` left; None when it left nothing."""
-    found = read_json(_part(directory, number))
+def outcome_of(directory: Path, number: int, *, begun: bool = False) -> Outcome | None:
+    """What job `number` left; None when it left nothing. With `begun`, of one that goes on, the cells it has."""
+    found = read_json(status.part_of(directory, number))
+    if found is None and begun:
+        found = read_json(_begun(directory, number))
     return None if found is None else Outcome(**found)
+
+
+def tidy(store: Path) -> None:
+    """Remove what commands left that were killed, unless jobs of theirs go on or wait elsewhere."""
+    for command in status.read(store):
+        states = {job["state"] for job in command["jobs"]}
+        over = states <= ({*status.OVER, "waiting"} if command.get("here") else status.OVER)
+        if command["state"] == "ended" and over:
+            clear(store / "runs" / command["id"], len(command["jobs"]))
 
 
 def clear(directory: Path, jobs: int) -> None:
     """Remove what the jobs left, once it is merged; logs of other launchers stay."""
     for number in range(jobs):
-        _part(directory, number).unlink(missing_ok=True)
-        status.file_of(directory, number).unlink(missing_ok=True)
-    for path in (status.command_file(directory), directory / "multirun.yaml"):
-        path.unlink(missing_ok=True)
+        for path in (status.part_of, status.file_of, _begun):
+            path(directory, number).unlink(missing_ok=True)
+    for left in (status.command_file(directory), directory / "multirun.yaml"):
+        left.unlink(missing_ok=True)
     for empty in (directory, directory.parent):
         if empty.is_dir() and not any(empty.iterdir()):
             empty.rmdir()
 
 
-def _part(directory: Path, number: int) -> Path:
-    return directory / f"{number:05d}.json"
+def _begun(directory: Path, number: int) -> Path:
+    return directory / f"{number:05d}.begun.json"
 
 
-def _outcome(cfg: DictConfig, display: Display) -> Outcome:
+def _write(path: Path, outcome: Outcome) -> None:
+    write_atomic(path, json.dumps(asdict(outcome)).encode())
+
+
+def _outcome(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None]) -> Outcome:
     try:
-        found = load_runner().run_job(cfg, display)
+        found = load_runner().run_job(cfg, display, begun)
         return Outcome(found.cells, found.interrupted, found.error, found.notes)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)

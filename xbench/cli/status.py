@@ -24,6 +24,9 @@ from xbench.display import Display, Tally
 from xbench.files import StoreError, read_json, write_atomic
 from xbench.printable import say
 
+OVER = frozenset(("finished", "interrupted", "failed", "lost"))  # states of jobs that nobody computes any more
+
+_KEYS = {"command", "jobs", "host", "pid", "began"}
 _OFTEN = 2.0  # seconds
 _SILENT = 30.0  # without a word from another machine, longer than a network folder keeps an old listing
 
@@ -33,14 +36,19 @@ def file_of(directory: Path, number: int) -> Path:
     return directory / f"{number:05d}.status.json"
 
 
+def part_of(directory: Path, number: int) -> Path:
+    """Where job `number` leaves what became of it."""
+    return directory / f"{number:05d}.json"
+
+
 def command_file(directory: Path) -> Path:
     """Where the driver says what was typed."""
     return directory / "command.json"
 
 
-def announce(directory: Path, words: Sequence[str], jobs: int) -> None:
-    """Driver: a command begins. Raises StoreError."""
-    _write(command_file(directory), {"command": list(words), "jobs": jobs, **_process()})
+def announce(directory: Path, words: Sequence[str], jobs: int, *, here: bool) -> None:
+    """Driver: a command begins, whose jobs run in its process or elsewhere. Raises StoreError."""
+    _write(command_file(directory), {"command": list(words), "jobs": jobs, "here": here, **_process()})
 
 
 class Noted:
@@ -111,7 +119,7 @@ def read(store: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((store / "runs").glob("*/command.json")):
         told = read_json(path)
-        if told is None:  # it ended just now
+        if told is None or not told.keys() >= _KEYS:  # it ended just now, or is no file of ours
             continue
         jobs = [_job(path.parent, number) for number in range(told["jobs"])]
         # One that was killed leaves its file; on another machine nobody can tell.
@@ -142,8 +150,7 @@ def main(arguments: Sequence[str]) -> int:
         lines.append(f"{' '.join(command['command'])}  ({_ago(command['began'])}, on {command['host']})")
         lines += [f"  job {job['number']}: {_line(job)}" for job in command["jobs"]]
         if command["state"] == "ended":
-            place = store / "runs" / command["id"]
-            lines.append(f"  it ended before its report; type it again to go on, and remove {place}")
+            lines.append("  it ended before its report; type it again to go on")
     say("\n".join(lines), sys.stdout)
     return 0
 
@@ -151,8 +158,9 @@ def main(arguments: Sequence[str]) -> int:
 def _job(directory: Path, number: int) -> dict[str, Any]:
     path = file_of(directory, number)
     told = read_json(path) or {}
-    if (directory / f"{number:05d}.json").exists():
-        state = "finished"
+    left = read_json(part_of(directory, number))
+    if left is not None:
+        state = "interrupted" if left["interrupted"] else "failed" if left["error"] else "finished"
     elif not told:
         state = "waiting"
     elif told["host"] == socket.gethostname():

@@ -67,7 +67,8 @@ def main(words: Sequence[str] | None = None) -> int:
     from xbench.report import write  # pandas and seaborn take seconds: bad arguments should not
 
     try:
-        say(write(store, manifest, Path(arguments["reports"]) / arguments["name"]), sys.stdout)
+        page = write(store, manifest, Path(arguments["reports"]).expanduser() / arguments["name"])
+        say(page, sys.stdout)
     except StoreError as error:
         say(f"xbench.report: {error}")
         return 1

@@ -18,9 +18,9 @@ _ALIASES |= {"axis": "dim", "keepdims": "keepdim"}
 @cache
 def _forms(name: str) -> list[tuple[list[str], set[str]]]:
     """The parameters of each overload of a torch operation: those by position, in order, and all of them."""
-    packet = getattr(torch.ops.aten, name, None)
+    packet = getattr(torch.ops.aten, name, None)  # of `__eq__` and its like, Python's own method: no operation
     forms = []
-    for overload in packet.overloads() if packet is not None else ():
+    for overload in packet.overloads() if isinstance(packet, torch._ops.OpOverloadPacket) else ():
         arguments = getattr(packet, overload)._schema.arguments
         names = ["input" if argument.name == "self" else argument.name for argument in arguments]
         positional = [name for name, argument in zip(names, arguments, strict=True) if not argument.kwarg_only]

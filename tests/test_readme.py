@@ -19,8 +19,8 @@ FILES = {match[1]: text for _, text in BLOCKS if (match := re.search(r"^# (my_\w
 
 
 def test_the_notebook_examples_run() -> None:
-    codes = [text for kind, text in BLOCKS if kind == "python" and "xbench.attribute" in text]
-    assert len(codes) == 2
+    codes = [text for kind, text in BLOCKS if kind == "python" and re.search(r"xbench\.(attribute|importance)", text)]
+    assert len(codes) == 3
     names: dict[str, object] = {}
     for code in codes:
         exec(compile(code, "README.md", "exec"), names)  # the README is ours

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xbench.api import attribute, measure
+    from xbench.over_data import importance
     from xbench.speed import Speed
     from xbench.stored import load_maps, results
 
-__all__ = ["Speed", "attribute", "load_maps", "measure", "results"]
+__all__ = ["Speed", "attribute", "importance", "load_maps", "measure", "results"]
 _HOMES = {
     "Speed": "xbench.speed",
     "attribute": "xbench.api",
+    "importance": "xbench.over_data",
     "load_maps": "xbench.stored",
     "measure": "xbench.api",
     "results": "xbench.stored",

@@ -102,7 +102,7 @@ def attribute(
         ValueError, TypeError: an argument does not fit; the message names it.
         RuntimeError: `NoGradientError`, `NonFiniteError`, `OutOfMemory`, or an operation unknown to a rule.
     """
-    algorithm = _algorithm(algorithm)
+    algorithm = as_algorithm(algorithm)
     baselines = made_baselines(baselines, inputs)
     module, layer, read, neuron = _placed(model, devices, layer, read, neuron)
     if targets is not None and (target is not None or not len(targets)):
@@ -186,7 +186,7 @@ def measure(
         )
     )  # fmt: skip
     if isinstance(explanation, str):
-        explanation = _algorithm(explanation)
+        explanation = as_algorithm(explanation)
     metric = _metric(metric)
     scores = score_maps(explainer, metric, Explanation.of(explanation, explainer))
     return scores[metric.main].to(explainer.setting.tensors[0].device)
@@ -208,7 +208,8 @@ def _placed(
     return on_device(given, device), layer, read, neuron
 
 
-def _algorithm(algorithm: Algorithm | str) -> Algorithm:
+def as_algorithm(algorithm: Algorithm | str) -> Algorithm:
+    """The algorithm itself, or the one of that name in conf/."""
     if isinstance(algorithm, str):
         from xbench.config import component  # Hydra is only needed for names
 

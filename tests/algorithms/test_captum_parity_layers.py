@@ -282,9 +282,10 @@ PARITY = {
     "NeuronGuidedBackprop": "test_equals_captums_where_every_relu_is_a_module",
     "NeuronDeconvolution": "test_equals_captums_where_every_relu_is_a_module",
     "NeuronFeatureAblation": "test_neuron_feature_ablation",
+    "DataLoaderAttribution": "test_ablation_over_a_data_set_is_captums",
 }
 WITHOUT_COUNTERPART = {  # docs/captum.md says why
-    "DataLoaderAttribution", "LLMAttribution", "LLMGradientAttribution", "RemoteLLMAttribution",
+    "LLMAttribution", "LLMGradientAttribution", "RemoteLLMAttribution",
 }  # fmt: skip
 BASES = {"Attribution", "GradientAttribution", "PerturbationAttribution", "LayerAttribution", "NeuronAttribution"}
 ROOT = Path(__file__).parents[2]

@@ -108,3 +108,31 @@ class Places(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         places: Tensor = self.net(x).unflatten(1, (4, CLASSES))
         return places
+
+
+class Kinked(nn.Module):
+    """A CNN with a unit at its kink: where its batch-norms are folded one element's slope is another by a thousandth.
+
+    `fault` may be "dies once in a worker", after some evaluations. An evaluation takes two milliseconds.
+    """
+
+    def __init__(self, fault: str = "none") -> None:
+        super().__init__()
+        self.fault, self.calls = fault, 0
+        self.first, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.second = nn.Linear(4 * 36, CLASSES)
+        numbers = torch.Generator().manual_seed(1)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=numbers) / 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(0.002)
+        self.calls += 1
+        worker = multiprocessing.parent_process() is not None
+        if self.fault == "dies once in a worker" and worker and self.calls > 15:
+            _break("dies once")
+        out: Tensor = self.second(torch.relu(self.norm(self.first(x))).flatten(1))
+        if isinstance(self.norm, nn.Identity):
+            some = x.flatten(1)[:, 7:8]
+            out = out + 1e-3 * (some - some.detach())
+        return out

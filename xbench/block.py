@@ -19,6 +19,7 @@ from xbench.algorithms.base import Algorithm
 from xbench.boundary import attempt
 from xbench.cells import Algorithms, Identities, Named, Unit
 from xbench.datasets.record import Dataset, Split
+from xbench.decisions import Decisions
 from xbench.engine import Counters, NonFiniteError
 from xbench.engine.memory import PeakMemory
 from xbench.engine.passes import synchronise
@@ -33,6 +34,7 @@ from xbench.store import Store
 
 _SHORT = 0.5  # seconds: a cell this fast is timed three times; its time is the median
 _MEDIUM = 5.0  # one up to here once more, since finding the best rows slows the first run down
+_Evidence = tuple[Tensor | None, Mapping[str, int], Mapping[str, str]]
 _COSTS = {column.source: {"direction": column.direction, "unit": column.unit} for column in COST}
 
 
@@ -64,8 +66,9 @@ class Block:
     def __init__(self, job: Job, split: Split, progress: Callable[[int, int], None]) -> None:
         self.job = job
         self.split = split
-        self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress)
-        self._probes: dict[str, tuple[Tensor | None, Mapping[str, int]]] = {}
+        self._decisions = Decisions(job.cfg, job.dataset, job.model, job.device, job.ids, job.store, job.environment)
+        self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress, self._decisions)
+        self._probes: dict[str, _Evidence] = {}
 
     def make(self, unit: Unit, share: slice | None = None) -> Made:
         """Compute a cell, or the samples `share` of it; a failure is what came of it."""
@@ -82,7 +85,7 @@ class Block:
             reason = self.prepared.not_applicable(unit)
             if reason is not None:
                 return Made("skipped", reason)
-            fields, arrays = make(unit, share or slice(0, len(self.split)))
+            fields, arrays = self._decisions.made_before(lambda: make(unit, share or slice(0, len(self.split))))
             _check(fields)
             sources.check()
             return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
@@ -181,14 +184,15 @@ class Block:
         counters = explainer.restart()
         outputs = probe_outputs(explainer, unit.metric.component, share)
         arrays = {} if outputs is None else {"outputs": outputs.cpu().numpy()}
-        return {"columns": {}, "values": {}, "counters": _counts(counters), "info": {}}, arrays
+        info = {"rewrites": counters.rewrites}
+        return {"columns": {}, "values": {}, "counters": _counts(counters), "info": info}, arrays
 
     def _score(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
         assert unit.metric is not None
         explainer, metric = self.prepared.explainer, unit.metric.component
         explanation = Explanation.by(unit.algorithm.component, self._stored_maps(unit.algorithm), explainer)
-        evidence, shared = self._evidence(unit.metric)
+        evidence, shared, before = self._evidence(unit.metric)
         counters = explainer.restart()
         scores = score_maps(explainer, metric, explanation, evidence, share)
         facts, n = metric.facts, share.stop - share.start
@@ -199,7 +203,7 @@ class Block:
             "citation": facts.citation,
             "parameters": {k: v for k, v in unit.metric.identity.items() if not k.startswith("_")},
             "perturbation": metric.describe(explainer.case(distribution=False)),
-            "rewrites": counters.rewrites,
+            "rewrites": {**before, **counters.rewrites},
         }
         fields = {
             "columns": {name: asdict(column) for name, column in facts.columns.items()},
@@ -217,17 +221,17 @@ class Block:
         maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(count)]
         return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
-    def _evidence(self, metric: Named) -> tuple[Tensor | None, Mapping[str, int]]:
-        """The metric's outputs that no map enters, which its probe left, and what they cost."""
+    def _evidence(self, metric: Named) -> _Evidence:
+        """The metric's outputs that no map enters, which its probe left, what they cost, and by which rewrites."""
         if not metric.component.has_probe:
-            return None, {}
+            return None, {}, {}
         if metric.name not in self._probes:
             key = cell_key(self.job.ids.probe(self.split, metric))
             arrays = self._stored(key, "there are no outputs of the perturbed samples")
             record = self.job.store.load(key, verify_arrays=False)
             assert record is not None
             outputs = torch.from_numpy(arrays["outputs"]).to(self.job.device) if arrays else None
-            self._probes[metric.name] = outputs, record["counters"]
+            self._probes[metric.name] = outputs, record["counters"], record["info"].get("rewrites", {})
         return self._probes[metric.name]
 
     def _stored(self, key: str, lack: str) -> dict[str, np.ndarray]:

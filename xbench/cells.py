@@ -21,6 +21,7 @@ from xbench.store import Store
 _PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
 # Where points enter, where gradients are read, which unit is explained, what one feature is.
 _WHERE = ("layer", "read", "neuron", "features")
+_SPEED = {"precision": "fp32", "compile": None, "rewrites": True}  # of `run`; what is so changes no key
 FORMAT = 1  # raised when what a stored cell means changes
 
 
@@ -74,6 +75,10 @@ class Identities:
     def score(self, block: Split, algorithm: Named, metric: Named) -> dict[str, Any]:
         return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
 
+    def rewrites(self, tried: Split, evaluation: Mapping[str, str]) -> dict[str, Any]:
+        """Of the decision which rewrites serve a kind of evaluation, made on the samples `tried`; no cell."""
+        return self._base("rewrites", tried) | {"evaluation": dict(evaluation)}
+
     @functools.cached_property
     def _model(self) -> dict[str, Any]:
         """The settings without the places where weights lie: what lies there is in their fingerprint."""
@@ -93,7 +98,7 @@ class Identities:
             "seed": self.cfg.seed,
             **{name: _plain(self.cfg[name]) for name in _WHERE if self.cfg[name] is not None},
             **({} if self.cfg.baseline is None else {"baseline": _baseline(self.cfg.baseline)}),
-            **({} if self.cfg.run.precision == "fp32" else {"precision": self.cfg.run.precision}),
+            **{name: self.cfg.run[name] for name, plain in _SPEED.items() if self.cfg.run[name] != plain},
         }
 
 

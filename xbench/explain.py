@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from xbench.algorithms.base import Algorithm, Need, NotApplicable
 from xbench.case import Case, Mates, expand_features
 from xbench.draws import Draws
-from xbench.engine import Counters, Engine, MakePlan, Subject, follows
+from xbench.engine import Counters, Engine, MakePlan, Subject, follows, trial
+from xbench.engine.rewrites import TRIED, WORTH, Decision, Kind, Rewrites
 from xbench.layout import Layout
 from xbench.outside import Outside
 from xbench.places import CONVOLUTIONS
@@ -78,8 +79,12 @@ class Explainer:
         self.subject = replace(
             self.subject, inject=self._inject, read=self._read, layout=layout, read_layout=read_layout
         )
+        here = setting.decide is None
+        worth = WORTH * min(TRIED, len(self.x)) if here and setting.speed.rewrites != "always" else 0
+        decide = setting.decide or (lambda kind: trial.settled(setting.speed, lambda: me.decide(kind)))
+        rewrites = Rewrites(setting.speed, decide, worth)
         self.engine = Engine(
-            self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress, speed=setting.speed
+            self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress, rewrites=rewrites
         )
         self._outside = Outside(setting, self.subject)
 
@@ -213,6 +218,12 @@ class Explainer:
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return self.engine.run(make_plan, case, x, whole=whole, share=share)
 
+    def decide(self, kind: Kind) -> Decision:
+        """Which rewrites of the model serve this kind of evaluation, by a trial on the first samples."""
+        with torch.inference_mode(False), frozen(self.setting.model):
+            case, s = self.case(distribution=True), self.setting
+            return trial.decide(s.speed, self.subject, kind, case, self.x, s.memory, s.rows)
+
     def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
         """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read."""
         return (self.subject.read_layout if read else self.subject.layout).maps(flat)
@@ -278,7 +289,7 @@ class Explainer:
             several = [x] if own else list(flat.split(1))
             return Plan(several, len(several), Want.ACTIVATION, lambda answers: torch.cat([a.level for a in answers]))
 
-        engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows, speed=self.setting.speed)
+        engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows)
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return engine.run(plan, case, samples)
 

@@ -88,6 +88,24 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
+def write_first(path: Path, data: bytes) -> None:
+    """Like `write_atomic`, unless the file is there: of several writers at once the first one's stays, whole.
+
+    On a file system without hard links two writers at the very same time leave the last one's.
+    """
+    mine = path.with_name(f".{path.name[:80]}.{os.getpid()}.{secrets.token_hex(4)}.first.tmp")
+    write_atomic(mine, data)
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        if not path.exists():
+            write_atomic(path, data)
+    finally:
+        mine.unlink(missing_ok=True)
+
+
 def check_writable(root: Path, key: str, need_bytes: int) -> None:
     """Create the folder that the setting `key` names, write and remove a probe, and ask for free disk.
 

@@ -78,10 +78,17 @@ def join(shares: Sequence[Made]) -> Made:
     counters = {name: sum(made.fields["counters"][name] for made in shares) for name in first.fields["counters"]}
     return Made(
         "ok",
-        fields={**first.fields, "columns": columns, "values": values, "counters": counters},
+        fields={**first.fields, "columns": columns, "values": values, "counters": counters, "info": _info(shares)},
         arrays={name: np.concatenate(_equally_wide([made.arrays[name] for made in shares])) for name in first.arrays},
         seconds=seconds,
     )
+
+
+def _info(shares: Sequence[Made]) -> dict[str, Any]:
+    """The first share's, with the rewrites of all of them: one may say for which rows it was not used."""
+    info: dict[str, Any] = dict(shares[0].fields["info"])
+    notes = [note for made in shares for note in made.fields["info"].get("rewrites", {}).items()]
+    return info | ({"rewrites": dict(sorted(notes, key=lambda note: len(note[1])))} if "rewrites" in info else {})
 
 
 def _column(made: Made, name: str, n: int) -> list[Any]:

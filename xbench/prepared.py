@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xbench.baselines import choose_baseline
 from xbench.cells import Unit
 from xbench.datasets.record import Dataset, Lazy, Split, by_part
+from xbench.engine.rewrites import Decide
 from xbench.explain import Explainer
 from xbench.groups import CELLS, as_cells, regroup
 from xbench.layout import Layout
@@ -36,6 +37,7 @@ class Prepared:
     device: torch.device
     split: Split
     progress: Callable[[int, int], None] | None = None
+    decide: Decide | None = None
     _ahead: Future[Split] | None = field(default=None, init=False)
 
     def read_ahead(self) -> None:
@@ -115,7 +117,8 @@ class Prepared:
             own_baselines=True,
             features_where_they_fit=cfg.layer is not None,
             progress=self.progress,
-            speed=Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites),
+            speed=speed_of(cfg),
+            decide=self.decide,
         )
         return Explainer(setting)
 
@@ -137,6 +140,11 @@ class Prepared:
 @functools.lru_cache(maxsize=1)  # one for all blocks: rows per pass are learnt for a module
 def _from_spectrum(model: nn.Module, length: int) -> FromSpectrum:
     return FromSpectrum(model, length)
+
+
+def speed_of(cfg: DictConfig) -> Speed:
+    """What the command says of how fast the model may be made."""
+    return Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites)
 
 
 def _neuron(given: ListConfig | None) -> Neuron | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.arguments import parameters
+from xbench.engine.rewrites import Decide
 from xbench.padded import Padded
 from xbench.readouts import Output, Target, Unit
 from xbench.sites import device_of
@@ -56,6 +57,7 @@ class Setting:
     padded: Padded | None = None  # the input whose samples end in padding that changes no result
     progress: Callable[[int, int], None] | None = None
     speed: Speed = field(default_factory=Speed)
+    decide: Decide | None = None  # which rewrites serve a kind of evaluation; None: a trial on the first samples
 
     def in_order(self, given: object, name: str) -> Any:  # noqa: ANN401  (whatever was given)
         """What is given by the inputs' names as a tuple in their order; anything else as it is."""

@@ -6,6 +6,7 @@
     root/cells/<k[:2]>/<name>.corrupt      a damaged file, set aside so that the cell is computed again
     root/environments/<id>.json            where numbers were measured
     root/manifests/<name>.json             which cells one report shows
+    root/rewrites/<k>.json                 which rewrites of a model serve a kind of evaluation; never replaced
 
 Files appear whole or not at all (`write_atomic`) and there are no locks: two writers of one key leave the
 result of the last, and two stores merge by copying files.
@@ -36,6 +37,7 @@ from xbench.files import (
     remove,
     set_aside,
     write_atomic,
+    write_first,
 )
 from xbench.records import CorruptRecord, Record, cell_key
 
@@ -160,6 +162,27 @@ class Store:
         if found is None:
             raise KeyError(f"environment {name} is not in the store {self.root}")
         return found
+
+    def decide(self, identity: Mapping[str, object], decision: Mapping[str, str], environment: str) -> dict[str, str]:
+        """Store which rewrites are used, unless that is decided already; the decision that counts from now on."""
+        key = cell_key(identity)
+        whole = {"key": key, "identity": identity, "decision": decision, "environment": environment}
+        records.canonical(whole, "decision")
+        write_first(self._named("rewrites", key), json.dumps(whole, indent=1, allow_nan=False).encode())
+        found = self.decision(identity)
+        return dict(decision) if found is None else found
+
+    def decision(self, identity: Mapping[str, object]) -> dict[str, str] | None:
+        """Which rewrites are used, by name; None where that is not decided. A damaged file is set aside."""
+        path = self._named("rewrites", cell_key(identity))
+        found = read_json(path)
+        if found is None:
+            return None
+        decision = found.get("decision")
+        if not isinstance(decision, dict) or not all(isinstance(how, str) for how in decision.values()):
+            set_aside(path, "holds no decision")
+            return None
+        return decision
 
     def save_manifest(self, manifest: Mapping[str, object]) -> None:
         """Store what the report `manifest["name"]` shows, replacing the manifest of that name."""

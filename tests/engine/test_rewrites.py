@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -158,6 +160,34 @@ def test_gradients_may_differ_where_a_unit_switches_at_its_kink(elements: int, b
     assert used(model, Saliency())["folded"].startswith(note)
 
 
+def test_exact_leaves_out_what_switches_a_unit_in_any_sample_tried() -> None:
+    model = weights(Switches(1, 1e-6)).double().eval()
+    model.by = 1e-6 * float(attribute(model, X, Saliency(), target=0, speed=NEVER).norm())  # type: ignore[union-attr]
+    assert used(model, IntegratedGradients(6), Speed())["folded"] == "used"
+    assert used(model, IntegratedGradients(6), Speed(rewrites="exact"))["folded"].startswith("dropped: results differ")
+    assert used(normed(), IntegratedGradients(6), Speed(rewrites="exact"))["folded"] == "used"
+
+
+@pytest.mark.parametrize("pace", [0.0, 100.0])
+def test_neither_the_clock_nor_an_earlier_call_decides(pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: pace * next(now))
+    model = normed()
+    assert used(model, Saliency(), Speed()) == {}  # fewer rows than a trial is worth
+    assert used(model, IntegratedGradients(6), Speed()) == {"folded": "used"}
+    assert used(model, Saliency(), Speed()) == {}
+
+
+def test_a_trial_takes_the_first_samples_before_any_row_of_the_plan() -> None:
+    model, many, seen = normed().float(), numbers(20, 2, 6, 6, seed=7).float(), list[Tensor]()
+    made = explainer(model, ALWAYS, inputs=many, target=0, rows=20)
+    with model.stem[0].register_forward_pre_hook(lambda _module, args: seen.append(args[0].detach().clone())):
+        made.attribute(IntegratedGradients(4))
+    assert [len(batch) for batch in seen] == [4, 4, 4, 4, *[20] * 4]  # as it is, in channels-last order, then the plan
+    assert torch.equal(torch.cat(seen[:2]), many[:8])
+    assert made.engine.counters.rewrites["folded"] == "dropped: NoTwin: the model has hooks"
+
+
 def test_the_front_is_left_out_where_points_enter_behind_it() -> None:
     notes = used(normed(), IntegratedGradients(6), layer="late:input")
     assert notes["front left out"] == "used"
@@ -194,7 +224,7 @@ def test_bf16_is_near_and_not_under_a_backward_rule() -> None:
     [
         ({"precision": "fp16"}, "precision must be fp32 or bf16, got 'fp16'"),
         ({"compile": "fast"}, "compile must be null or a mode of torch.compile"),
-        ({"rewrites": "never"}, "rewrites must be true, false or always"),
+        ({"rewrites": "never"}, "rewrites must be true, false, exact or always"),
     ],
 )
 def test_what_is_no_setting_is_named(arguments: dict[str, Any], said: str) -> None:

@@ -34,7 +34,7 @@ def texts() -> Tensor:
 
 def explainer(model: nn.Module, *, trims: bool, **changes: object) -> Explainer:
     made = Setting(model, texts(), target=0, baselines=torch.full((8, 9), 2), layer="embedding", padded=PADDED)
-    return Explainer(replace(made, speed=Speed(rewrites=trims), **changes))
+    return Explainer(replace(made, speed=Speed(rewrites="always" if trims else False), **changes))
 
 
 def text_cnn() -> nn.Module:

@@ -33,7 +33,7 @@ class Run:
     timeout: float | None
     precision: Literal["fp32", "bf16"]
     compile: Literal["default", "reduce-overhead", "max-autotune"] | None
-    rewrites: bool | Literal["always"]
+    rewrites: bool | Literal["exact"]
     id: str | None
     beside: int
 

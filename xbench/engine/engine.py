@@ -18,7 +18,6 @@ from xbench.engine.passes import Passes
 from xbench.engine.rewrites import Rewrites
 from xbench.engine.subject import Subject
 from xbench.plan import Made, Noted, Plan, Several, Want
-from xbench.speed import Speed
 
 MakePlan = Callable[[Case, Tensor], Made]
 
@@ -31,7 +30,7 @@ class Engine:
         memory: the budget for tensors during an evaluation, see `parse_bytes`.
         rows: a fixed number of rows per evaluation instead of the search for the best.
         progress: called after every piece with the rows done and the rows in all of this run.
-        speed: which rewrites of the model are tried.
+        rewrites: other forms of the model that may be evaluated instead; None: none.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Engine:
         memory: int | str | None = None,
         rows: int | None = None,
         progress: Callable[[int, int], None] | None = None,
-        speed: Speed | None = None,
+        rewrites: Rewrites | None = None,
     ) -> None:
         if rows is not None and rows < 1:
             raise ValueError(f"rows: expected a positive number or auto, got {rows}")
@@ -49,7 +48,7 @@ class Engine:
             keep_freed()
         self.subject = subject
         budget = parse_bytes(memory, subject.device)
-        self._passes = Passes(subject, budget, rows, progress, Rewrites(speed or Speed()))
+        self._passes = Passes(subject, budget, rows, progress, rewrites)
 
     @property
     def counters(self) -> Counters:
@@ -78,7 +77,7 @@ class Engine:
             rows = slice(done, min(n, done + most))
             plan = make_plan(case.part(rows), x[rows].clone())  # an algorithm of one's own may write into it
             if isinstance(plan, Plan):
-                passes.of = passes.of or count * plan.n_points
+                passes.of = passes.known = passes.of or count * plan.n_points
                 most = max(1, min(most, passes.limits(plan).slice_limit // plan.group))
                 if plan.want & (Want.GRADIENT | Want.ACTIVATION):
                     width = self.subject.at(plan.read, None).read_layout.width

@@ -22,17 +22,15 @@ from xbench.sites import Site, _split
 _POISONS = (math.nan, 0.0, 1.0, -1.0)
 
 
-def without_front(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject]:
+def without_front(subject: Subject, samples: Tensor, rule: Rule | None) -> Iterator[Subject]:
     """The subject without its front, once for every number put in its place; none when there is no front."""
     if subject.inject is None or subject.create_graph:
-        return []
-    made = []
+        return
     for poison in _POISONS:
         cut = _cut(subject, subject.inject, samples, poison)
         if cut is None:  # there is no front, whatever is put in its place
-            break
-        made.append(cut)
-    return made
+            return
+        yield cut
 
 
 def _cut(subject: Subject, inject: Site, samples: Tensor, poison: float) -> Subject | None:

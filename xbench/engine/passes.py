@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory
 from xbench.engine.repeats import Repeats
-from xbench.engine.rewrites import Rewrites
+from xbench.engine.rewrites import Form, Kind, Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
 from xbench.padded import Padded
@@ -40,10 +40,14 @@ class NonFiniteError(RuntimeError):
 class _Kind:
     """How all rows of a plan are evaluated."""
 
-    subject: Subject
+    form: Form
     want: Want
     rule: Rule | None
     limits: RowLimit
+
+    @property
+    def subject(self) -> Subject:
+        return self.form.subject
 
 
 class Passes:
@@ -52,6 +56,7 @@ class Passes:
     Attributes:
         counters: what the passes cost.
         of: rows that this run will take, as far as is known; none are done yet.
+        known: the same where it is known before the first evaluation, whatever the answers; else None.
     """
 
     def __init__(
@@ -60,10 +65,11 @@ class Passes:
         budget: int,
         rows: int | None,
         progress: Callable[[int, int], None] | None,
-        rewrites: Rewrites,
+        rewrites: Rewrites | None,
     ) -> None:
         self.counters = Counters()
         self.of = 0
+        self.known: int | None = None
         self._subject = subject
         self._budget = budget
         self._rows = rows
@@ -77,6 +83,7 @@ class Passes:
     def begin(self) -> None:
         """A new run."""
         self.of = self._done = 0
+        self.known = None
         self._mark = None
 
     def room(self, size: int) -> int:
@@ -102,10 +109,16 @@ class Passes:
         """One answer per point, in order, for a slice of the samples."""
         samples = torch.arange(rows.start, rows.stop, device=self._subject.device)
         samples = samples if plan.samples is None else samples[plan.samples.to(samples.device)]
-        kind = _Kind(self._subject.at(plan.read, plan.second), plan.want, plan.rule, self.limits(plan))
+        kind = _Kind(self._form(plan, samples), plan.want, plan.rule, self.limits(plan))
         if plan.shared is not None and len(samples) > 1 and kind.subject.by_points_alone:
             return self._beside_one(plan, plan.shared, kind, samples)
         return self._in_groups(plan, kind, samples)
+
+    def _form(self, plan: Plan, samples: Tensor) -> Form:
+        subject = self._subject.at(plan.read, plan.second)
+        if self._rewrites is None or plan.n_points == 0:
+            return Form(subject)
+        return self._rewrites.of(subject, samples, Kind.of(plan), self.known)
 
     def _in_groups(self, plan: Plan, kind: _Kind, samples: Tensor) -> Iterator[Answer]:
         """In chunks of whole groups of points."""
@@ -254,24 +267,19 @@ class Passes:
 
     def _evaluate(self, kind: _Kind, flat: Tensor, samples: Tensor) -> Answer:
         rows, device, limits = len(flat), kind.subject.device, kind.limits
-        form = self._rewrites.of(kind.subject, samples, kind.want, kind.rule)
         measuring = limits.needs_measuring(rows)
-        start = time.perf_counter()
         if measuring:
             with PeakMemory(device) as peak:
-                answer = form.subject.evaluate(flat, samples, kind.want, kind.rule)
-            limits.measured(rows, math.ceil(peak.bytes / form.subject.filled(samples)))  # as if all were the longest
+                answer = kind.subject.evaluate(flat, samples, kind.want, kind.rule)
+            limits.measured(rows, math.ceil(peak.bytes / kind.subject.filled(samples)))  # as if all were the longest
         else:
-            answer = form.subject.evaluate(flat, samples, kind.want, kind.rule)
-        if not limits.settled or form.pending:
+            answer = kind.subject.evaluate(flat, samples, kind.want, kind.rule)
+        if not limits.settled:
             synchronise(device)
-        now = time.perf_counter()
+        # The meter slows an evaluation down.
         if not measuring and not limits.settled and self._mark is not None:
-            limits.timed(rows, now - self._mark)
-        # The meter slows an evaluation down: its time says nothing about the rows that are left.
-        left = 0 if measuring else self.of - self._done - rows
-        self._rewrites.consider(form, flat, samples, kind.want, kind.rule, answer, now - start, left)
-        self.counters.rewrites.update({**form.notes, **form.subject.remarks()})
+            limits.timed(rows, time.perf_counter() - self._mark)
+        self.counters.rewrites.update({**kind.form.notes, **kind.subject.remarks()})
         return answer
 
 

@@ -107,13 +107,11 @@ class Trimmed(Subject):
         )  # fmt: skip
 
 
-def trimmed(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject] | None:
-    """The subject without its padding; none where that cannot be done, None as long as these rows have no padding."""
+def trimmed(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject]:
+    """The subject without its padding; none where that cannot be done."""
     padded = subject.padded
     elsewhere = subject.read is not None or subject.second is not None or subject.readout.neuron is not None
     if padded is None or elsewhere or subject.create_graph or bool((padded.lengths == padded.width).all()):
         return []
     made = Trimmed(**{field.name: getattr(subject, field.name) for field in fields(Subject)})
-    if not any(made.cuts):
-        return []
-    return [made] if padded.longest(samples) < padded.width else None
+    return [made] if any(made.cuts) else []

@@ -59,6 +59,12 @@ IMPORTS = {
     "beside it": ("from {top}_helper import x", "{top}.py", "{top}_helper.py"),
     "in a function": ("def f():\n    from {top}.helper import x", "{top}/thing.py", "{top}/helper.py"),
     "under a condition": ("if 0 > 1:\n    import {top}.helper", "{top}/thing.py", "{top}/helper.py"),
+    "where something fails": (
+        "try:\n    pass\nexcept OSError:\n    import {top}.helper", "{top}/thing.py", "{top}/helper.py",
+    ),
+    "in a case of a match in a class": (
+        "class A:\n    match 1:\n        case 2:\n            import {top}.helper", "{top}/thing.py", "{top}/helper.py",
+    ),
     "through another": ("from .between import x", "{top}/thing.py", "{top}/helper.py"),
     "in a circle": ("from . import between", "{top}/thing.py", "{top}/helper.py"),
     "of the package": ("from {top} import x", "{top}/thing.py", "{top}/__init__.py"),

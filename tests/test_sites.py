@@ -215,7 +215,7 @@ def test_a_path_through_a_layer_with_several_tensors_is_complete():
 
 
 def test_a_neuron_of_a_layer_with_several_tensors_is_refused():
-    with pytest.raises(TypeError, match="layer pair gives 2 tensors, expected one"):
+    with pytest.raises(TypeError, match="layer pair gives 2 tensors, an index is for one"):
         attribute(weights(Branched()), numbers(3, 4), Saliency(), neuron=("pair", 1))
 
 

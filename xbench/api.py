@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ from xbench.score import Explanation, Given, score_maps
 from xbench.setting import (
     BaselinesOf,
     Inputs,
+    Layer,
     Layered,
+    Layers,
     Model,
     Neuron,
     Setting,
@@ -24,8 +27,10 @@ from xbench.setting import (
     made_baselines,
     on_device,
 )
-from xbench.sites import layer_name
+from xbench.sites import Sites, layer_name
 from xbench.speed import Speed
+
+Maps = Tensors | dict[str, Tensor] | tuple[Tensors, ...]
 
 
 def attribute(
@@ -37,12 +42,12 @@ def attribute(
     baselines: BaselinesOf = None,
     extra: tuple[object, ...] = (),
     features: Inputs | None = None,
-    layer: str | nn.Module | None = None,
+    layer: Layers = None,
     neuron: Neuron | None = None,
     seed: int = 0,
     memory: int | str | None = None,
     devices: str | torch.device | None = None,
-    read: str | nn.Module | None = None,
+    read: Layers = None,
     output: Output = "logit",
     select: str | int | None = None,
     rows: int | None = None,
@@ -53,7 +58,7 @@ def attribute(
     create_graph: bool = False,
     notes: dict[str, Tensor] | None = None,
     speed: Speed | None = None,
-) -> Tensors | dict[str, Tensor]:
+) -> Maps:
     """Attribution maps of the samples, in the structure of the inputs (or of the layer).
 
     Args:
@@ -72,14 +77,16 @@ def attribute(
         extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
         features: integer group ids (1 or n, ...) per input, broadcastable to it; -1 belongs to no feature.
         layer: points enter at this layer's output instead of the input: a name such as "embedding",
-            "conv1:input", "relu@2" (its second call), or the module itself.
+            "conv1:input", "relu@2" (its second call), or the module itself. A list of layers: points enter at all of
+            them at once, as at the embeddings of words and of their positions; none may follow another.
         layer_baselines: baselines in the shapes of `layer`, in place of the values that it has for `baselines`.
         neuron: explain a unit, (layer, index), instead of the output: an int, a tuple of ints and slices (which are
             summed), or a function of the layer's tensor (a tuple, where it has several) that gives a number per row.
         seed: of every random draw; draws are keyed, no global state is read or changed.
         memory: budget for tensors during an evaluation: bytes, "2GiB", or None for half of what is free.
         devices: where to run, such as "cuda:0"; None is where the model is. Elsewhere a copy of the model is used.
-        read: gradients and activations are read at this layer while points enter at the input.
+        read: gradients and activations are read at this layer while points enter at the input; a list of layers gives
+            the maps of each.
         output: `logit`, `probability`, `log_probability` or `value` (regression) of the target.
         select: which part of a structured output is explained (a key, attribute or position).
         rows: a fixed number of rows per evaluation instead of the search for the fastest that fits.
@@ -96,7 +103,7 @@ def attribute(
 
     Returns:
         A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors; a dict of tensors
-        when `inputs` is one and the maps are at the inputs.
+        when `inputs` is one and the maps are at the inputs. Of a list of layers, a tuple with the maps of each.
 
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
@@ -104,11 +111,13 @@ def attribute(
     """
     algorithm = as_algorithm(algorithm)
     baselines = made_baselines(baselines, inputs)
-    module, layer, read, neuron = _placed(model, devices, layer, read, neuron)
+    if isinstance(read, list | tuple) and not algorithm.facts.reads:
+        raise ValueError(f"read: {algorithm.facts.label} reads at no layer of its own; name the layers in `layer`")
+    module, layer, places, neuron = _placed(model, devices, layer, read, neuron)
     if targets is not None and (target is not None or not len(targets)):
         raise ValueError("targets: give at least one, and no `target` beside them")
 
-    def explain(target: Target) -> tuple[Explainer, Tensor]:
+    def explain(target: Target, read: Layer | None) -> tuple[Explainer, Tensor]:
         explainer = Explainer(
             Setting(
                 module, inputs, target, baselines, extra, features, layer, read, neuron, output, select, seed,
@@ -118,24 +127,32 @@ def attribute(
         )  # fmt: skip
         return explainer, explainer.attribute(algorithm)
 
-    results = [explain(each) for each in ([target] if targets is None else targets)]
-    explainer, flat = results[-1]
-    if targets is not None:
-        flat = torch.stack([flat for _, flat in results], dim=1)
-    if notes is not None:
-        told = [each.engine.counters.notes for each, _ in results]
-        stacked = {name: torch.stack([each[name] for each in told], dim=1) for name in told[-1]}
-        notes.update(told[-1] if targets is None else stacked)
-    device = explainer.setting.tensors[0].device
-    if algorithm.facts.per_feature:
-        return flat.to(device)
-    several = (len(flat), len(targets)) if targets is not None else (len(flat),)
-    shaped = explainer.shaped(flat.flatten(0, len(several) - 1), read=algorithm.facts.reads)
-    maps = tuple(m.unflatten(0, several).to(device) for m in shaped)
-    at_inputs = layer is None and (read is None or not algorithm.facts.reads)
-    if at_inputs and isinstance(inputs, Mapping):
-        return dict(zip(inputs, maps, strict=True))
-    return maps if (isinstance(inputs, tuple) if at_inputs else len(maps) > 1) else maps[0]
+    def maps_at(read: Layer | None) -> Maps:
+        results = [explain(each, read) for each in ([target] if targets is None else targets)]
+        explainer, flat = results[-1]
+        if targets is not None:
+            flat = torch.stack([flat for _, flat in results], dim=1)
+        if notes is not None:
+            told = [each.engine.counters.notes for each, _ in results]
+            stacked = {name: torch.stack([each[name] for each in told], dim=1) for name in told[-1]}
+            notes.update(told[-1] if targets is None else stacked)
+        device = explainer.setting.tensors[0].device
+        if algorithm.facts.per_feature:
+            return flat.to(device)
+        several = (len(flat), len(targets)) if targets is not None else (len(flat),)
+        shaped = explainer.shaped(flat.flatten(0, len(several) - 1), read=algorithm.facts.reads)
+        maps = tuple(m.unflatten(0, several).to(device) for m in shaped)
+        at_inputs = layer is None and (read is None or not algorithm.facts.reads)
+        if at_inputs and isinstance(inputs, Mapping):
+            return dict(zip(inputs, maps, strict=True))
+        entrance = explainer.subject.inject
+        if isinstance(entrance, Sites) and (read is None or not algorithm.facts.reads):
+            return tuple(part if len(part) > 1 else part[0] for part in entrance.parted(maps))
+        return maps if (isinstance(inputs, tuple) if at_inputs else len(maps) > 1) else maps[0]
+
+    if isinstance(places, list | tuple):
+        return tuple(cast(Tensors, maps_at(place)) for place in places)
+    return maps_at(places)
 
 
 def measure(
@@ -148,7 +165,7 @@ def measure(
     baselines: BaselinesOf = None,
     extra: tuple[object, ...] = (),
     features: Inputs | None = None,
-    layer: str | nn.Module | None = None,
+    layer: Layers = None,
     neuron: Neuron | None = None,
     seed: int = 0,
     memory: int | str | None = None,
@@ -192,20 +209,22 @@ def measure(
     return scores[metric.main].to(explainer.setting.tensors[0].device)
 
 
-Layer = str | nn.Module | None
-
-
 def _placed(
-    model: Model, device: str | torch.device | None, layer: Layer, read: Layer, neuron: Neuron | None
-) -> tuple[nn.Module, Layer, Layer, Neuron | None]:
+    model: Model, device: str | torch.device | None, layer: Layers, read: Layers, neuron: Neuron | None
+) -> tuple[nn.Module, Layers, Layers, Neuron | None]:
     """The model where it is to run, and the layers by their names: modules given are not part of a copy."""
     if isinstance(device, (list, tuple)):
         raise TypeError(f"devices: expected one device such as 'cuda:0', got {device!r}")
     given = as_module(model)
-    layer, read = (place if place is None else layer_name(given, place) for place in (layer, read))
+
+    def named(layers: Layers) -> Layers:
+        if isinstance(layers, list | tuple):
+            return tuple(layer_name(given, place) for place in layers)
+        return layers if layers is None else layer_name(given, layers)
+
     if isinstance(neuron, tuple) and len(neuron) == 2:
         neuron = layer_name(given, neuron[0]), neuron[1]
-    return on_device(given, device), layer, read, neuron
+    return on_device(given, device), named(layer), named(read), neuron
 
 
 def as_algorithm(algorithm: Algorithm | str) -> Algorithm:

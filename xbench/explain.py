@@ -22,7 +22,7 @@ from xbench.question import Asking, Explain
 from xbench.readouts import Readout, target_rows
 from xbench.rules.attention import AttentionWeights
 from xbench.setting import Function, Setting, baseline_tensors
-from xbench.sites import Site, device_of, frozen, layer_name
+from xbench.sites import Site, Sites, device_of, frozen, layer_name
 from xbench.truth import Truth
 
 _ADVICE = {
@@ -48,7 +48,6 @@ class Explainer:
         inputs = setting.tensors
         self.device = device_of(setting.model, inputs[0].device)
         inputs = tuple(map(self._here, inputs))
-        self._inject = _site(setting.model, setting.layer)
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
         me = weakref.proxy(self)  # in a cycle the samples of an explainer would outlive it
@@ -71,6 +70,7 @@ class Explainer:
             autocast=setting.speed.precision == "bf16",
             padded=setting.padded,
         )
+        self._inject = self._entrance()
         self.x = self._start.flatten(inputs)
         layout = self._start
         if self._inject is not None:
@@ -87,6 +87,19 @@ class Explainer:
             self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress, rewrites=rewrites
         )
         self._outside = Outside(setting, self.subject)
+
+    def _entrance(self) -> Site | Sites | None:
+        """Where points enter."""
+        model, layer = self.setting.model, self.setting.layer
+        if not isinstance(layer, list | tuple):
+            return _site(model, layer)
+        sites = tuple(site for name in layer if (site := _site(model, name)) is not None)
+        if len(sites) < 2 or len(set(sites)) < len(sites):
+            raise ValueError(f"layer: expected a layer, or several different ones, got {list(map(str, sites))}")
+        together = Sites(sites, tuple(len(self.places.layout(site).shapes) for site in sites))
+        with torch.inference_mode(False), frozen(model):
+            together.check(model, self._first)
+        return together
 
     def _here(self, tensor: Tensor) -> Tensor:
         """A user's tensor where the model is; out of any graph, for what requires gradients is what is explained."""
@@ -127,7 +140,7 @@ class Explainer:
             mates=Mates.of(self.x, ids),
             paired=not distribution,
             neuron=s.neuron is not None,
-            channels_last=self._inject is not None and self.places.channels_last(self._inject),
+            channels_last=isinstance(self._inject, Site) and self.places.channels_last(self._inject),
             truth=self._truth(groups),
             site=self._inject,
             called=s.features_called,
@@ -270,7 +283,7 @@ class Explainer:
         points = [b.expand(rows, *b.shape[1:]) for b in given]
         return self._activations(self._inject, points, own=rows == n and not distribution)
 
-    def _activations(self, site: Site, points: Sequence[Tensor], *, own: bool = True) -> Tensor:
+    def _activations(self, site: Site | Sites, points: Sequence[Tensor], *, own: bool = True) -> Tensor:
         """What the model computes at `site` for `points` at the input, (rows, d).
 
         With `own` there are as many points as samples, and each takes its sample's further arguments; otherwise there

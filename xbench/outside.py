@@ -120,7 +120,7 @@ class _Wrapped(nn.Module):
         kwargs = {name: next(riders) if follows(e, s.n) else copied(e) for name, e in s.kwargs.items()}
         with ExitStack() as stack:
             site, unit = s.inject, s.readout.neuron
-            entered = None if site is None else stack.enter_context(visit(s.model, site, replace=points))
+            entered = None if site is None else stack.enter_context(site.enter(s.model, points))
             neuron = None if unit is None else stack.enter_context(visit(s.model, unit))
             if s.names:
                 result = self.model(*extra, **dict(zip(s.names, inputs, strict=True)), **kwargs)

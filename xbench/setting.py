@@ -23,6 +23,8 @@ Model = nn.Module | Callable[..., object]
 Layered = Tensor | float | int | Sequence[Tensor | float | int] | None
 Baselines = Layered | Mapping[str, Tensor | float | int]
 BaselinesOf = Baselines | Callable[..., Baselines]
+Layer = str | nn.Module
+Layers = Layer | list[Layer] | tuple[Layer, ...] | None
 Neuron = tuple[str | nn.Module, int | slice | Unit]
 
 
@@ -36,7 +38,7 @@ class Setting:
     baselines: Baselines = None
     extra: tuple[object, ...] = ()
     features: Inputs | None = None
-    layer: str | nn.Module | None = None
+    layer: Layers = None
     read: str | nn.Module | None = None
     neuron: Neuron | None = None
     output: Output = "logit"

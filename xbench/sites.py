@@ -7,8 +7,8 @@ forward pass calls more than once. Everything put on the model is a `with` block
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,6 +60,60 @@ class Site:
         """See `Place`."""
         return visit(model, self, detach=detach)
 
+    def enter(self, model: nn.Module, points: Sequence[Tensor]) -> AbstractContextManager[Visit]:
+        """Put these tensors there instead of what the model computes."""
+        return visit(model, self, replace=points)
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Several layers as one place, such as the embeddings of words and of their positions: points enter at all at once.
+
+    counts: how many tensors each has.
+    """
+
+    sites: tuple[Site, ...]
+    counts: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.sites))
+
+    @contextmanager
+    def watch(self, model: nn.Module, *, detach: bool = False) -> Iterator[Visit]:
+        """See `Place`; the tensors of all layers, in the order in which the layers are named."""
+        with ExitStack() as stack:
+            yield _Joined([stack.enter_context(visit(model, site, detach=detach)) for site in self.sites])
+
+    @contextmanager
+    def enter(self, model: nn.Module, points: Sequence[Tensor]) -> Iterator[Visit]:
+        """See `Site.enter`."""
+        with ExitStack() as stack:
+            parts = self.parted(points)
+            yield _Joined(
+                [
+                    stack.enter_context(visit(model, site, replace=part))
+                    for site, part in zip(self.sites, parts, strict=True)
+                ]
+            )
+
+    def parted(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """The tensors of each layer."""
+        given = iter(tensors)
+        return [tuple(next(given) for _ in range(count)) for count in self.counts]
+
+    def check(self, model: nn.Module, forward: Callable[[], object]) -> None:
+        """ValueError where what one layer gives depends on another: points there would replace it."""
+        with ExitStack() as stack:
+            visits = [stack.enter_context(visit(model, site, detach=True)) for site in self.sites]
+            with torch.enable_grad():
+                forward()
+        behind = [str(site) for site, visited in zip(self.sites, visits, strict=True) if visited.attached]
+        if behind:
+            raise ValueError(
+                f"layer: {' and '.join(behind)} follows another of the layers {self}, and points enter at all of "
+                "them at once; explain such layers in calls of their own, or name them in `read`"
+            )
+
 
 def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
     """The name of a module given as an object, or the text itself."""
@@ -73,10 +127,30 @@ def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
 
 @dataclass
 class Visit:
-    """What happened at a site during one forward pass: the tensors there, and how often it was reached."""
+    """What happened at a site during one forward pass: the tensors there, and how often it was reached.
+
+    attached: whether the tensors that the model computed there belonged to a graph.
+    """
 
     tensors: tuple[Tensor, ...] = ()
     calls: int = field(default=0)
+    attached: bool = False
+
+
+class _Joined(Visit):
+    """The visits of several sites as one; no tensors before all are reached."""
+
+    def __init__(self, parts: Sequence[Visit]) -> None:
+        self._parts = parts
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:  # type: ignore[override]
+        whole = all(part.tensors for part in self._parts)
+        return tuple(tensor for part in self._parts for tensor in part.tensors) if whole else ()
+
+    @property
+    def calls(self) -> int:  # type: ignore[override]
+        return min(part.calls for part in self._parts)
 
 
 def _split(value: object) -> tuple[tuple[Tensor, ...], list[object], TreeSpec]:
@@ -113,6 +187,7 @@ def visit(
         found, _, _ = _split(value)
         if not found:
             raise ValueError(f"site {site}: no tensor there, got {type(value).__name__}")
+        visited.attached = any(tensor.requires_grad for tensor in found)
         if replace is not None:
             found = tuple(replace)
         elif detach:

@@ -24,7 +24,7 @@ _POISONS = (math.nan, 0.0, 1.0, -1.0)
 
 def without_front(subject: Subject, samples: Tensor, rule: Rule | None) -> Iterator[Subject]:
     """The subject without its front, once for every number put in its place; none when there is no front."""
-    if subject.inject is None or subject.create_graph:
+    if not isinstance(subject.inject, Site) or subject.create_graph:
         return
     for poison in _POISONS:
         cut = _cut(subject, subject.inject, samples, poison)

@@ -16,7 +16,7 @@ from xbench.padded import Padded
 from xbench.places import Places
 from xbench.plan import Answer, Rule, Want
 from xbench.readouts import Readout, TargetError
-from xbench.sites import Place, Site, Visit, check_visited, visit
+from xbench.sites import Place, Site, Sites, Visit, check_visited
 
 _NO_GRADIENT = (
     "no gradient: what is explained does not depend on the place that is read through differentiable operations (a "
@@ -57,7 +57,7 @@ class Subject:
     extra: tuple[object, ...]
     target: Tensor | None
     readout: Readout
-    inject: Site | None
+    inject: Site | Sites | None
     read: Place | None
     layout: Layout
     read_layout: Layout
@@ -156,8 +156,8 @@ class Subject:
                 "as site"
             )
 
-    def _enter(self, stack: ExitStack, site: Site | None, points: Sequence[Tensor]) -> Visit | None:
-        return None if site is None else stack.enter_context(visit(self.model, site, replace=points))
+    def _enter(self, stack: ExitStack, site: Site | Sites | None, points: Sequence[Tensor]) -> Visit | None:
+        return None if site is None else stack.enter_context(site.enter(self.model, points))
 
     def _watch(self, stack: ExitStack, place: Place | None, *, detach: bool = False) -> Visit | None:
         return None if place is None else stack.enter_context(place.watch(self.model, detach=detach))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from xbench.engine.subject import Subject
-from xbench.sites import Site
+from xbench.sites import Site, Sites
 
 
 class NoTwin(RuntimeError):
@@ -35,6 +35,8 @@ def sites(subject: Subject) -> Iterator[Site]:
     for place in (subject.inject, subject.read, second, subject.readout.neuron):
         if isinstance(place, Site):
             yield place
+        elif isinstance(place, Sites):
+            yield from place.sites
 
 
 def _hooks(module: nn.Module) -> bool:

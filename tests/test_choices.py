@@ -14,8 +14,7 @@ from xbench.cli import settings
 from xbench.config import component
 from xbench.datasets.record import Dataset
 from xbench.groups import regroup
-from xbench.models.encoders import WordEncoder, encode_tensors
-from xbench.models.fusion import FusionEncoder
+from xbench.models.encoders import FusionEncoder, WordEncoder, encode_tensors
 from xbench.models.record import Encoded
 from xbench.models.vocabulary import MASK, PAD, Vocabulary
 

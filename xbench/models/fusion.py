@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from xbench.datasets.record import Dataset, Split
-from xbench.models.encoders import WordEncoder
-from xbench.models.record import Encoded
 from xbench.models.torchvision import ImageNetInput, Preprocessing, Torchvision
-from xbench.models.vocabulary import PAD, Vocabulary
+from xbench.models.vocabulary import PAD
 from xbench.models.weights import fit_weights
 
 
@@ -137,40 +133,3 @@ def _words(embedding: nn.Embedding, sentence: Tensor, real: Tensor | None) -> tu
     else:
         vectors, there = sentence, sentence.new_ones(sentence.shape[:2]) if real is None else real.to(sentence.dtype)
     return vectors * there.unsqueeze(2), there
-
-
-@dataclass(frozen=True)
-class FusionEncoder:
-    """An image and the word vectors of a sentence, one feature per word behind those of the image.
-
-    The baseline of a word is the zero vector: the sentence without it. Where there are words goes to the model as a
-    further argument.
-    """
-
-    vocabulary: Vocabulary
-    embedding: nn.Embedding
-
-    def __call__(self, dataset: Dataset, split: Split) -> Encoded:
-        assert isinstance(split.inputs, Mapping)
-        image, text = split.inputs["image"], split.inputs["text"]
-        assert isinstance(image, Tensor)
-        masks = split.masks if isinstance(split.masks, Mapping) else {}
-        words = WordEncoder(self.vocabulary)(dataset, Split(split.ids, text, split.targets, masks.get("text")))
-        with torch.no_grad():
-            vectors = self.embedding(words.inputs[0])
-        assert isinstance(dataset.baseline, Mapping)
-        assert isinstance(dataset.features, Mapping)
-        groups = dataset.features["image"]
-        assert words.features is not None
-        own = words.features[0]
-        number = torch.where(own >= 0, own + int(groups.max()) + 1, -1)[..., None].expand_as(vectors)
-        seen = masks.get("image")
-        return Encoded(
-            inputs=(image, vectors),
-            baseline=(dataset.baseline["image"], torch.zeros_like(vectors[:1])),
-            features=(groups.expand(len(image), *groups.shape[1:]), number),
-            extra=((own >= 0).to(vectors.dtype),),
-            tokens=words.tokens,
-            called="patches and words",
-            masks=(seen, words.masks[0][..., None]) if isinstance(seen, Tensor) and words.masks is not None else None,
-        )

@@ -20,8 +20,7 @@ from xbench.datasets.cache import cache_directory
 from xbench.datasets.record import MODALITIES, Dataset, Lazy, Part, Split, by_part
 from xbench.models import trained
 from xbench.models.accuracy import accuracy, predict_split
-from xbench.models.encoders import WordEncoder, encode_tensors
-from xbench.models.fusion import FusionEncoder
+from xbench.models.encoders import FusionEncoder, WordEncoder, encode_tensors
 from xbench.models.randomness import one_thread, seeded
 from xbench.models.record import Encoded, Model
 from xbench.models.training import fit, tensor_batches, word_batches

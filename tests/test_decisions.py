@@ -16,7 +16,7 @@ import pytest
 
 from tests.jobs import Run, blobs, cells, numbers
 from xbench.engine import trial
-from xbench.store import Store
+from xbench.store import Store, cell_key
 
 ROOT = Path(__file__).parents[1]
 KINKED = ["model.module._target_=tests.lab.Kinked", "dataset.n=12", "run.block=4"]
@@ -139,11 +139,12 @@ def test_samples_that_cannot_be_tried_leave_the_model_as_it_is(run: Run, monkeyp
 
 def test_of_two_that_decide_at_once_the_first_one_s_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store, identity = Store(tmp_path), {"kind": "rewrites", "model": "m"}
-    assert store.decision(identity) is None
-    assert store.decide(identity, {"folded": "used"}, "here") == {"folded": "used"}
-    assert store.decide(identity, {"folded": "dropped"}, "there") == {"folded": "used"}
+    key = cell_key(identity)
+    assert store.decision(key) is None
+    assert store.decide(key, identity, {"folded": "used"}, "here") == {"folded": "used"}
+    assert store.decide(key, identity, {"folded": "dropped"}, "there") == {"folded": "used"}
     (path,) = (tmp_path / "rewrites").iterdir()
     for damage in ("{", '{"decision": {"folded": 1}}', "[]"):
         path.write_text(damage)
-        assert store.decision(identity) is None
-        assert store.decide(identity, {"folded": "dropped"}, "there") == {"folded": "dropped"}
+        assert store.decision(key) is None
+        assert store.decide(key, identity, {"folded": "dropped"}, "there") == {"folded": "dropped"}

@@ -29,7 +29,7 @@ def test_several_targets_at_once(method, layer):
     model, x = weights(ConvNet()), numbers(N, 1, 6, 6)
     maps = attribute(model, x, method, targets=[0, TARGET, 2], layer=layer)
     each = [attribute(model, x, method, target=target, layer=layer) for target in (0, TARGET, 2)]
-    assert torch.equal(maps, torch.stack(each, dim=1))
+    torch.testing.assert_close(maps, torch.stack(each, dim=1))  # each call finds its own rows, so up to rounding
 
 
 def test_what_is_reported_of_several_targets():

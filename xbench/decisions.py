@@ -17,6 +17,7 @@ from xbench.engine.trial import settled
 from xbench.models.record import Model
 from xbench.prepared import Prepared, speed_of
 from xbench.records import cell_key
+from xbench.redact import Redactor
 from xbench.store import Store
 
 _Made = TypeVar("_Made")
@@ -47,10 +48,9 @@ class Decisions:
     _known: dict[str, Decision] = field(default_factory=dict)
 
     def __call__(self, kind: Kind) -> Decision:
-        identity = self._identity(kind)
-        key = cell_key(identity)
+        key = cell_key(self._identity(kind))
         if key not in self._known:
-            found = self.store.decision(identity)
+            found = self.store.decision(key)
             if found is None:
                 raise Undecided(kind)
             self._known[key] = found
@@ -67,8 +67,9 @@ class Decisions:
 
     def _decide(self, kind: Kind) -> None:
         decision = settled(speed_of(self.cfg), lambda: self._prepared.explainer.decide(kind))
-        identity = self._identity(kind)
-        self._known[cell_key(identity)] = self.store.decide(identity, decision, self.environment)
+        identity, redact = self._identity(kind), Redactor([self.cfg])
+        key = cell_key(identity)
+        self._known[key] = self.store.decide(key, redact(identity), redact(decision), self.environment)
 
     def _identity(self, kind: Kind) -> dict[str, Any]:
         # Not the device itself, of which others like it give the same numbers.

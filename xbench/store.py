@@ -163,18 +163,22 @@ class Store:
             raise KeyError(f"environment {name} is not in the store {self.root}")
         return found
 
-    def decide(self, identity: Mapping[str, object], decision: Mapping[str, str], environment: str) -> dict[str, str]:
-        """Store which rewrites are used, unless that is decided already; the decision that counts from now on."""
-        key = cell_key(identity)
+    def decide(
+        self, key: str, identity: Mapping[str, object], decision: Mapping[str, str], environment: str
+    ) -> dict[str, str]:
+        """Store which rewrites are used, unless that is decided already; the decision that counts from now on.
+
+        `identity` says to a reader what `key` was made of; values of the environment are named there.
+        """
         whole = {"key": key, "identity": identity, "decision": decision, "environment": environment}
         records.canonical(whole, "decision")
         write_first(self._named("rewrites", key), json.dumps(whole, indent=1, allow_nan=False).encode())
-        found = self.decision(identity)
+        found = self.decision(key)
         return dict(decision) if found is None else found
 
-    def decision(self, identity: Mapping[str, object]) -> dict[str, str] | None:
+    def decision(self, key: str) -> dict[str, str] | None:
         """Which rewrites are used, by name; None where that is not decided. A damaged file is set aside."""
-        path = self._named("rewrites", cell_key(identity))
+        path = self._named("rewrites", key)
         found = read_json(path)
         if found is None:
             return None

@@ -76,7 +76,9 @@ class Geometric(nn.Module):
 def _torch_geometric() -> ModuleType:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # it calls torch.jit.script, which newer torch reports
+            warnings.filterwarnings(
+                "ignore", message=".torch.jit.script. is deprecated"
+            )  # which it calls, with newer torch
             import torch_geometric.explain.algorithm.utils
             import torch_geometric.nn
     except ImportError as error:

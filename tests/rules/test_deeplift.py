@@ -209,7 +209,7 @@ def test_parameters_must_be_frozen() -> None:
 def test_nothing_stays_behind_after_an_error() -> None:
     x = uniform(4, 5).requires_grad_()
     with pytest.raises(UnknownOperation), Rescale().apply():
-        x.exp().cummax(1)
+        x.exp().tolist()
     assert _get_current_function_mode_stack() == []
     (gradient,) = torch.autograd.grad(x.exp().sum(), x)
     torch.testing.assert_close(gradient, x.exp())
@@ -392,7 +392,42 @@ def test_checkpointed_models_are_refused_in_clear_words(reentrant: bool, algorit
         attribute(model, x, algorithm, target=1, baselines=0)
 
 
-def test_what_a_hook_logs_of_a_detached_tensor_changes_nothing() -> None:
+LOGGED: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda x: x.max(),
+    "std": lambda x: x.std(),
+    "norm": lambda x: x.norm(),
+    "var": lambda x: x.var(0),
+    "median": lambda x: x.median(),
+    "quantile": lambda x: x.quantile(0.9),
+    "softmax": lambda x: x.softmax(0).sum(0),
+    "exp": lambda x: (x - x.mean(0)).exp().log().mean(),
+    "cummax": lambda x: x.cummax(1).values.exp(),
+    "dropout": lambda x: F.dropout(x, 0.5, training=True).tanh(),
+}
+
+
+@pytest.mark.parametrize("name", LOGGED)
+def test_what_is_only_logged_passes_and_what_is_used_is_refused_by_name(name: str) -> None:
+    model, x = frozen(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)), uniform(3, 6)
+    expected = attribute(model, x, algorithms.DeepLift(), target=1, baselines=0)
+    seen: list[Tensor] = []
+    logs = model[1].register_forward_hook(lambda *args: seen.append(LOGGED[name](args[2])))
+    assert torch.equal(attribute(model, x, algorithms.DeepLift(), target=1, baselines=0), expected)
+    assert len(seen) > 0
+    logs.remove()
+    model[1].register_forward_hook(lambda *args: args[2] + LOGGED[name](args[2]))
+    with pytest.raises(UnknownOperation, match=f"^{name}: DeepLIFT-Rescale cannot pass through it") as caught:
+        attribute(model, x, algorithms.DeepLift(), target=1, baselines=0)
+    assert caught.value.operation == name
+
+
+def test_a_refused_result_that_is_multiplied_by_zero_is_not_used() -> None:
+    x, x0 = uniform(3, 6), uniform(3, 6, seed=1)
+    assert completeness_error(lambda x: x.exp().sum(1) + 0 * x.median(), x, x0) < 1e-10
+
+
+def test_numbers_of_activations_are_refused_unless_they_are_detached() -> None:
+    """Whether a number is logged or used cannot be seen, so the user says it."""
     model, x = frozen(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)), uniform(2, 6)
     expected = attribute(model, x, algorithms.DeepLift(), target=1, baselines=0)
     seen: list[float] = []

@@ -9,7 +9,7 @@ class UnknownOperation(RuntimeError):
 
     def __init__(self, operation: str, reason: str) -> None:
         super().__init__(f"{operation}: {reason}")
-        self.operation = operation
+        self.operation, self.reason = operation, reason
 
 
 class UnknownOperationWarning(UserWarning):

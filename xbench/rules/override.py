@@ -7,7 +7,7 @@ or a module used twice. The model itself is not touched, so there is nothing to 
 
 import abc
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -139,6 +139,21 @@ def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 
 _CHECKPOINTS = "rules cannot see them; switch the model's gradient checkpointing off"
+
+
+def refuse_if_used(tensors: Iterable[Tensor], refuse: Callable[[], None]) -> None:
+    """Call `refuse` in the backward pass, if a gradient other than 0 reaches one of these results of an operation.
+
+    What a hook or a print-out computes beside the model's output passes so, whatever it is.
+    """
+
+    def check(gradient: Tensor) -> None:
+        if bool(gradient.any()):
+            refuse()
+
+    for tensor in tensors:
+        if tensor.requires_grad:
+            tensor.register_hook(check)
 
 
 class RuleFunction(torch.autograd.Function):

@@ -7,17 +7,21 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from xbench.rules import operations
+from xbench.rules.errors import UnknownOperation
 from xbench.rules.hooked import is_passed_on
 from xbench.rules.layouts import follow
-from xbench.rules.override import Call, Override, Unknown, tensors_in
+from xbench.rules.override import Call, Override, Unknown, refuse_if_used, tensors_in
 from xbench.rules.pairs import Pairs, Place
 
 # What a rule does at one call, given the tensors in it that carry gradients; returns the call's result.
 Rule = Callable[["Paired", Call, list[Tensor]], object]
 
+# What users write, where torch's own name of the operation is another.
+_WRITTEN = {"linalg_vector_norm": "norm"}
+
 
 class Paired(Override):
-    """Runs a table of rules by operation name; linear operations pass, unknown ones are refused."""
+    """Runs a table of rules by operation name; linear operations pass, unknown ones are refused where they are used."""
 
     def __init__(self, title: str, table: Mapping[str, Rule], eps: float, unknown: Unknown, inputs: int) -> None:
         super().__init__(unknown)
@@ -27,6 +31,8 @@ class Paired(Override):
         self._pairs = Pairs(inputs)
         # Reciprocals, as long as they live, with what they are the reciprocal of.
         self.divisors = WeakTensorKeyDictionary()
+        self._calls: list[str] = []  # the operation that runs and, behind it, its steps
+        self._refused = WeakTensorKeyDictionary()  # results of a refused operation and what is made of them: its error
 
     def derives(self, tensor: Tensor) -> bool:
         return tensor in self._pairs
@@ -42,10 +48,18 @@ class Paired(Override):
         # Without gradients, as in the forward of an autograd.Function, there is nothing to change yet.
         if not active or not torch.is_grad_enabled() or call.name in operations.COMPARISONS:
             return self.plain(call, explained)
-        for tensor in explained:
-            if not tensor.requires_grad:
-                self._check_same(call, tensor)
-        result = self._table.get(call.name, Paired.linear)(self, call, active)
+        self._calls.append(call.name)
+        try:
+            for tensor in explained:
+                if not tensor.requires_grad:
+                    self._check_same(call, tensor)
+            result = self._table.get(call.name, Paired.linear)(self, call, active)
+        except UnknownOperation as refusal:
+            if len(self._calls) > 1 or call.in_place or call.name in operations.NUMBERS:
+                raise
+            return self._refuse(call, refusal, explained)
+        finally:
+            self._calls.pop()
         if call.in_place and isinstance(result, Tensor) and result is not call.args[0]:
             return self._written(call.args[0], result)
         return result
@@ -60,6 +74,21 @@ class Paired(Override):
             self.complain(call.name, "it is not known to be linear, and has no rule")
         return self.finish(call, result, active)
 
+    def _refuse(self, call: Call, refusal: UnknownOperation, explained: Sequence[Tensor]) -> object:
+        """The plain operation, whose result no gradient may reach; the error names the first one refused."""
+        result = self.plain(call, explained)
+        results = [tensor for tensor in tensors_in(result) if all(tensor is not operand for operand in call.operands())]
+        first = next((self._refused[tensor] for tensor in results if tensor in self._refused), None)
+        named = first or (_WRITTEN.get(call.name, call.name), refusal.reason)
+        for tensor in results:
+            self._refused[tensor] = named
+
+        def refuse() -> None:
+            raise UnknownOperation(*named)
+
+        refuse_if_used(results, refuse)
+        return result
+
     def plain(self, call: Call, explained: Sequence[Tensor]) -> object:
         """The operation with its plain gradient."""
         return self.finish(call, call.run(), explained)
@@ -69,9 +98,13 @@ class Paired(Override):
         written = call.in_place and (result is None or result is call.args[0])
         results = [call.args[0]] if written else list(tensors_in(result))
         blocks = follow(call, explained, self._pairs, results)
-        culprit = next(filter(None, map(self._pairs.lost, explained)), call.name)
+        name = self._calls[0] if self._calls else call.name
+        culprit = next(filter(None, map(self._pairs.lost, explained)), _WRITTEN.get(name, name))
+        refused = next((self._refused[tensor] for tensor in explained if tensor in self._refused), None)
         for tensor, outer in zip(results, blocks, strict=True):
             self._pairs.remember(tensor, culprit if outer is None else outer)
+            if refused is not None:
+                self._refused[tensor] = refused
         return result
 
     def remember(self, tensor: Tensor, outer: int) -> None:

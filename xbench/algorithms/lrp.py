@@ -21,7 +21,8 @@ class LRP(Algorithm):
     What z_ij is, the rule of each layer decides, and the composite says which layer has which rule. Functions of one
     variable pass relevance on; a batch norm right after a layer belongs to it; sums share in proportion, products of
     two activations in halves. The map sums to the explained scalar as far as no bias, epsilon or softmax takes a share;
-    it does not know a baseline. Rows per sample: 1 forward, 1 backward.
+    it does not know a baseline. Samples of a batch that meet in one value (x - x.max()) are refused where that value
+    takes relevance. Rows per sample: 1 forward, 1 backward.
     Source: Bach et al. 2015, "On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance
     Propagation" (PLOS ONE 10(7)); the papers of the rules are in `xbench.rules.lrp`.
 

@@ -4,12 +4,13 @@ Names are those of `override.canonical_name`: one per operation, for all of its 
 """
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """A set of words."""
     return frozenset(text.split())
 
 
 # New tensors, facts about tensors and bookkeeping: what comes out does not depend on the values of a tensor.
-CONSTANT = _names(
+CONSTANT = names(
     """zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full
     new_empty new_tensor shape size dtype device dim ndim requires_grad requires_grad_ is_leaf grad grad_fn
     set retain_grad register_hook register_post_accumulate_grad_hook backward repr format deepcopy
@@ -17,23 +18,23 @@ CONSTANT = _names(
 )
 
 # They take nothing but the shape or the type of tensors other than the first.
-LIKE = _names("to type_as view_as reshape_as expand_as")
+LIKE = names("to type_as view_as reshape_as expand_as")
 
 # Random in training mode, the identity otherwise.
-DROPOUTS = _names("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
+DROPOUTS = names("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
 
 # Linear; the values stay in row-major order.
-SAME_ORDER = DROPOUTS | _names(
+SAME_ORDER = DROPOUTS | names(
     """reshape view view_as reshape_as unsafe_view flatten unflatten ravel squeeze unsqueeze contiguous clone
     alias to type type_as float double half bfloat16 cuda cpu positive neg detach data requires_grad
     view_as_real view_as_complex real imag conj conj_physical resolve_conj resolve_neg"""
 )
 
 # Linear in all tensors that they take, elementwise with broadcasting.
-SUMS = _names("add sub rsub where masked_fill tril triu copy fill zero")
+SUMS = names("add sub rsub where masked_fill tril triu copy fill zero")
 
 # Linear; each output value is one of the input values (or a constant) at another place.
-MOVES = _names(
+MOVES = names(
     """permute transpose t T mT H mH adjoint swapaxes swapdims movedim moveaxis getitem setitem select narrow
     split split_with_sizes chunk tensor_split hsplit vsplit dsplit unbind index_select gather take_along_dim
     cat stack hstack vstack dstack pad constant_pad_nd roll flip fliplr flipud rot90 expand expand_as
@@ -42,10 +43,10 @@ MOVES = _names(
     atleast_2d atleast_3d"""
 )
 
-CONVOLUTIONS = _names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+CONVOLUTIONS = names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
 
 # Linear in the first argument, with examples along its first dimension, if all other tensors are constants.
-PER_EXAMPLE = CONVOLUTIONS | _names(
+PER_EXAMPLE = CONVOLUTIONS | names(
     """avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle batch_norm grid_sampler im2col col2im
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
@@ -59,15 +60,15 @@ FOURIER = frozenset(
 )
 
 # Linear sums over the dimensions named by `dim`, and along one dimension.
-REDUCTIONS = _names("sum mean")
-CUMULATIVE = _names("cumsum")
+REDUCTIONS = names("sum mean")
+CUMULATIVE = names("cumsum")
 
 # Linear in each of two tensors.
-MATRIX_PRODUCTS = _names("matmul mm bmm linear")
-PRODUCTS = _names("mul matmul mm bmm einsum bilinear")
+MATRIX_PRODUCTS = names("matmul mm bmm linear")
+PRODUCTS = names("mul matmul mm bmm einsum bilinear")
 
 # One value in, one value out, nonlinear; other arguments are constants.
-ELEMENTWISE = _names(
+ELEMENTWISE = names(
     """relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish sigmoid logsigmoid tanh tanhshrink
     hardtanh hardswish hardsigmoid hardshrink softshrink softplus softsign threshold clamp clamp_min clamp_max
     exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal square pow float_power abs erf erfc sin cos tan
@@ -76,14 +77,14 @@ ELEMENTWISE = _names(
 )
 
 # True or false, or whole numbers: the result depends on the input, but has no gradient.
-COMPARISONS = _names(
+COMPARISONS = names(
     """gt lt ge le eq ne greater less greater_equal less_equal not_equal logical_not logical_and logical_or
     logical_xor bitwise_not bitwise_and bitwise_or and or xor invert isnan isinf isfinite isneginf isposinf
     signbit bool int long"""
 )
 
 # Python numbers made of a tensor's values.
-NUMBERS = _names("item tolist float numpy array")
+NUMBERS = names("item tolist float numpy array")
 
 # max_pool2d, adaptive_max_pool2d_with_indices, ...
 MAX_POOLS = frozenset(

@@ -141,6 +141,11 @@ def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
 _CHECKPOINTS = "rules cannot see them; switch the model's gradient checkpointing off"
 
 
+def public_name(name: str) -> str:
+    """What users call an operation, where torch's own name is another."""
+    return "norm" if name == "linalg_vector_norm" else name
+
+
 def refuse_if_used(tensors: Iterable[Tensor], refuse: Callable[[], None]) -> None:
     """Call `refuse` in the backward pass, if a gradient other than 0 reaches one of these results of an operation.
 

@@ -10,14 +10,11 @@ from xbench.rules import operations
 from xbench.rules.errors import UnknownOperation
 from xbench.rules.hooked import is_passed_on
 from xbench.rules.layouts import follow
-from xbench.rules.override import Call, Override, Unknown, refuse_if_used, tensors_in
+from xbench.rules.override import Call, Override, Unknown, public_name, refuse_if_used, tensors_in
 from xbench.rules.pairs import Pairs, Place
 
 # What a rule does at one call, given the tensors in it that carry gradients; returns the call's result.
 Rule = Callable[["Paired", Call, list[Tensor]], object]
-
-# What users write, where torch's own name of the operation is another.
-_WRITTEN = {"linalg_vector_norm": "norm"}
 
 
 class Paired(Override):
@@ -79,7 +76,7 @@ class Paired(Override):
         result = self.plain(call, explained)
         results = [tensor for tensor in tensors_in(result) if all(tensor is not operand for operand in call.operands())]
         first = next((self._refused[tensor] for tensor in results if tensor in self._refused), None)
-        named = first or (_WRITTEN.get(call.name, call.name), refusal.reason)
+        named = first or (public_name(call.name), refusal.reason)
         for tensor in results:
             self._refused[tensor] = named
 
@@ -99,7 +96,7 @@ class Paired(Override):
         results = [call.args[0]] if written else list(tensors_in(result))
         blocks = follow(call, explained, self._pairs, results)
         name = self._calls[0] if self._calls else call.name
-        culprit = next(filter(None, map(self._pairs.lost, explained)), _WRITTEN.get(name, name))
+        culprit = next(filter(None, map(self._pairs.lost, explained)), public_name(name))
         refused = next((self._refused[tensor] for tensor in explained if tensor in self._refused), None)
         for tensor, outer in zip(results, blocks, strict=True):
             self._pairs.remember(tensor, culprit if outer is None else outer)

@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from xbench.rules import operations
+from xbench.rules.errors import UnknownOperation
+from xbench.rules.hooked import is_passed_on
 from xbench.rules.lrp.layers import Layer
 from xbench.rules.lrp.presets import Composite
 from xbench.rules.lrp.propagate import Passed, Shared, Shares, in_proportion, of_operands
+from xbench.rules.lrp.rows import Rows
 from xbench.rules.lrp.rules import LayerRule
-from xbench.rules.override import Call, Override, Unknown, canonical_name, tensors_in
+from xbench.rules.override import Call, Override, Unknown, canonical_name, public_name, refuse_if_used, tensors_in
 
 # What a rule does at one call, given the tensors in it that carry relevance; returns the call's result.
 Handler = Callable[["Relevance", Call, list[Tensor]], object]
@@ -41,10 +44,12 @@ class Mark(NamedTuple):
 
     deep: a linear layer lies between the explained input and it.
     origin: the operation that made it; moving and scaling do not count.
+    refused: the first operation without a rule that it was made by, and why.
     """
 
     deep: bool = False
     origin: str = ""
+    refused: tuple[str, str] | None = None
 
 
 class Pending(NamedTuple):
@@ -72,6 +77,8 @@ class Relevance(Override):
         self.pending = WeakTensorKeyDictionary()
         self._table = table
         self._marks = WeakTensorKeyDictionary()
+        self._rows = Rows()
+        self._calls: list[str] = []  # the operation that runs and, behind it, its steps
 
     def __torch_function__(
         self,
@@ -91,7 +98,38 @@ class Relevance(Override):
         mark: Mark = self._marks.get(tensor, Mark())
         return mark
 
+    def explains(self, tensor: Tensor, name: str) -> bool:
+        if is_passed_on(tensor):
+            self._rows.passed_on(tensor)
+        return super().explains(tensor, name)
+
     def handle(self, call: Call) -> object:
+        self._calls.append(call.name)
+        try:
+            return self._handled(call)
+        except UnknownOperation as refusal:
+            if len(self._calls) > 1 or call.in_place:
+                raise
+            return self._refuse(call, refusal.reason)
+        finally:
+            self._calls.pop()
+
+    def _refuse(self, call: Call, reason: str) -> object:
+        """The plain operation, whose result no relevance may reach."""
+        result = call.run()
+        results = [tensor for tensor in tensors_in(result) if all(tensor is not operand for operand in call.operands())]
+        first = next(filter(None, (self.mark(tensor).refused for tensor in call.operands())), None)
+        refused = first or (public_name(call.name), reason)
+        for tensor in results:
+            self._marks[tensor] = Mark(refused=refused)
+
+        def refuse() -> None:
+            raise UnknownOperation(*refused)
+
+        refuse_if_used(results, refuse)
+        return result
+
+    def _handled(self, call: Call) -> object:
         target = None
         if call.in_place and call.name not in MOVING:
             target = call.args[0]
@@ -101,8 +139,19 @@ class Relevance(Override):
         result = self._other(call, active) if handler is None else handler(self, call, active)
         if target is not None and isinstance(result, Tensor):
             result = target.copy_(result)
-        self._remember(call, active, [call.args[0]] if result is None else list(tensors_in(result)))
+        results = [call.args[0]] if result is None else list(tensors_in(result))
+        self._remember(call, active, results)
+        if active:
+            self._watch(call, active, results)
         return result
+
+    def _watch(self, call: Call, active: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        """Refuse what would send relevance to other samples, once relevance reaches it."""
+        culprit = self._rows.mixed(call, active, results)
+        if culprit is not None:
+            named = self._calls[0] if culprit == call.name else culprit
+            reason = "it mixes the samples of a batch, so that relevance of one would go to others"
+            refuse_if_used(results, lambda: self.complain(public_name(named), reason))
 
     def linear(self, call: Call, active: Sequence[Tensor], factors: int = 1) -> object:
         """Relevance in proportion to what each element adds to the result; see `in_proportion`."""
@@ -135,8 +184,9 @@ class Relevance(Override):
         if origin in _KEEPING and len(active) == 1:
             divided = origin == "div" and active[0] is not call.args[0]
             origin = "reciprocal" if divided else self.mark(active[0]).origin
+        refused = next(filter(None, (self.mark(tensor).refused for tensor in active)), None)
         for tensor in results:
-            self._marks[tensor] = Mark(deep, origin)
+            self._marks[tensor] = Mark(deep, origin, refused)
 
 
 def _beside(function: Callable[..., object]) -> Callable[..., object]:
@@ -160,9 +210,11 @@ def scoped(function: Callable[..., object]) -> Handler:
 
     def handler(mode: Relevance, call: Call, active: list[Tensor]) -> object:
         outside, mode.inside = mode.inside, True
-        with mode, torch.enable_grad():
-            result = function(*call.args, **call.kwargs)
-        mode.inside = outside
+        try:
+            with mode, torch.enable_grad():
+                result = function(*call.args, **call.kwargs)
+        finally:
+            mode.inside = outside
         if result is NotImplemented:
             mode.complain(call.name, "it has no rule with these arguments")
             return call.run()

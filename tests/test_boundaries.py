@@ -112,10 +112,10 @@ def test_a_model_that_leaves_while_it_loads_ends_its_job_alone(run: Run, fault: 
         text.replace("tests.lab.Net", "tests.faults.UnmadeNet").replace("none", fault)
     )
     assert blobs(run, *JOB, "model=leaves,net", "algorithm=[saliency]", "metric=[]", "-m") == 1
-    found = cells().query("algorithm == 'saliency'").set_index("model")
+    found = cells().set_index("model")
     assert found.loc["leaves", "status"] == "error"
     assert found.loc["leaves", "reason"].startswith(RAISED[fault][1])
-    assert found.loc["net", "status"] == "ok"
+    assert set(found.loc["net", "status"]) == {"ok"}
 
 
 def test_not_applicable_at_run_time_is_skipped_with_its_scores(run: Run) -> None:

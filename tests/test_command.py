@@ -242,7 +242,10 @@ def test_plan_prints_the_matrix_and_runs_nothing(
         "  random    run  run",
         "  constant  run  skipped",
         "",
-        "skipped: constant infidelity on digits/cnn: because",
+        "skipped: 1 cell, 1 reason",
+        "  constant infidelity on digits/cnn: because",
+        "",
+        "time: unknown, for no cell like these is in the store",
         "",
         "7 cells: 6 to run, 1 skipped",
     ]

@@ -61,7 +61,7 @@ def test_partial_nodes_may_leave_parameters_open() -> None:
         ({"stepz": 1}, ["algorithm.x.stepz", "no parameter 'stepz'", "did you mean steps?", "window"]),
         ({"steps": "abc"}, ["algorithm.x.steps must be a whole number", "'abc'"]),
         ({"steps": True}, ["algorithm.x.steps must be a whole number", "True"]),
-        ({"steps": 0}, ["algorithm.x: steps must be >= 1, got 0"]),
+        ({"steps": 0}, ["algorithm.x: ", "steps must be >= 1, got 0"]),
         ({"method": "lft"}, ["algorithm.x.method must be one of 'left', 'right'", "'lft'"]),
         ({"window": [1, "a"]}, ["algorithm.x.window must be a whole number or tuple[int, ...]"]),
         ({"note": 3}, ["algorithm.x.note must be text or null"]),

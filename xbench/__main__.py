@@ -48,6 +48,12 @@ def _main(arguments: Sequence[str]) -> int:
         from xbench.cli.status import main as tell_status
 
         return tell_status(arguments[1:])
+    if arguments[:1] == ["report"]:
+        from xbench.report.__main__ import main as write_report
+
+        return write_report(arguments[1:])
+    if arguments[:1] == ["help"]:
+        arguments = ["--help", *arguments[1:]]
     if "--version" in arguments:
         say(f"xbench {_version()}", sys.stdout)
         return 0

@@ -72,7 +72,9 @@ def check(
         hint = annotated.get(name, Any)
         if not _has_node(value) and not accepts(value, hint):
             got = f"{given[name]!r} ({type(given[name]).__name__})"
-            raise ConfigError(f"{join(path, name)} must be {words(hint)}, got {got}")
+            listed = accepts(fit([given[name]], hint), hint) and not isinstance(given[name], list | tuple | dict)
+            advice = f"; write {join(path, name)}=[{given[name]}]" if listed else ""
+            raise ConfigError(f"{join(path, name)} must be {words(hint)}, got {got}{advice}")
     return fitted
 
 

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xbench import sources
 from xbench.arguments import ConfigError, check, fit, hints, join, nearest, parameters
+from xbench.own_code import one_line
 
 _PACKAGE = Path(__file__).resolve().parent
 # A wheel carries conf/ inside the package; a checkout, editable or not, has it beside the package.
@@ -69,7 +70,7 @@ def instantiate(node: DictConfig | Mapping[str, Any], path: str = "") -> Any:  #
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a component may be anybody's: whatever it raises, it refuses its values
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {one_line(error)}") from error
 
 
 def canonical(node: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Outcome:
     interrupted: bool = False
     error: str | None = None  # the job itself failed, for example its model cannot be loaded
     notes: list[str] = field(default_factory=list)
+    refused: str | None = None  # why it did not begin: its data, model or settings do not exist or do not fit
 
 
 def cells(

@@ -19,22 +19,32 @@ from xbench.records import digest
 from xbench.setting import on_device
 from xbench.sites import Site
 from xbench.store import Store
+from xbench.trial import try_samples
 
 
-def open_job(cfg: DictConfig, device: torch.device, beside: int = 0) -> Job:
+def open_job(cfg: DictConfig, device: torch.device, beside: int = 0, *, tried: bool = False) -> Job:
     """The job of a settled config on `device`; see `block.Job` for `beside`.
 
-    Raises whatever a user's files and code raise while data and model load.
+    Raises whatever a user's files and code raise while data and model load and, unless they were `tried` elsewhere,
+    take a few samples; nothing is written then.
     """
     parts = Algorithms.of(cfg)
-    dataset, model = dataset_of(cfg), model_of(cfg)
-    _check_places(cfg, model)
+    dataset, model = opened(cfg, device, tried=tried)
     store = Store(cfg.store)
     names = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
     where = store.save_environment(environment(devices=names, threads=torch.get_num_threads(), beside=beside))
     ids = Identities(cfg, dataset, model.name, model.fingerprint)
-    model = replace(model, module=on_device(model.module, device))
     return Job(cfg, store, parts, dataset, model, device, ids, where, beside)
+
+
+def opened(cfg: DictConfig, device: torch.device, *, tried: bool = False) -> tuple[Dataset, Model]:
+    """The data and the model of a job, the latter on `device`; see `open_job`."""
+    dataset, model = dataset_of(cfg), model_of(cfg)
+    _check_places(cfg, model)
+    model = replace(model, module=on_device(model.module, device))
+    if not tried:
+        try_samples(cfg, dataset, model, device)
+    return dataset, model
 
 
 def dataset_of(cfg: DictConfig) -> Dataset:

@@ -11,6 +11,7 @@ import numpy as np
 from xbench.boundary import attempt, message, trace, words
 from xbench.engine import NonFiniteError, OutOfMemory
 from xbench.engine.memory import is_out_of_memory
+from xbench.own_code import place
 from xbench.places import NotApplicable
 
 Arrays = Mapping[str, np.ndarray]
@@ -50,7 +51,8 @@ def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> M
     if isinstance(error, NeededFailed):
         status, reason = error.status, str(error)
     else:
-        status, reason = "error", words(error)
+        where = place(error)
+        status, reason = "error", words(error) + (f" ({where})" if where else "")
         if isinstance(error, OutOfMemory) or attempt(lambda: is_out_of_memory(error), lambda _: False):
             status = "oom"
         elif isinstance(error, NonFiniteError):

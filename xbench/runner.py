@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,15 +13,17 @@ from torch import Tensor
 
 from xbench import devices
 from xbench.block import Job
-from xbench.boundary import attempt, trace, words
+from xbench.boundary import attempt, trace
 from xbench.cells import Algorithms, Identities, Unit, blocks, known, probes, units
-from xbench.config import instantiate
+from xbench.config import ConfigError, instantiate
 from xbench.crew import Crew
 from xbench.datasets.record import Split
 from xbench.display import Display
+from xbench.estimates import Times
 from xbench.grid import Outcome, of_config
-from xbench.jobs import dataset_of, model_of, open_job
+from xbench.jobs import dataset_of, open_job, opened
 from xbench.made import Made
+from xbench.own_code import one_line
 from xbench.pool import open_pool
 from xbench.prepared import Prepared
 from xbench.records import Record, cell_key
@@ -71,32 +75,45 @@ def _not_opened(cfg: DictConfig, error: BaseException, display: Display) -> _Run
     """A user's files and code end this job only, with their reason."""
     if isinstance(error, StoreError):
         raise error
-    if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):  # not one of our own messages
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
         display.message(trace())
-    return Outcome(_without_data(cfg, words(error)))
+    reason = one_line(error)
+    return Outcome(_without_data(cfg, reason), refused=reason)
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:
-    """What `run_job` would do: status reused, to run, skipped or unknown until loaded.
+    """What `run_job` would do: status reused, to run, skipped or unknown until loaded, and `seconds` where known.
 
     A model whose weights are at hand is loaded to say what algorithms lack; one that is not trained or downloaded
     yet is left alone.
+
+    Raises:
+        ConfigError: the job could not begin, for its data, model or settings do not exist or do not fit.
     """
+    try:
+        return _planned(cfg)
+    except Exception as error:  # a user's files and code
+        raise ConfigError(one_line(error)) from error
+
+
+def _planned(cfg: DictConfig) -> list[Entry]:
     store, parts = Store(cfg.store), Algorithms.of(cfg)
     dataset = dataset_of(cfg)
     source = instantiate(cfg.model, "model")
     fingerprint = source.fingerprint(dataset)
     ids = Identities(cfg, dataset, getattr(source, "title", cfg.choice.model), fingerprint or "")
-    model = model_of(cfg) if fingerprint else None
-    planned = []
+    model = opened(cfg, torch.device("cpu"))[1] if fingerprint else None
+    planned, times = [], Times(store)
     for block in blocks(cfg, dataset.test):
         prepared = Prepared(cfg, dataset, model, torch.device("cpu"), block) if model else None
         for unit in units(ids, parts, block):
             status, reason = known(store, unit.key, cfg.reuse)
-            if status == "todo":
-                reason = _not_applicable(prepared, unit) if prepared else None
-                status = "skipped" if reason else "to run" if fingerprint else "unknown until loaded"
-            planned.append(unit.entry(status, reason))
+            if status in ("todo", "skipped"):
+                lack = _not_applicable(prepared, unit) if prepared else None
+                todo = "to run" if fingerprint else "unknown until loaded"
+                status, reason = ("skipped", lack or reason) if lack or status == "skipped" else (todo, None)
+            seconds = times.of(unit.identity) if status == "to run" else None
+            planned.append(unit.entry(status, reason) | {"seconds": seconds})
     return planned
 
 
@@ -106,10 +123,10 @@ def _not_applicable(prepared: Prepared, unit: Unit) -> str | None:
 
 
 def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
-    """The cells of a job whose data or model cannot be loaded: one entry each, with the reason."""
+    """The entry of a job that cannot begin: its samples, with the reason, which is that of all its cells."""
     facts = {"key": None, "samples": 0, "status": "error", "reason": reason}
     names = ("kind", "model", "dataset", "algorithm", "metric")
-    return [{name: getattr(spec, name) for name in names} | facts for spec in of_config(cfg)]
+    return [{name: getattr(spec, name) for name in names} | facts for spec in of_config(cfg)[:1]]
 
 
 class _Run:
@@ -133,6 +150,11 @@ class _Run:
         if job.cfg.reuse == "never":
             every = (*self.planned, *(unit for number in range(len(splits)) for unit in self._probes(number)))
             self._old = {unit.key: stamp for unit in every if (stamp := job.store.stamp(unit.key)) is not None}
+
+    @functools.cached_property
+    def _first(self) -> Prepared:
+        job = self._job
+        return Prepared(job.cfg, job.dataset, job.model, job.device, self._splits[0])
 
     @property
     def planned(self) -> Iterator[Unit]:
@@ -174,11 +196,9 @@ class _Run:
 
     def _announce(self) -> None:
         """Say which algorithms cannot be computed, before anything runs."""
-        job = self._job
-        prepared = Prepared(job.cfg, job.dataset, job.model, job.device, self._splits[0])
         for unit in self._units[0]:
             if unit.kind == "attribution" and unit.key not in self._done:
-                reason = _not_applicable(prepared, unit)
+                reason = _not_applicable(self._first, unit)
                 if reason is not None:
                     self._display.message(f"skipped: {unit.label}: {reason}")
 
@@ -233,7 +253,10 @@ class _Run:
         return [unit for unit in found if unit.metric is not None and unit.metric.name in wanted]
 
     def _known(self, unit: Unit) -> tuple[str, str | None]:
-        return known(self._job.store, unit.key, self._job.cfg.reuse)
+        status, reason = known(self._job.store, unit.key, self._job.cfg.reuse)
+        if status == "skipped":  # reuse=only; what could not be computed either says why
+            reason = _not_applicable(self._first, unit) or reason
+        return status, reason
 
     def _keep(self, item: Item, made: Made) -> None:
         unit = item.unit

@@ -110,7 +110,7 @@ class _Bench:
             return self._block.make(self._units[task.key], task.share)
 
     def _open(self, task: Task) -> None:
-        job = open_job(OmegaConf.create(task.config), torch.device(self._device), task.beside)
+        job = open_job(OmegaConf.create(task.config), torch.device(self._device), task.beside, tried=True)
         split = next(islice(blocks(job.cfg, job.dataset.test), task.block, None))
         self._block = Block(job, split, self._voice.progress)
         self._units = {u.key: u for u in (*units(job.ids, job.parts, split), *probes(job.ids, job.parts, split))}

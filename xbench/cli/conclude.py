@@ -61,11 +61,12 @@ class Result:
         """A line per job and per cell that failed, with the reason."""
         lines = []
         for job, outcome in zip(self.jobs, self.outcomes, strict=True):
-            if outcome.error is not None:
-                lines.append(f"job {job.number} ({' '.join(job.overrides) or 'default'}): {outcome.error}")
+            reason = outcome.error or outcome.refused
+            if reason is not None:
+                lines.append(f"job {job.number} ({' '.join(job.overrides) or 'default'}): {reason}")
         alike: dict[tuple[str, str, str], list[str]] = {}
         for entry in self.entries():
-            if entry["status"] not in NOT_FAILED:
+            if entry["status"] not in NOT_FAILED and entry["key"]:  # without a key it is a job's, and told
                 what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part) or "samples"
                 place = f"{entry['dataset']}/{entry['model']}"
                 cause = str(entry["reason"]).removeprefix("there is no map to score: ")
@@ -92,6 +93,18 @@ def announce(result: Result, store: Store) -> None:
     alike = all(before.get(key) == saved[key] for key in ("command", "config", "seed"))
     if not alike or not _keys(saved) <= _keys(before):
         store.save_manifest(saved)
+
+
+def refusal(result: Result) -> str | None:
+    """Why no job of the command could begin, a line for each reason; None where one could."""
+    reasons: dict[str, list[str]] = {}
+    for job, outcome in zip(result.jobs, result.outcomes, strict=True):
+        if outcome.refused is None:
+            return None
+        reasons.setdefault(outcome.refused, []).append(f"job {job.number} ({' '.join(job.overrides)})")
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    return "no job can begin\n" + "\n".join(f"{', '.join(jobs)}: {reason}" for reason, jobs in reasons.items())
 
 
 def conclude(result: Result, store: Store, display: Display) -> int:

@@ -1,6 +1,7 @@
 """From a checked command to its jobs and what they left."""
 
 import argparse
+import contextlib
 import functools
 import secrets
 import time
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 
 from xbench.cli import hydra_main, launchers, plan, session, status
 from xbench.cli.compose import Composer
-from xbench.cli.conclude import INTERRUPTED, Command, Result, announce, conclude
+from xbench.cli.conclude import INTERRUPTED, Command, Result, announce, conclude, refusal
 from xbench.cli.preflight import Job, check_names, preflight, relax
 from xbench.config import ConfigError
 from xbench.display import Display, create, logging_through
@@ -64,6 +65,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     directory = session.folder(cfg.store, run_id)
     here = launchers.here(launcher)
+    made = [path for path in (store.root, Path(cfg.reports).expanduser()) if not path.exists()]
     try:
         store.check_writable()
         check_writable(Path(cfg.reports).expanduser(), "reports", 16 * 2**20)
@@ -95,6 +97,12 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
         interrupted=interrupted,
         seconds=time.monotonic() - began,
     )
+    refused = refusal(result)
+    if refused is not None:
+        session.clear(directory, len(jobs))
+        for folder in made:
+            _remove_empty(folder)
+        raise ConfigError(refused)
     code = conclude(result, store, display)
     if interrupted and not here and None in found:  # elsewhere jobs may go on: `xbench status` still shows them
         say(_LEFT.format(jobs=found.count(None), store=cfg.store))
@@ -116,6 +124,11 @@ def _publish(command: Command, jobs: Sequence[Job], directory: Path) -> None:
     """Save the manifest of the jobs that began: whatever ends the command, what is done can be reported."""
     found = [session.outcome_of(directory, job.number, begun=True) or Outcome() for job in jobs]
     announce(Result(command, jobs, found, interrupted=False, seconds=0.0), Store(jobs[0].cfg.store))
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another command may have put something there meanwhile
+        folder.rmdir()
 
 
 def _display(job: Job) -> str:

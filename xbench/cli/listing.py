@@ -33,10 +33,14 @@ def main(arguments: Sequence[str]) -> int:
         ConfigError: `arguments` name no group, or no option of it.
     """
     parser = argparse.ArgumentParser(prog="xbench list", description=__doc__)
-    parser.add_argument("subject", help="algorithms, datasets, models or metrics")
+    parser.add_argument("subject", nargs="?", help="algorithms, datasets, models or metrics")
     parser.add_argument("name", nargs="?", help="one of them: an algorithm or metric with its parameters, a preset")
     parser.add_argument("--config-dir", "-cd", type=Path, help="a folder of your own option files")
     given = parser.parse_args(arguments)
+    if given.subject is None:
+        for subject, each in SUBJECTS.items():
+            say(f"xbench list {subject.ljust(10)}  {', '.join(options(each, [CONF]))}", sys.stdout)
+        return 0
     group = SUBJECTS.get(given.subject) or SUBJECTS.get(f"{given.subject}s")
     if group is None:
         raise ConfigError(f"no list of '{given.subject}'; {nearest(given.subject, list(SUBJECTS))}")

@@ -6,20 +6,33 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from xbench.cli import session
+from xbench.cli.conclude import FAILED, FINE
 from xbench.cli.merge import Entry, merge
+from xbench.config import ConfigError
 from xbench.display import Display
+from xbench.printable import say
 
+_NAMED = 3
 _WORDS = {"to run": "run", "unknown until loaded": "run?"}
 
 
 def show(configs: Sequence[DictConfig], display: Display) -> int:
     """Print the plan of the jobs; the exit code."""
     runner = session.load_runner()
-    jobs = [list(runner.plan_job(cfg)) for cfg in configs]
+    jobs, refused = [], []
+    for cfg in configs:
+        try:
+            jobs.append(list(runner.plan_job(cfg)))
+        except ConfigError as error:
+            refused.append(f"{cfg.choice.model} on {cfg.choice.dataset}: {error}")
+    if not jobs:
+        raise ConfigError("\n".join(dict.fromkeys(refused)))
     controls = list(dict.fromkeys(str(name) for cfg in configs for name in cfg.control))
     entries = merge(jobs, controls)
     display.result(text(entries), plan=entries)
-    return 0
+    for line in dict.fromkeys(refused):
+        say(f"cannot begin: {line}")
+    return FAILED if refused else FINE
 
 
 def text(entries: Sequence[Entry]) -> str:
@@ -31,17 +44,50 @@ def text(entries: Sequence[Entry]) -> str:
         parts.append(f"{model} on {dataset}\n{_matrix(here)}")
     if any(entry["status"] == "unknown until loaded" for entry in entries):
         parts.append("run?: cells are identified by the weights, which are known once the model is trained or loaded")
-    reasons = dict.fromkeys(_reason(entry) for entry in entries if entry["status"] == "skipped")
-    if reasons:
-        parts.append("\n".join(reasons))
+    skipped = [entry for entry in entries if entry["status"] == "skipped"]
+    if skipped:
+        parts.append(_skipped(skipped))
+    if any(entry["status"] == "to run" for entry in entries):
+        parts.append(_time([entry.get("seconds") for entry in entries if entry["status"] == "to run"]))
     totals = Counter(entry["status"] for entry in entries)
     said = ", ".join(f"{count} {status}" for status, count in totals.items())
     return "\n\n".join([*parts, f"{len(entries)} cells: {said}"])
 
 
-def _reason(entry: Entry) -> str:
-    what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part)
-    return f"skipped: {what} on {entry['dataset']}/{entry['model']}: {entry['reason']}"
+def _skipped(entries: Sequence[Entry]) -> str:
+    """A line per reason, with whom it concerns."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in entries:
+        what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part)
+        by_reason.setdefault(entry["reason"], []).append(f"{what} on {entry['dataset']}/{entry['model']}")
+    lines = [f"skipped: {_count(len(entries), 'cell')}, {_count(len(by_reason), 'reason')}"]
+    for reason, cells in by_reason.items():
+        named = list(dict.fromkeys(cells))
+        several = f"{_count(len(named), 'cell')}, such as {named[0]}"
+        lines.append(f"  {', '.join(named) if len(named) <= _NAMED else several}: {reason}")
+    return "\n".join(lines)
+
+
+def _time(seconds: Sequence[float | None]) -> str:
+    known = [one for one in seconds if one is not None]
+    if not known:
+        return "time: unknown, for no cell like these is in the store"
+    rest = len(seconds) - len(known)
+    less = f"; unknown for the other {_count(rest, 'cell')}" if rest else ""
+    return (
+        f"time: about {_duration(sum(known))} for {_count(len(known), 'cell')} in one process, by stored cells that "
+        f"differ in samples, seed or target alone, without loading and the report{less}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + ("s" if n != 1 else "")
 
 
 def _matrix(entries: Sequence[Entry]) -> str:

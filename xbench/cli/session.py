@@ -135,7 +135,7 @@ def _write(path: Path, outcome: Outcome) -> None:
 def _outcome(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None]) -> Outcome:
     try:
         found = load_runner().run_job(cfg, display, begun)
-        return Outcome(found.cells, found.interrupted, found.error, found.notes)
+        return Outcome(found.cells, found.interrupted, found.error, found.notes, found.refused)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
     except BaseException as error:  # the boundary between jobs: whatever it is, it is recorded and the next one runs

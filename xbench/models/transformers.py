@@ -15,6 +15,7 @@ from xbench.models.accuracy import cached_accuracy
 from xbench.models.record import Model
 from xbench.models.tokens import TokenEncoder
 from xbench.models.weights import digest
+from xbench.own_code import first_cause
 
 WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the outputs in a model folder
 
@@ -108,11 +109,13 @@ class Transformers:
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.name, **revision)
             network = AutoModelForSequenceClassification.from_pretrained(self.name, **revision)
-        except OSError as error:  # what transformers raises for absent files, names and networks alike
+        except (OSError, ImportError, RuntimeError) as error:  # of absent files and broken libraries alike
+            if folder.is_dir():
+                raise ValueError(f"model folder {folder} is there and does not load: {first_cause(error)}") from error
             raise FileNotFoundError(
                 f"transformers model {self.name!r} is neither a folder nor in the hub cache "
                 f"and could not be downloaded. Run `hf download {self.name}` on a machine with a network "
-                f"and copy its cache (HF_HOME), or give model.name=/path/to/folder. {error}"
+                f"and copy its cache (HF_HOME), or give model.name=/path/to/folder. {first_cause(error)}"
             ) from error
         if not tokenizer.is_fast:
             raise ValueError(

@@ -84,6 +84,10 @@ class Net(nn.Module):
         if bool((x.detach().flatten(1).amax(1) == 0).any()):  # a sample of baseline only
             _break(self.fault)
         out = self.second(hidden)
+        if self.fault == "draws":
+            out = out + torch.rand(out.shape)
+        if self.fault == "centres":
+            out = out - out.mean(0)
         if self.fault == "nan":
             out = out + torch.where(x.flatten(1).sum(1, keepdim=True) > 0, torch.nan, 0.0)
         if self.fault == "scaled":

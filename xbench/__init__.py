@@ -1,6 +1,7 @@
 """xbench compares attribution methods for PyTorch models.
 
-Two calls for a notebook, `attribute` and `measure`; everything else is one command, `python -m xbench`.
+Two calls for a notebook, `attribute` and `measure`, and a third, `inconsistencies`, that looks whether a model can be
+explained at all; everything else is one command, `python -m xbench`.
 Names are resolved on first use so that `xbench --help` and tab completion never pay for importing torch.
 """
 
@@ -10,16 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xbench.api import attribute, measure
+    from xbench.api import attribute, inconsistencies, measure
     from xbench.over_data import importance
     from xbench.speed import Speed
     from xbench.stored import load_maps, results
 
-__all__ = ["Speed", "attribute", "importance", "load_maps", "measure", "results"]
+__all__ = ["Speed", "attribute", "importance", "inconsistencies", "load_maps", "measure", "results"]
 _HOMES = {
     "Speed": "xbench.speed",
     "attribute": "xbench.api",
     "importance": "xbench.over_data",
+    "inconsistencies": "xbench.api",
     "load_maps": "xbench.stored",
     "measure": "xbench.api",
     "results": "xbench.stored",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xbench.algorithms.base import Algorithm
+from xbench.consistency import inconsistencies as found_inconsistencies
 from xbench.explain import Explainer
 from xbench.metrics.base import Metric
 from xbench.readouts import Output, Target
@@ -207,6 +208,25 @@ def measure(
     metric = _metric(metric)
     scores = score_maps(explainer, metric, Explanation.of(explanation, explainer))
     return scores[metric.main].to(explainer.setting.tensors[0].device)
+
+
+def inconsistencies(
+    model: Model,
+    inputs: Inputs,
+    *,
+    extra: tuple[object, ...] = (),
+    select: str | int | None = None,
+    kwargs: Mapping[str, object] | None = None,
+) -> tuple[str, ...]:
+    """What keeps explanations of the model from meaning anything, a clause each; none where nothing is found.
+
+    Ten rows of the first samples pass the model: random outputs, outputs that depend on the samples beside, calls that
+    change weights, modes or global states are found. The arguments are those of `attribute`, which does not look by
+    itself: it takes no more rows than its algorithm. Everything is left as it was, but weights of more than 1 GiB that
+    a call changes.
+    """
+    setting = Setting(as_module(model), inputs, extra=extra, select=select, kwargs=kwargs or {})
+    return found_inconsistencies(Explainer(setting).subject)
 
 
 def _placed(

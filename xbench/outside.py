@@ -36,7 +36,7 @@ class Outside:
         with torch.inference_mode(False), torch.enable_grad():
             question = self.question(case, x)
             model = question.model
-            with _seeded(question.seed, x.device), _tidied(model), _copying(model), _counted(model, counters):
+            with globally_seeded(question.seed, x.device), _tidied(model), _copying(model), _counted(model, counters):
                 return explain(question)
 
     def question(self, case: Case, x: Tensor) -> Question:
@@ -203,7 +203,7 @@ def _tidied(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def globally_seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Inside, the global generators of torch, numpy and Python start from `seed`; outside they are as they were."""
     numbers, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (what libraries draw from)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -1,6 +1,15 @@
-"""What a reader of the numbers must know about the data: said when a job begins, and below its table."""
+"""What a reader of the numbers must know about data and model: said when a job begins, and below its table."""
 
+from collections.abc import Iterable
+
+from xbench.block import Job
+from xbench.boundary import attempt
+from xbench.consistency import SAMPLES, inconsistencies
 from xbench.datasets.record import Dataset
+from xbench.explain import Explainer
+from xbench.setting import Setting
+
+KEY = "inconsistencies"  # of what cells say about themselves
 
 FEW = 10  # samples, of which a bootstrap interval says little
 
@@ -15,3 +24,22 @@ def remarks(dataset: Dataset, n: int | None) -> list[str]:
         samples = "1 sample" if there == 1 else f"{there} samples"
         found.append(f"only {samples} to explain ({dataset.origin}): means and intervals of so few say little")
     return [f"{dataset.name}: {note}." for note in found]
+
+
+def doubts(job: Job, cells: Iterable[str]) -> list[str]:
+    """What keeps the job's model from being explained, a clause each: as these cells, by their keys, say, or found now.
+
+    What was found is decided once: the cells that a run stores hold it, and later runs say the same.
+    """
+    stored = [job.store.load(key, verify_arrays=False) for key in cells] if job.cfg.reuse != "never" else []
+    told = [record["info"][KEY] for record in stored if record is not None and KEY in record["info"]]
+    if told:
+        return list(dict.fromkeys(clause for found in told for clause in found))
+    return attempt(lambda: _doubts_now(job), lambda _: [])  # of a user's files and code the cells will tell
+
+
+def _doubts_now(job: Job) -> list[str]:
+    test = job.dataset.test
+    encoded = job.model.encode(job.dataset, test.subset(range(min(SAMPLES, len(test)))).in_memory())
+    setting = Setting(job.model.module, encoded.inputs, extra=encoded.extra, select=job.model.output)
+    return list(inconsistencies(Explainer(setting).subject))

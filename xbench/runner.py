@@ -28,7 +28,7 @@ from xbench.pool import open_pool
 from xbench.prepared import Prepared
 from xbench.records import Record, cell_key
 from xbench.redact import Redactor
-from xbench.remarks import remarks
+from xbench.remarks import KEY, doubts, remarks
 from xbench.store import Stamp, Store, StoreError
 from xbench.workers import Here, Item, Workers
 
@@ -68,6 +68,7 @@ def _opened(cfg: DictConfig, display: Display) -> _Run | Outcome:
     job = open_job(cfg, torch.device("cpu" if in_processes else names[0]), cfg.run.beside)
     run = _Run(job, display, list(blocks(cfg, job.dataset.test)), names if in_processes else ())
     job.store.check_writable(run.bytes)
+    run.find_doubts()
     return run
 
 
@@ -141,6 +142,7 @@ class _Run:
         self._units = [list(units(job.ids, job.parts, split)) for split in splits]
         self._notes = remarks(job.dataset, job.cfg.n)
         self._done: dict[str, tuple[str, str | None]] = {}
+        self._clauses: list[str] | None = None
         for unit in self.planned:
             status, reason = self._known(unit)
             if status == "reused":
@@ -179,6 +181,18 @@ class _Run:
         size = split.inputs[0].numel() * 4 if isinstance(split.inputs, Tensor) and len(split) else 0
         maps = [unit for unit in self.missing if unit.kind == "attribution"]
         return _RECORDS + size * sum(len(unit.identity["samples"]) for unit in maps)
+
+    def find_doubts(self) -> None:
+        """Look whether the model can be explained at all; ValueError where the command is to stop if it cannot."""
+        how = self._job.cfg.run.consistency
+        if how == "ignore":
+            return
+        self._clauses = doubts(self._job, [unit.key for unit in self.planned if unit.kind == "samples"])
+        name = f"{self._job.model.name} on {self._job.dataset.name}"
+        sentences = [f"{name}: {clause}." for clause in self._clauses]
+        if how == "stop" and sentences:
+            raise ValueError(f"run.consistency=stop: {' '.join(sentences)}")
+        self._notes += sentences
 
     def begin(self) -> None:
         """Tell what a reader of the numbers must know, and how many cells there are."""
@@ -272,7 +286,9 @@ class _Run:
     def _store(self, item: Item, made: Made) -> None:
         key, store = item.unit.key, self._job.store
         if made.status == "ok":
-            store.save(self._record(item, made, seconds=made.seconds, **made.fields), made.arrays)
+            found = {} if self._clauses is None else {KEY: self._clauses}
+            fields = {**made.fields, "info": {**made.fields["info"], **found}}
+            store.save(self._record(item, made, seconds=made.seconds, **fields), made.arrays)
             return
         if made.status != "skipped":
             reason = made.reason

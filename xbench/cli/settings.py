@@ -34,6 +34,7 @@ class Run:
     precision: Literal["fp32", "bf16"]
     compile: Literal["default", "reduce-overhead", "max-autotune"] | None
     rewrites: bool | Literal["exact"]
+    consistency: Literal["warn", "stop", "ignore"]
     id: str | None
     beside: int
 

@@ -437,3 +437,34 @@ def test_numbers_of_activations_are_refused_unless_they_are_detached() -> None:
     model[1].register_forward_hook(lambda *args: seen.append(args[2].mean().item()))
     with pytest.raises(UnknownOperation, match=r"item: .*detach\(\) what is only logged"):
         attribute(model, x, algorithms.DeepLift(), target=1, baselines=0)
+
+
+DECISIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda x: x.max() > 1,
+    "any": lambda x: (x > 1).any(),
+    "mean": lambda x: x.mean() * 2 > 1,
+    "one value": lambda x: x[0, 0] > -9,
+    "norm": lambda x: x.norm() > 5,
+}
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_a_model_that_decides_by_its_input_is_refused_where_input_and_reference_may_go_apart(name: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        return (x.exp() if DECISIONS[name](x) else x).sum(1)
+
+    large, small = uniform(3, 5).abs() + 2, uniform(3, 5, seed=1).abs() / 4
+    with pytest.raises(UnknownOperation, match="^bool: .* the model decides by a value of its input"):
+        multipliers(function, large, small)
+    if name in ("max", "any", "mean"):  # both go the same way
+        assert completeness_error(function, large, large + 1) < 1e-10
+        assert completeness_error(function, small, small / 2) < 1e-10
+
+
+def test_a_check_that_no_value_is_missing_passes() -> None:
+    def function(x: Tensor) -> Tensor:
+        if torch.isnan(x).any() or not torch.isfinite(x).all():
+            raise ValueError("missing values")
+        return x.exp().sum(1)
+
+    assert completeness_error(function, uniform(3, 5), uniform(3, 5, seed=1)) < 1e-10

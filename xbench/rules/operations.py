@@ -80,11 +80,17 @@ ELEMENTWISE = names(
 COMPARISONS = names(
     """gt lt ge le eq ne greater less greater_equal less_equal not_equal logical_not logical_and logical_or
     logical_xor bitwise_not bitwise_and bitwise_or and or xor invert isnan isinf isfinite isneginf isposinf
-    signbit bool int long"""
+    signbit bool int long is_nonzero equal allclose"""
 )
 
 # Python numbers made of a tensor's values.
 NUMBERS = names("item tolist float numpy array")
+
+# Python's truth of a tensor, which `if` and `while` ask for.
+DECISIONS = names("bool is_nonzero equal allclose")
+
+# One number of a whole tensor, whatever its shape, when given nothing else.
+OVER_ALL = names("any all max min amax amin sum mean median prod std var count_nonzero")
 
 # max_pool2d, adaptive_max_pool2d_with_indices, ...
 MAX_POOLS = frozenset(

@@ -28,6 +28,8 @@ class Paired(Override):
         self._pairs = Pairs(inputs)
         # Reciprocals, as long as they live, with what they are the reciprocal of.
         self.divisors = WeakTensorKeyDictionary()
+        # Numbers made of all rows: the same of the inputs alone, and of the references alone.
+        self._sides = WeakTensorKeyDictionary()
         self._calls: list[str] = []  # the operation that runs and, behind it, its steps
         self._refused = WeakTensorKeyDictionary()  # results of a refused operation and what is made of them: its error
 
@@ -44,7 +46,10 @@ class Paired(Override):
         active = [tensor for tensor in explained if tensor.requires_grad and tensor.numel()]
         # Without gradients, as in the forward of an autograd.Function, there is nothing to change yet.
         if not active or not torch.is_grad_enabled() or call.name in operations.COMPARISONS:
-            return self.plain(call, explained)
+            result = self.plain(call, explained)
+            if isinstance(result, bool) and call.name in operations.DECISIONS:
+                self._check_decision(call, explained[0])
+            return result
         self._calls.append(call.name)
         try:
             for tensor in explained:
@@ -102,7 +107,28 @@ class Paired(Override):
             self._pairs.remember(tensor, culprit if outer is None else outer)
             if refused is not None:
                 self._refused[tensor] = refused
+            if tensor.ndim == 0 and not call.in_place:
+                self._keep_sides(call, explained, tensor)
         return result
+
+    def _keep_sides(self, call: Call, explained: Sequence[Tensor], result: Tensor) -> None:
+        """Compute a number once more, of each side alone, where that is possible: to know what depends on it."""
+        places = {id(tensor): self._pairs.place(tensor) for tensor in explained}
+        whole = call.name in operations.OVER_ALL and len(call.args) == 1 and not call.kwargs
+        if not all(tensor in self._sides or (whole and places[id(tensor)]) for tensor in explained):
+            return
+
+        def side(which: int) -> Callable[[Tensor], Tensor]:
+            def change(tensor: Tensor) -> Tensor:
+                place = places.get(id(tensor))
+                if tensor in self._sides:
+                    return self._sides[tensor][which]
+                return tensor if place is None else place.sides(tensor)[which]
+
+            return change
+
+        with torch.no_grad():
+            self._sides[result] = tuple(call.with_arguments(side(which)).run() for which in (0, 1))
 
     def remember(self, tensor: Tensor, outer: int) -> None:
         """Note the blocks (`Place.outer`) of a tensor that a rule made by itself."""
@@ -124,6 +150,12 @@ class Paired(Override):
         target.copy_(result)
         self._pairs.copy(result, target)
         return target
+
+    def _check_decision(self, call: Call, tensor: Tensor) -> None:
+        inputs, references = self._sides.get(tensor, (None, None))
+        if inputs is None or bool(inputs) != bool(references):
+            reason = "the model decides by a value of its input what to compute, and input and reference may go apart"
+            self.complain(call.name, reason)
 
     def _check_same(self, call: Call, tensor: Tensor) -> None:
         place = self._pairs.place(tensor)

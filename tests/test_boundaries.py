@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -212,13 +212,53 @@ def test_an_answer_that_was_not_asked_for_is_no_other_cells(run: Run) -> None:
             np.testing.assert_allclose(stores[1].arrays(key)[name], values, rtol=1e-5, atol=1e-6)
 
 
+def typed(*words: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    line = [sys.executable, "-m", "xbench", *words]
+    return subprocess.run(line, env=environment, stdout=out, stderr=err, text=True, timeout=300)
+
+
+LAB = ["--config-dir", "conf", "dataset=blobs", *JOB]
+
+
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, on the lab's data."""
-    typed = ["--config-dir", "conf", "dataset=blobs", *JOB, *words]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run(
-        [sys.executable, "-m", "xbench", *typed], env=environment, capture_output=True, text=True, timeout=120
-    )
+    return typed(*LAB, *words)
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """A pipe whose reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.parametrize("display", ["plain", "json", "rich"])
+def test_a_reader_that_leaves_costs_lines_and_no_cell(run: Run, unread: int, display: str) -> None:
+    ended = typed(*LAB, "algorithm=[saliency]", "metric=[]", f"display={display}", out=unread)
+    assert ended.returncode == 0
+    assert "nobody reads the output any more" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert set(cells()["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize("display", ["plain", "rich"])
+def test_nobody_at_all_reads(run: Run, unread: int, display: str) -> None:
+    job = ["algorithm=[saliency]", "metric=[]", f"display={display}"]
+    assert typed(*LAB, *job, out=unread, err=unread).returncode == 0
+    assert set(cells()["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    "words", ["list algorithm", "list algorithm ig", "--help", "--cfg job", "--version", "status ."]
+)
+def test_a_reader_that_leaves_has_what_it_wanted(run: Run, unread: int, words: str) -> None:
+    ended = typed(*words.split(), out=unread)
+    assert ended.returncode == 0
+    assert ended.stderr.splitlines() == ["nobody reads the output any more; the rest of it is left out"]
 
 
 def test_a_terminal_that_is_closed_leaves_a_run_that_can_be_reported_and_is_tidied(

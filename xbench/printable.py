@@ -1,5 +1,6 @@
 """The one door to the terminal: control characters of labels, names and errors are shown, not obeyed."""
 
+import os
 import re
 import sys
 from typing import TextIO
@@ -16,4 +17,17 @@ def printable(text: str) -> str:
 
 def say(text: object, file: TextIO | None = None) -> None:
     """A line on `file` (None: standard error)."""
-    print(printable(str(text)), file=sys.stderr if file is None else file, flush=True)
+    stream = sys.stderr if file is None else file
+    try:
+        print(printable(str(text)), file=stream, flush=True)
+    except BrokenPipeError:
+        unheard(stream)
+
+
+def unheard(stream: TextIO) -> None:
+    """Whoever read `stream` has closed it, as `| head` does: what follows on it is lost, and the work goes on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    if stream is not sys.stderr:
+        say("nobody reads the output any more; the rest of it is left out")

@@ -19,6 +19,7 @@ from xbench.algorithms.base import Algorithm, Facts
 from xbench.arguments import parameters
 from xbench.cli.compose import Composer
 from xbench.cli.listing import describe
+from xbench.cli.live import Terminal
 from xbench.config import canonical, instantiate
 from xbench.metrics.base import Column, Metric, MetricFacts
 
@@ -192,7 +193,7 @@ class _Page:
 
 def _console() -> Console:
     """As wide as the terminal, or as COLUMNS says; a pipe gets whole lines."""
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = Terminal(markup=False, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WHOLE
     return console

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +12,7 @@ import hydra
 from hydra.errors import HydraException
 
 from xbench.config import CONF, ConfigError
+from xbench.printable import say
 
 # Hydra 1.3 wants to be told which behaviour we mean; 1.4 has only this one, and warns when told.
 VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -30,10 +33,14 @@ def run(task: Callable[[Any], None], arguments: Sequence[str]) -> int:
 
 def inform(arguments: Sequence[str]) -> int:
     """Answer a command line that asks for information; the exit code. Raises ConfigError where Hydra refuses it."""
+    answer = io.StringIO()
     try:
-        return run(_no_task, arguments)
+        with contextlib.redirect_stdout(answer):
+            code = run(_no_task, arguments)
     except (HydraException, ValueError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    say(answer.getvalue().removesuffix("\n"), sys.stdout)
+    return code
 
 
 def _no_task(_cfg: object) -> None:

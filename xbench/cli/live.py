@@ -3,14 +3,21 @@
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from xbench.display import Tally
 from xbench.grid import NOT_FAILED
-from xbench.printable import printable
+from xbench.printable import printable, unheard
+
+
+class Terminal(Console):
+    """A console whose reader may leave; Rich's own would then end the process."""
+
+    def on_broken_pipe(self) -> None:
+        unheard(cast(TextIO, self.file))
 
 
 class RichDisplay:
@@ -18,14 +25,14 @@ class RichDisplay:
 
     def __init__(self, progress: Console | None = None, results: Console | None = None) -> None:
         self.tally = Tally()
-        self._results = results or Console()
+        self._results = results or Terminal()
         self._live = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
-            console=progress or Console(stderr=True),
+            console=progress or Terminal(stderr=True),
             transient=True,
         )
         self._cells = self._live.add_task("cells", total=None, numbers="")

@@ -203,7 +203,18 @@ def test_a_line_for_each_dataset_and_model(capsys, subject, known):
     lines = dict(line.split(maxsplit=1) for line in listed(capsys, subject).splitlines())
     assert known in lines
     assert not any(description.startswith("@package") for description in lines.values())
-    assert list(dict(line.split(maxsplit=1) for line in listed(capsys, subject, known).splitlines())) == [known]
+    assert listed(capsys, subject, known).splitlines()[0] == known
+
+
+def test_a_data_set_and_a_model_in_full(capsys):
+    text = listed(capsys, "datasets", "table")
+    assert "    dataset.path=???\n    dataset.target=???\n" in text
+    assert "    dataset.drop=[]\n" in text
+    assert "drop: columns to leave out" in text
+    text = listed(capsys, "models", "custom")
+    assert "    model.module._target_=???\n    model.weights=null\n" in text
+    assert "    +model.seed=0\n" in text
+    assert "    model.architecture.width=32\n" in listed(capsys, "models", "cnn")
 
 
 @pytest.mark.parametrize(

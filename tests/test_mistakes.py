@@ -87,7 +87,7 @@ def test_words_that_are_no_settings_do_what_they_say(run: Run, capsys: pytest.Ca
     assert run("help") == 0
     assert "== Keys" in capsys.readouterr().out
     assert run("report") == 2
-    assert "name=... is missing" in capsys.readouterr().err
+    assert "no run named 'latest' in the store results" in capsys.readouterr().err
     assert run("dataset=table", "dataset.path=x", "dataset.target=y", "dataset.drop=id") == 2
     assert "write dataset.drop=[id]" in capsys.readouterr().err
 

@@ -69,6 +69,13 @@ def _main(arguments: Sequence[str]) -> int:
     if args.resolve and not (args.cfg or args.help):
         raise ConfigError("--resolve goes with --cfg job")
     program = "python -m xbench" if Path(sys.argv[0]).name == "__main__.py" else "xbench"
+    if args.shell_completion and "COMP_LINE" in os.environ:
+        from xbench.cli.completion import complete
+
+        found = complete(os.environ["COMP_LINE"])
+        if found is not None:
+            say(("\n" if "query=fish" in args.overrides else " ").join(found), sys.stdout)
+            return 0
     if args.help or args.hydra_help or args.shell_completion or args.info:
         from xbench.cli.hydra_main import inform
 

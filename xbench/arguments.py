@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from xbench.synonyms import synonym
+
 
 class ConfigError(ValueError):
     """The configuration is wrong; the message names the place, the value, and what is allowed."""
@@ -14,7 +16,8 @@ class ConfigError(ValueError):
 
 def nearest(name: str, options: Sequence[str]) -> str:
     """How an error goes on after an unknown name: "did you mean fast? All: all, fast, ig"."""
-    close = get_close_matches(name, options, n=3, cutoff=0.6)
+    meant = synonym(name, options)
+    close = [meant] if meant else get_close_matches(name, options, n=3, cutoff=0.6)
     guess = f"did you mean {' or '.join(close)}? " if close else ""
     return f"{guess}All: {', '.join(options) or 'there are none'}"
 

@@ -141,7 +141,8 @@ def test_figures_of_an_earlier_run_go_and_other_files_stay(sample_store, part, t
     [
         (["nmae=sample"], "did you mean name=...?"),
         (["name=smaple"], "nearest: sample"),
-        ([], "name=... is missing"),
+        ([], "no run named 'latest' in the store"),
+        (["name="], "name needs a value"),
         (["name"], "name needs a value"),
         (["name=sample", "name=b"], "given twice"),
         (["name=../sample"], "cannot be a name"),

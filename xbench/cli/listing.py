@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="xbench list", description=__doc__)
     parser.add_argument("subject", nargs="?", help="algorithms, datasets, models or metrics")
-    parser.add_argument("name", nargs="?", help="one of them: an algorithm or metric with its parameters, a preset")
+    parser.add_argument("name", nargs="?", help="one of them, with its parameters; of a preset, its members")
     parser.add_argument("--config-dir", "-cd", type=Path, help="a folder of your own option files")
     given = parser.parse_args(arguments)
     if given.subject is None:
@@ -54,7 +54,12 @@ def main(arguments: Sequence[str]) -> int:
 
         show(group, found, given.name, given.config_dir)
         return 0
+    if given.name is not None:
+        from xbench.cli.component import show as show_one
+
+        show_one(group, given.name, describe(found[given.name].read_text()), given.config_dir)
+        return 0
     width = max((len(name) for name in found), default=0)
-    for name in found if given.name is None else [given.name]:
+    for name in found:
         say(f"{name.ljust(width)}  {describe(found[name].read_text())}".rstrip(), sys.stdout)
     return 0

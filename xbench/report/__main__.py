@@ -1,4 +1,4 @@
-"""`python -m xbench.report name=my_paper [store=results] [reports=reports]`: a report from the store alone.
+"""`python -m xbench.report [name=latest] [store=results] [reports=reports]`: a report from the store alone.
 
 Exit codes: 0 written, 1 it could not be written, 2 bad arguments or no run of that name.
 """
@@ -14,8 +14,8 @@ from xbench.files import StoreError
 from xbench.printable import say
 from xbench.store import ManifestNotFound, Store
 
-DEFAULTS = {"store": "results", "reports": "reports"}
-KEYS = ("name", *DEFAULTS)
+DEFAULTS = {"name": "latest", "store": "results", "reports": "reports"}  # as in conf/config.yaml
+KEYS = tuple(DEFAULTS)
 
 
 class UsageError(ValueError):
@@ -36,10 +36,6 @@ def parse(words: Sequence[str]) -> dict[str, str]:
         if key in given:
             raise UsageError(f"{key} is given twice: {given[key]!r} and {value!r}")
         given[key] = _from_environment(value)
-    if "name" not in given:
-        store = Store(given.get("store", DEFAULTS["store"]))
-        known = store.manifests()
-        raise UsageError(f"name=... is missing; the store {store.root} has {', '.join(known) or 'no run yet'}")
     return DEFAULTS | given
 
 

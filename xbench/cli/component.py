@@ -1,0 +1,47 @@
+"""One data set or model in full: its parameters as the command takes them, and what its class says of them."""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from xbench.arguments import parameters
+from xbench.cli.compose import Composer
+from xbench.config import instantiate
+from xbench.printable import say
+
+
+def show(group: str, name: str, description: str, config_dir: Path | None) -> None:
+    """Print it; imports what makes it."""
+    node = Composer(None if config_dir is None else str(config_dir)).option(group, name)
+    given = cast(dict[str, Any], OmegaConf.to_container(node))
+    target = instantiate({"_target_": given["_target_"], "_partial_": True}, group).func
+    lines = list(_parameters(group, given, target)) or ["there are none"]
+    text = [name, f"    {description}", "", f"class  {target.__module__}.{target.__qualname__}", "", "parameters"]
+    said = inspect.cleandoc(target.__doc__ or "")
+    say("\n".join([*text, *(f"    {line}" for line in lines), "", said]).rstrip(), sys.stdout)
+
+
+def _parameters(group: str, given: Mapping[str, Any], target: Callable[..., Any]) -> Iterator[str]:
+    """Those of the option file, `???` where one must be given; then what else the class takes, with its default."""
+    yield from _flat(group, given)
+    for name, parameter in (parameters(target) or {}).items():
+        if name not in given and parameter.default is not parameter.empty:
+            yield f"+{group}.{name}={_shown(parameter.default)}"
+
+
+def _flat(place: str, value: object) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{place}={_shown(value)}"
+        return
+    for name, inner in value.items():
+        if name != "_partial_" and not (name == "_target_" and inner != "???"):
+            yield from _flat(f"{place}.{name}", inner)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

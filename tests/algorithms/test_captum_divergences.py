@@ -387,7 +387,8 @@ def test_kernel_shap_of_one_feature_is_the_whole_difference():
 def test_kernel_shap_meets_the_ends_exactly_also_with_few_coalitions():
     model, x, x0 = mlp(12, 8, 3), numbers(N, 12), numbers(1, 12, seed=2)
     explainer = Explainer(Setting(model, x, TARGET, x0))
-    maps = explainer.attribute(a.KernelShap(8))  # 6 coalitions for 12 features
+    with pytest.warns(UserWarning, match="values of 12 features open"):
+        maps = explainer.attribute(a.KernelShap(8))  # 6 coalitions for 12 features
     wanted = difference(model, x, x0.expand_as(x))
     torch.testing.assert_close(maps.sum(1), wanted, rtol=1e-12, atol=1e-12)
     torch.manual_seed(0)

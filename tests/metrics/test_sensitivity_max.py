@@ -41,7 +41,7 @@ DETERMINISTIC = [
 STOCHASTIC = [
     GradientShap(n_samples=2),
     NoiseTunnel(Saliency(), nt_samples=2, stdevs=0.1),
-    KernelShap(n_samples=12),
+    KernelShap(n_samples=80),
     Random(),
 ]
 

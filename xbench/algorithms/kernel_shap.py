@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.coalitions import draw_coalitions
-from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
+from xbench.algorithms.parts.coalitions import draw_determining
+from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype, warn_undetermined
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
 
@@ -26,8 +26,13 @@ class KernelShap(OnFeatures):
     used when they fit into `n_samples`, which makes the result exact. Every element of a feature carries its value.
 
     Pairs of complements cancel all terms of even order (interactions of two features, for one). Where f is odd about
-    the middle of x and x0, as an output that saturates nearly is, the second of a pair tells nothing new: with few
-    evaluations (25 for 10 features) `paired=False` does better there, see experiments/estimators_vs_captum.md.
+    the middle of x and x0, as a linear model is and an output that saturates nearly is, the second of a pair tells
+    nothing new: a pair is one equation. Where pairs do not determine the K values but as many single coalitions do
+    (n_samples from K + 1 to about 2 K), coalitions are drawn one by one: exact on every linear model. So few amplify
+    what interactions add, up to beyond the values themselves near K + 1; 3 K evaluations or more serve any model
+    better. Below K + 1 the values are not determined: those of least norm are taken, with a warning, and their sum
+    alone is right. With 25 evaluations for 10 features `paired=False` does better on outputs that saturate, see
+    experiments/estimators_vs_captum.md.
 
     Sources: Lundberg, Lee 2017, "A Unified Approach to Interpreting Model Predictions" (arXiv 1705.07874); pairs:
     Covert, Lee 2021, "Improving KernelSHAP: Practical Shapley Value Estimation via Linear Regression" (arXiv
@@ -37,7 +42,8 @@ class KernelShap(OnFeatures):
 
     Args:
         n_samples: evaluations per sample, the empty and the full coalition included; 2^K where these are fewer.
-        paired: draw each coalition together with its complement (lower variance of most models).
+        paired: draw each coalition together with its complement (lower variance of most models), where the pairs
+            determine the values.
         return_input_shape: False gives one value per feature, (n, K), instead of a map in the shape of the input.
     """
 
@@ -56,10 +62,11 @@ class KernelShap(OnFeatures):
             stochastic=True,
             complete=self.return_input_shape,
             per_feature=not self.return_input_shape,
-            version=2,
+            version=3,
         )
 
     def plan(self, case: Case, x: Tensor) -> Plan:
+        warn_undetermined(self.facts.label, self.n_samples, case)
         counts = case.counts.tolist()
         k_max = max(counts)
         drawn = [self._coalitions(case, row, k) for row, k in enumerate(counts)]
@@ -89,7 +96,7 @@ class KernelShap(OnFeatures):
     def _coalitions(self, case: Case, row: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Coalitions (S, k) of one sample and their weights, the two ends excluded."""
         count = min(self.n_samples, 2**k) - 2
-        return draw_coalitions(case.draws.generator(row, "coalitions"), k, count, self.paired)
+        return draw_determining(case.draws.generator(row, "coalitions"), k, count, self.paired)
 
 
 def _solve(z: Tensor, weights: Tensor, y: Tensor, total: Tensor, counts: Tensor) -> Tensor:

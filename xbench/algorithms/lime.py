@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype
+from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype, warn_undetermined
 from xbench.algorithms.parts.surrogates import Distance, Fit, Model, Similarity, fitted, similarity
 from xbench.case import Case
 from xbench.plan import Answer, Plan, Want
@@ -33,7 +33,8 @@ class Lime(OnFeatures):
         interpretable_model: `lasso`, `ridge` or `linear`, or a function of (S, K) presences, (S,) outputs and (S,)
             weights that gives the K coefficients.
         alpha: strength of the penalty of the first two: `lasso` minimises half the weighted mean of the squared errors
-            plus alpha |c|_1, `ridge` their weighted sum plus alpha |c|_2^2, as in scikit-learn.
+            plus alpha |c|_1, `ridge` their weighted sum plus alpha |c|_2^2, as in scikit-learn. `linear` (and `lasso`
+            with alpha 0) needs more subsets than features; with fewer it takes the solution of least norm and warns.
         similarity: `cosine` or `euclidean`, the distance d in w = exp(-d^2 / (2 kernel_width^2)) between the
             perturbed sample and the sample, both flattened; or a function of the sample (n, d), the perturbed one
             (n, d) and the presences (n, K) that gives (n,) weights.
@@ -69,6 +70,8 @@ class Lime(OnFeatures):
                      stochastic=True, per_feature=not self.return_input_shape)  # fmt: skip
 
     def plan(self, case: Case, x: Tensor) -> Plan:
+        if self.interpretable_model == "linear" or (self.interpretable_model == "lasso" and not self.alpha):
+            warn_undetermined(self.facts.label, self.n_samples, case)
         counts = case.counts.tolist()
         weights: deque[Tensor] = deque()
 

@@ -15,6 +15,27 @@ from itertools import combinations, islice
 import numpy as np
 
 
+def draw_determining(rng: np.random.Generator, k: int, count: int, paired: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`draw_coalitions` that leave none of k values open whose sum is known, wherever `count` allows: from k - 1 on.
+
+    A pair is one equation, not two: its second says of a linear model what its first and the sum do. Where there are
+    too few pairs, coalitions are drawn one by one; where what is drawn leaves values open by chance, it is drawn again.
+    """
+    enough = count >= k - 1
+    paired = paired and not (enough and -(-count // 2) < k - 1)
+    drawn = draw_coalitions(rng, k, count, paired)
+    while enough and not _determine(drawn[0]):
+        drawn = draw_coalitions(rng, k, count, paired)
+    return drawn
+
+
+def _determine(present: np.ndarray) -> bool:
+    """Whether the sums of values over the coalitions (S, k), and over all features, tell the k values."""
+    k = present.shape[1]
+    z = present.astype(float)
+    return bool(np.linalg.matrix_rank(z.T @ z + 1, hermitian=True) == k)
+
+
 def draw_coalitions(rng: np.random.Generator, k: int, count: int, paired: bool) -> tuple[np.ndarray, np.ndarray]:
     """Distinct coalitions (count, k) bool, neither empty nor full, and their weights (count,): kernel / probability.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -54,6 +56,17 @@ def require_features(case: Case) -> None:
     if empty:
         names = ", ".join(case.draws.ids[i] for i in empty[:5])
         raise ValueError(f"{len(empty)} sample(s) have no features ({names}): every group id is negative")
+
+
+def warn_undetermined(label: str, n_samples: int, case: Case) -> None:
+    """Warn when a linear fit has as many unknowns as features, and one more, but fewer evaluations."""
+    k = int(case.counts.max())
+    if n_samples <= k:
+        warnings.warn(
+            f"{label}: n_samples={n_samples} evaluations leave the values of {k} features open, and those of least "
+            f"norm are taken; give n_samples={k + 1} or more, or group the features (`features`)",
+            stacklevel=3,
+        )
 
 
 class OnFeatures(Algorithm):

@@ -4,6 +4,7 @@ One thread: the toy models are too small to share, and chunked sums come out the
 """
 
 import importlib.util
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.jobs import Run, write_lab
 from xbench.__main__ import main
 
 torch.set_num_threads(1)
+
+# A shell gives what it starts in the background no Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # torchtext loads with torch 2.3 only: `make test-torchtext` runs these where both are.
 collect_ignore = [] if importlib.util.find_spec("torchtext") else ["with_torchtext"]

@@ -201,9 +201,9 @@ def test_the_command_says_what_was_found_also_when_all_is_reused(
 
 
 def test_the_command_stops_or_does_not_look(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, out, *_ = command(run, capsys, "model.module.fault=centres", "run.consistency=stop")
-    assert code == 1
-    assert "run.consistency=stop: net on blobs: a sample's output depends on the samples beside it" in out
+    assert run("--config-dir", "conf", *GRID, "model.module.fault=centres", "run.consistency=stop") == 2
+    said = capsys.readouterr().err
+    assert "run.consistency=stop: net on blobs: a sample's output depends on the samples beside it" in said
     assert not list(Path("results").rglob("*.safetensors"))
     code, *texts = command(run, capsys, "model.module.fault=centres", "run.consistency=ignore")
     assert code == 0

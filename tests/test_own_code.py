@@ -180,14 +180,16 @@ def test_workers_that_find_another_source_store_nothing(run: Run, edit: Edit) ->
     assert total() == 120.0
 
 
-def test_a_module_that_changes_before_a_function_imports_it_fails_the_cells(run: Run, edit: Edit) -> None:
+def test_a_module_that_changes_before_a_function_imports_it_ends_the_job(
+    run: Run, edit: Edit, capsys: pytest.CaptureFixture[str]
+) -> None:
     edit("net.py", "scale.NET", "self.late()")
     late = f"    def late(self):\n        import {PACKAGE}.late\n        return {PACKAGE}.late.FACTOR\n"
     edit("net.py", "class Net(nn.Module):", f"class Net(nn.Module):\n{late}")
     Path(PACKAGE, "late.py").write_text("FACTOR = 1\n")
     edited_by_the_data(edit, "late.py", "= 1\n", "= 15\n")
-    assert run(*COMMAND) == 1
-    assert "late.py changed while the command ran; run it again" in cells()["reason"].iloc[0]
+    assert run(*COMMAND) == 2
+    assert "late.py changed while the command ran; run it again" in capsys.readouterr().err
     edit("data.py", "samples", "samples")
     assert run(*COMMAND) == 0
     assert total() == 120.0

@@ -106,11 +106,15 @@ def test_every_line_of_the_tour_is_accepted(command: str, tmp_path: Path, monkey
     from xbench.cli.listing import main as list_options
     from xbench.cli.preflight import preflight, relax
     from xbench.cli.status import main as tell_status
+    from xbench.report.__main__ import parse
 
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)[1:]
     if words[:1] == ["list"]:
         assert list_options(words[1:]) == 0
+        return
+    if words[:1] == ["report"]:
+        assert parse(words[1:])["name"] == "paper"
         return
     if words == ["status"]:
         (tmp_path / "results").mkdir()

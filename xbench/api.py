@@ -76,7 +76,10 @@ def attribute(
             They take the inputs' type, which must hold them: 0.2 is no baseline of integers.
             Or a function that makes them, of the inputs or without an argument; it is called once.
         extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
-        features: integer group ids (1 or n, ...) per input, broadcastable to it; -1 belongs to no feature.
+        features: integer group ids (1 or n, ...) per input; -1 belongs to no feature. Their first dimension is that
+            of samples. Dimensions that they lack are behind their own: token positions (n, T) fit an embedding
+            (n, T, D), and pixels of all channels are (1, 1, H, W). Where torch, which puts them in front, would read
+            other features, the shape is refused.
         layer: points enter at this layer's output instead of the input: a name such as "embedding",
             "conv1:input", "relu@2" (its second call), or the module itself. A list of layers: points enter at all of
             them at once, as at the embeddings of words and of their positions; none may follow another.
@@ -190,8 +193,8 @@ def measure(
             such as `SensitivityMax`, need an algorithm or a callable.
         metric: an instance such as `xbench.metrics.Infidelity()`, or a name in conf/ such as "infidelity".
 
-        masks: for localisation metrics, where the evidence lies: a bool tensor (n, ...) per input, broadcastable to
-            it; the maps are summed over dimensions of size 1, such as channels (n, 1, H, W).
+        masks: for localisation metrics, where the evidence lies: a bool tensor (n, ...) per input, read as
+            `features` are; the maps are summed over dimensions of size 1, such as channels (n, 1, H, W).
 
     The other arguments are those of `attribute`.
     """

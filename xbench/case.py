@@ -12,6 +12,7 @@ from torch import Tensor
 from xbench.draws import Draws
 from xbench.layout import Layout
 from xbench.places import NotApplicable, Places
+from xbench.positions import from_left
 from xbench.sites import Place
 from xbench.truth import Truth
 
@@ -182,11 +183,13 @@ class Case:
         return replace(self, draws=self.draws.within(scope))
 
 
-def expand_features(features: Sequence[Tensor] | None, layout: Layout, device: torch.device) -> Tensor:
-    """Group ids given per tensor, (1 or n, ...) broadcastable from the left, as one matrix (1 or n, d).
+def expand_features(
+    features: Sequence[Tensor] | None, layout: Layout, device: torch.device, n: int, inputs: Sequence[torch.Size]
+) -> Tensor:
+    """Group ids given per tensor, (1 or n, ...) read as `from_left` says, as one matrix (1 or n, d).
 
-    Token positions (n, T) thus fit an embedding (n, T, D). Without `features` every element is its own feature.
-    Ids may have gaps; they are renumbered per sample to 0..K-1, the same id in two tensors stays one feature.
+    Without `features` every element is its own feature. Ids may have gaps; they are renumbered per sample to 0..K-1,
+    the same id in two tensors stays one feature.
     """
     if features is None:
         return torch.arange(layout.width, device=device).unsqueeze(0)
@@ -197,13 +200,8 @@ def expand_features(features: Sequence[Tensor] | None, layout: Layout, device: t
     for mask, shape in zip(features, layout.shapes, strict=True):
         if mask.dtype.is_floating_point or mask.dtype == torch.bool:
             raise TypeError(f"features: group ids must be integers, got {mask.dtype}")
-        padded = mask.reshape(*mask.shape, *[1] * (len(shape) + 1 - mask.dim()))
-        try:
-            parts.append(padded.expand(rows, *shape).unsqueeze(1).flatten(1).to(device, torch.int64))
-        except RuntimeError:
-            raise ValueError(
-                f"features of shape {tuple(mask.shape)} do not fit the samples' shape {tuple(shape)}"
-            ) from None
+        padded = from_left("features", mask, n, shape, inputs)
+        parts.append(padded.expand(rows, *shape).unsqueeze(1).flatten(1).to(device, torch.int64))
     return torch.stack([_dense(row) for row in torch.cat(parts, dim=1)])
 
 

@@ -125,9 +125,6 @@ class Explainer:
         ids = s.ids or tuple(str(i) for i in range(n))
         features = s.in_order(s.features, "features")
         features = (features,) if isinstance(features, Tensor) else features
-        for mask in features or ():
-            if len(mask) not in (1, n):
-                raise ValueError(f"features: got {len(mask)} rows for {n} samples; expected one, or one per sample")
         groups = self._features(features)
         return Case(
             layout=self.subject.layout,
@@ -147,13 +144,18 @@ class Explainer:
         )
 
     def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:
-        layout = self.subject.layout
+        layout, n = self.subject.layout, len(self.x)
         try:
-            return expand_features(given, layout, self.device)
+            return expand_features(given, layout, self.device, n, self._shapes)
         except ValueError:
             if not self.setting.features_where_they_fit:
                 raise
-            return expand_features(None, layout, self.device)
+            return expand_features(None, layout, self.device, n, self._shapes)
+
+    @property
+    def _shapes(self) -> list[torch.Size]:
+        """Of a sample of each input."""
+        return [tensor.shape[1:] for tensor in self.setting.tensors]
 
     def _truth(self, features: Tensor) -> Truth | None:
         masks = self.setting.in_order(self.setting.masks, "masks")
@@ -164,7 +166,7 @@ class Explainer:
             if len(mask) != len(self.x):
                 raise ValueError(f"masks: expected a row for each of {len(self.x)} samples, got {len(mask)}")
         try:
-            return Truth.of(masks, self.subject.layout, features)
+            return Truth.of(masks, self.subject.layout, features, self._shapes)
         except ValueError:
             if not self.setting.features_where_they_fit:
                 raise

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xbench.layout import Layout
+from xbench.positions import from_left
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,10 @@ class Truth:
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, masks: Sequence[Tensor], layout: Layout, features: Tensor) -> Truth:
-        """From one mask (n, ...) per tensor of the layout, broadcastable to it from the left.
+    def of(cls, masks: Sequence[Tensor], layout: Layout, features: Tensor, inputs: Sequence[torch.Size]) -> Truth:
+        """From one mask (n, ...) per tensor of the layout, read as `from_left` says.
 
-        A mask of size 1 in a dimension says nothing about it: (n, 1, H, W) for images of three channels. Token
-        positions (n, T) fit an embedding (n, T, D).
+        A mask of size 1 in a dimension says nothing about it: (n, 1, H, W) for images of three channels.
 
         Raises:
             ValueError: a mask does not fit.
@@ -41,11 +41,9 @@ class Truth:
             raise ValueError(f"masks: expected {len(layout.shapes)} tensors like the inputs, got {len(masks)}")
         parts, start = [], 0
         for mask, shape in zip(masks, layout.shapes, strict=True):
-            own = torch.arange(start, start + mask[0].numel()).reshape(mask.shape[1:])
-            try:
-                parts.append(own.reshape(*own.shape, *[1] * (len(shape) - own.dim())).expand(shape).flatten())
-            except RuntimeError:
-                raise ValueError(f"masks of shape {tuple(mask.shape)} do not fit samples of shape {shape}") from None
+            padded = from_left("masks", mask, len(mask), shape, inputs)
+            own = torch.arange(start, start + mask[0].numel()).reshape(padded.shape[1:])
+            parts.append(own.expand(shape).flatten())
             start += own.numel()
         cells = torch.cat(parts).to(features.device)
         evidence = torch.cat([mask.flatten(1) for mask in masks], dim=1).to(features.device, torch.bool)

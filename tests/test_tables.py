@@ -183,7 +183,7 @@ def test_a_cell_without_record_takes_the_state_of_what_it_needed(maker):
     assert "interrupted" in states.loc[("b", "error"), "reason"]
     assert states.loc["c", "status"].tolist() == ["skipped"]
     assert entry(built, "a", "error").status == "oom"
-    assert built.grid.notes[0] == "– missing: model or data: " + states.loc[("b", "error"), "reason"]
+    assert built.grid.notes[0] == "– missing: model or data, b: " + states.loc[("b", "error"), "reason"]
     assert "– oom: a: 3 GiB" in built.grid.notes
     # No cell of the metric finished: its own name stands for its columns.
     assert built.scores.query("metric == 'error'")["status"].tolist() == ["oom", "oom", "missing", "missing"]
@@ -198,10 +198,7 @@ def test_a_failed_model_explains_all_that_needed_it(maker):
     maker.plan("ig", "error", 2)
     built = maker.build()
     assert built.cells["status"].tolist() == ["error"] * 3
-    assert built.grid.notes == (
-        "– error: model or data: weights do not fit",
-        "– error: ig: weights do not fit",
-    )
+    assert built.grid.notes == ("– error: model or data, ig: weights do not fit",)
     assert built.scores["sample"].unique().tolist() == ["s0-0", "s0-1"]  # known from the failed record
 
 
@@ -215,7 +212,7 @@ def test_a_job_that_failed_before_its_cells_had_keys_still_has_rows(maker):
     assert built.scores["status"].tolist() == ["error"] * 5  # four costs and the metric
     assert built.scores["sample"].isna().all()
     assert entry(built, "ig", "error").status == "error"
-    assert "– error: ig: FileNotFoundError: train.tsv" in built.grid.notes
+    assert "– error: model or data, ig: FileNotFoundError: train.tsv" in built.grid.notes
 
 
 def test_columns_of_two_metrics_with_one_name_are_told_apart(maker):
@@ -437,10 +434,13 @@ def test_a_metric_that_suits_no_method_is_a_note_and_no_column(maker):
         maker.done(name, "error", {"error": [1.0]})
         maker.plan(name, "pointing", 1, status="skipped", reason="needs masks")
         maker.plan(name, "mass", 1, status="skipped", reason="needs masks")
+    for metric in (None, "error", "pointing", "mass", "rank"):  # has no map at all
+        maker.plan("d", metric, 1, status="skipped", reason="needs attention")
     maker.plan("a", "rank", 1, status="skipped", reason="needs more")
     maker.done("b", "rank", {"rank": [1.0]})
     built = maker.build()
     assert [column.name for column in built.grid.columns] == ["error", "rank", "runtime"]
     assert "– skipped: pointing, mass: needs masks" in built.grid.notes
     assert "– skipped: a: needs more" in built.grid.notes
+    assert "– skipped: d: needs attention" in built.grid.notes
     assert set(built.scores["metric"]) >= {"pointing", "mass"}  # the tables of samples hold every planned score

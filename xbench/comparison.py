@@ -264,11 +264,12 @@ def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> li
     return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
 
 
-def _inapplicable(cells: Iterable[Cell]) -> dict[str, str]:
-    """The metrics that were skipped for every method on all data, for one and the same reason."""
+def _inapplicable(cells: Sequence[Cell]) -> dict[str, str]:
+    """The metrics that were skipped for every method with a map, on all data, for one and the same reason."""
     reasons: dict[str, set[tuple[str, str | None]]] = {}
+    without = {cell.group[:3] for cell in cells if cell.kind == "attribution" and cell.status == "skipped"}
     for cell in cells:
-        if cell.group[3] is not None:
+        if cell.group[3] is not None and cell.group[:3] not in without:
             reasons.setdefault(cell.group[3], set()).add((cell.status, cell.reason))
     only = {metric: next(iter(found)) for metric, found in reasons.items() if len(found) == 1}
     return {metric: reason or "" for metric, (status, reason) in only.items() if status == "skipped"}
@@ -282,8 +283,8 @@ def _by_reason(void: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _failures(cells: Sequence[Cell], labels: Mapping[str, str], many: bool) -> list[str]:
-    """One note for each algorithm and reason why its cells have no result."""
-    notes: dict[str, None] = {}
+    """One note for each reason why cells have no result, which names the algorithms."""
+    notes: dict[tuple[str, str], dict[str, None]] = {}
     for cell in cells:
         model, dataset, algorithm, _ = cell.group
         if cell.status == "ok":
@@ -293,5 +294,5 @@ def _failures(cells: Sequence[Cell], labels: Mapping[str, str], many: bool) -> l
         reason = next(iter((cell.reason or "no reason recorded").strip().splitlines()), "")
         reason = reason.split(" has no result: ")[-1]
         short = reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…"
-        notes[f"– {cell.status}: {who}{where}: {short}"] = None
-    return list(notes)
+        notes.setdefault((cell.status, f"{where}: {short}"), {})[who] = None
+    return [f"– {status}: {', '.join(names)}{reason}" for (status, reason), names in notes.items()]

@@ -48,12 +48,13 @@ def test_one_bad_job_does_not_stop_the_good_ones(run: Run, capsys: pytest.Captur
     assert capsys.readouterr().err.count("target 42 of sample blob-0") == 1
 
 
-def test_a_failed_cell_names_the_user_s_own_line(run: Run) -> None:
+def test_a_failed_cell_names_the_user_s_own_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert blobs(run, "algorithm=kernel_shap", "model.module.fault=raises", "metric=[]", "controls=false") == 1
     (reason,) = cells().query("algorithm == 'kernel_shap'")["reason"]
     assert "RuntimeError: sensor offline" in reason
     assert "lab.py:" in reason
     assert ", in _break)" in reason
+    assert 'tracebacks: "What failed" in reports/latest/index.html' in capsys.readouterr().err
 
 
 def test_a_method_that_cannot_be_computed_says_so_under_reuse_only(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,8 @@ def main() -> int:
     try:
         return _main(sys.argv[1:])
     except ConfigError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" and error.__cause__ is not None:
+            say("".join(traceback.format_exception(error)))
         say(f"xbench: {error}")
         return BAD_CONFIGURATION
     except KeyboardInterrupt:

@@ -174,8 +174,12 @@ def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
                     raise ConfigError(f"{place}: {module} needs the package '{error.name}'") from error
                 if found is None:
                     raise ConfigError(f"{place}: there is no module '{module}' (in '{dotted}')") from error
-            except ValueError as error:  # import_module("") and "..": an empty part of a dotted name
-                raise ConfigError(f"{place}: '{dotted}' is not a dotted name") from error
+            except ValueError as error:
+                if not all(names):  # import_module("") and "..": an empty part of a dotted name
+                    raise ConfigError(f"{place}: '{dotted}' is not a dotted name") from error
+                raise ConfigError(f"{place}: {module} cannot be imported: {one_line(error)}") from error
+            except (Exception, SystemExit) as error:  # a module may be anybody's, and of a library that does not load
+                raise ConfigError(f"{place}: {module} cannot be imported: {one_line(error)}") from error
         if not hasattr(found, name):
             public = [option for option in dir(found) if not option.startswith("_")]
             raise ConfigError(f"{place}: '{'.'.join(names[:i])}' has no '{name}'; {nearest(name, public)}")

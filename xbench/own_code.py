@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+from xbench import libraries
 from xbench.boundary import message
 
 _OURS = Path(__file__).resolve().parent
@@ -30,6 +31,8 @@ def place(error: BaseException) -> str | None:
 
 def one_line(error: BaseException) -> str:
     """What an error says, its kind where it is not one of ours, and the place in the user's code."""
+    if (pair := libraries.broken(error)) is not None:
+        return pair
     said, where = " ".join(message(error).split()), place(error)
     frames = traceback.extract_tb(error.__traceback__)
     ours = bool(frames) and os.path.realpath(frames[-1].filename).startswith(_NOT_OWN[0])

@@ -135,6 +135,8 @@ def conclude(result: Result, store: Store, display: Display) -> int:
         done = counts["ok"] + counts["reused"]
         say(f"interrupted: {done} cells done, run the same command to continue")
         return INTERRUPTED
+    if any(entry["status"] == "error" and entry["key"] for entry in entries):
+        say(f'tracebacks: "What failed" in {report or f"the report, which is written by: {_again(result)}"}')
     if failures:
         say(f"failed cells are tried again by: {result.command.retry()}")
     return FAILED if failures or not complete else FINE
@@ -164,6 +166,12 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
+def _again(result: Result) -> str:
+    """The command that writes the report from the store."""
+    cfg = result.jobs[0].cfg
+    return shlex.join(["python", "-m", "xbench.report", *(f"{key}={cfg[key]}" for key in _REPORT)])
+
+
 def _keys(saved: Mapping[str, Any]) -> set[str]:
     return {cell["key"] for cell in saved.get("cells", ()) if cell["key"]}
 
@@ -187,7 +195,7 @@ def _report(result: Result, store: Store, saved: dict[str, Any], display: Displa
     import xbench.tables
 
     cfg = result.jobs[0].cfg
-    again = shlex.join(["python", "-m", "xbench.report", *(f"{key}={cfg[key]}" for key in _REPORT)])
+    again = _again(result)
     try:
         built = xbench.tables.build(store, saved)
         table = xbench.tables.terminal(built)

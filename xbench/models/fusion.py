@@ -10,6 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from xbench import libraries
 from xbench.models.torchvision import ImageNetInput, Preprocessing, Torchvision
 from xbench.models.vocabulary import PAD
 from xbench.models.weights import fit_weights
@@ -95,7 +96,8 @@ class PretrainedFusion(nn.Module):
         heads: int = 4,
     ) -> None:
         super().__init__()
-        from transformers import BertConfig, BertModel  # only needed here, and slow to load
+        with libraries.for_transformers():
+            from transformers import BertConfig, BertModel  # only needed here, and slow to load
 
         whole = torchvision.models.get_model(arch, weights=None)
         if weights is not None:

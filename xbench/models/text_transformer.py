@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from xbench import libraries
 from xbench.models.vocabulary import PAD
 
 
@@ -32,7 +33,8 @@ class TextTransformer(nn.Module):
         longest: int = 512,
     ) -> None:
         super().__init__()
-        from transformers import BertConfig, BertModel  # only needed here, and slow to load
+        with libraries.for_transformers():
+            from transformers import BertConfig, BertModel  # only needed here, and slow to load
 
         self.embedding = nn.Embedding(vocabulary, dimension)
         config = BertConfig(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from xbench import libraries
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset
 from xbench.models.accuracy import cached_accuracy
@@ -90,7 +91,8 @@ class Timm:
     def _network(self, dataset: Dataset) -> nn.Module:
         published, outputs = self.weights == PUBLISHED, self._outputs(dataset)
         try:
-            network: nn.Module = _timm().create_model(self.arch, pretrained=published, num_classes=outputs)
+            with libraries.one_voice():
+                network: nn.Module = _timm().create_model(self.arch, pretrained=published, num_classes=outputs)
         except (OSError, RuntimeError) as error:
             if not published:
                 raise
@@ -126,6 +128,8 @@ class Timm:
 def _timm() -> ModuleType:
     try:
         import timm
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
         raise ModuleNotFoundError("model=timm needs timm: pip install 'xbench[timm]'") from error
     return timm

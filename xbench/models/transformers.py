@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from xbench import libraries
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset
 from xbench.models.accuracy import cached_accuracy
@@ -107,8 +107,11 @@ class Transformers:
             raise FileNotFoundError(f"model folder {folder} has no config.json; is it what save_pretrained wrote?")
         revision = {} if self.revision is None else {"revision": self.revision}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.name, **revision)
-            network = AutoModelForSequenceClassification.from_pretrained(self.name, **revision)
+            with libraries.for_transformers(), libraries.one_voice(), libraries.no_loading_bars():
+                from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(self.name, **revision)
+                network = AutoModelForSequenceClassification.from_pretrained(self.name, **revision)
         except (OSError, ImportError, RuntimeError) as error:  # of absent files and broken libraries alike
             if folder.is_dir():
                 raise ValueError(f"model folder {folder} is there and does not load: {first_cause(error)}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xbench.interrupts import interruptible
+from xbench.interrupts import asked, interruptible
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -84,4 +84,7 @@ def test_other_errors_that_nobody_can_catch_are_told(monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("background")
 def test_what_was_ignored_stays_ignored() -> None:
     with interruptible():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         os.kill(os.getpid(), signal.SIGINT)
+        assert not asked()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -189,11 +189,6 @@ def test_the_suite_has_found_the_algorithms():
     assert {"saliency", "ig", "deeplift", "kernel_shap", "vargrad", "random"} <= set(NODES)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "xbench" / "algorithms").glob("*.py")), ids=str)
-def test_an_algorithm_is_one_small_file(path):
-    assert len(path.read_text().splitlines()) <= 120
-
-
 @every_readout
 @everywhere
 def test_maps_have_the_shape_of_the_site_and_are_not_constant(name, site, readout):

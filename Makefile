@@ -1,25 +1,38 @@
 # make demo: set up and run the main job. make test: set up and pass every check. Nothing else is needed first.
+# make quick: lint, types and the tests that are not marked slow.
 # make test-newest: every check with the newest releases that pyproject.toml allows, in .venv-newest; the others install
 # the versions of constraints.txt.
+# make wheel: builds the wheel in dist/ and runs the command from it in .venv-wheel, with runtime dependencies only.
 # make test-torchtext: the same in an environment of its own (several GB), since torchtext needs torch 2.3.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-newest test-torchtext lint clean
+.PHONY: demo quick test test-newest test-torchtext lint wheel clean
 
 demo: .venv/installed
 	$(BIN)/xbench algorithm=ig,deeplift dataset=sst2 name=demo -m
 
+quick: .venv/installed lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
 test: .venv/installed lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations=20
 
 test-newest: .venv-newest/installed
 	$(MAKE) lint BIN=.venv-newest/bin
-	.venv-newest/bin/python -m pytest -n 2
+	.venv-newest/bin/python -m pytest -n 2 --durations=20
 
 test-torchtext: .venv-torchtext/installed
 	.venv-torchtext/bin/python -m pytest tests/with_torchtext
 	.venv-torchtext/bin/xbench algorithm=ig,deeplift dataset=sst2_torchtext name=torchtext -m
+
+wheel:
+	rm -rf dist
+	$(PYTHON) -m venv --clear .venv-wheel
+	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	.venv-wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/xbench-*.whl
+	.venv-wheel/bin/python -P -c 'import pathlib, xbench; assert (pathlib.Path(xbench.__file__).parent / "py.typed").is_file()'
+	cd "$$(mktemp -d)" && $(CURDIR)/.venv-wheel/bin/xbench 'algorithm=[saliency,ig]' n=8
 
 lint: $(BIN:bin=installed)
 	$(BIN)/ruff check .
@@ -44,4 +57,4 @@ lint: $(BIN:bin=installed)
 	touch $@
 
 clean:
-	rm -rf .venv .venv-newest .venv-torchtext results
+	rm -rf .venv .venv-newest .venv-torchtext .venv-wheel dist results

@@ -1,4 +1,7 @@
-"""Every example of the README runs: the notebook block, and the user's own parts with the command they end in."""
+"""Every example of the README runs: the notebook block, and the user's own parts with the command they end in.
+
+What CONTRIBUTING.md points at is there, and one version stands everywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(python|yaml)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -122,3 +127,20 @@ def test_every_line_of_the_tour_is_accepted(command: str, tmp_path: Path, monkey
         return
     composer = Composer(None, None)
     assert preflight(composer, relax(composer, [w for w in words if w != "-m"]), "-m" in words)
+
+
+def test_what_contributing_points_at_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = {word for word in re.findall(r"`([\w./-]+/[\w./-]+)`", text) if "NAME" not in word and word[0] != "."}
+    assert len(paths) > 20
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    targets = set(re.findall(r"make ([a-z-]+)", text))
+    assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_one_version_stands_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    newest = re.findall(r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    assert (cited["version"], cited["date-released"]) == newest
+    assert cited["version"] == version

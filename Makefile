@@ -1,7 +1,7 @@
-# make demo: set up and run the main job. make test: set up and pass every check. Nothing else is needed first.
+# make demo: set up and run the main job, with what that needs alone. make test: set up, with developers' tools, and
+# pass every check. Nothing else is needed first; both install the versions of constraints.txt into .venv.
 # make quick: lint, types and the tests that are not marked slow.
-# make test-newest: every check with the newest releases that pyproject.toml allows, in .venv-newest; the others install
-# the versions of constraints.txt.
+# make test-newest: every check with the newest releases that pyproject.toml allows, in .venv-newest.
 # make wheel: builds the wheel in dist/ and runs the command from it in .venv-wheel, with runtime dependencies only.
 # make test-torchtext: the same in an environment of its own (several GB), since torchtext needs torch 2.3.
 PYTHON ?= python3
@@ -12,13 +12,13 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/xbench algorithm=ig,deeplift dataset=sst2 name=demo -m
 
-quick: .venv/installed lint
+quick: .venv/developer lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test: .venv/installed lint
+test: .venv/developer lint
 	$(BIN)/python -m pytest -n 2 --durations=20
 
-test-newest: .venv-newest/installed
+test-newest: .venv-newest/developer
 	$(MAKE) lint BIN=.venv-newest/bin
 	.venv-newest/bin/python -m pytest -n 2 --durations=20
 
@@ -34,26 +34,32 @@ wheel:
 	.venv-wheel/bin/python -P -c 'import pathlib, xbench; assert (pathlib.Path(xbench.__file__).parent / "py.typed").is_file()'
 	cd "$$(mktemp -d)" && $(CURDIR)/.venv-wheel/bin/xbench 'algorithm=[saliency,ig]' n=8
 
-lint: $(BIN:bin=installed)
+lint: $(BIN:bin=developer)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xbench needs Python 3.11 or newer; set PYTHON=")'
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv-newest/installed: pyproject.toml
+.venv/developer: pyproject.toml constraints.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch .venv/installed $@
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xbench needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+
+.venv-newest/developer: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-.venv-torchtext/installed: pyproject.toml
+.venv-torchtext/installed: pyproject.toml constraints-torchtext.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "torchtext needs Python 3.11 or 3.12; set PYTHON=")'
 	$(PYTHON) -m venv .venv-torchtext
-	.venv-torchtext/bin/python -m pip install --quiet --editable '.[torchtext]' 'pytest>=8'
+	.venv-torchtext/bin/python -m pip install --quiet --constraint constraints-torchtext.txt --editable '.[torchtext]' pytest
 	touch $@
 
 clean:

@@ -1,10 +1,14 @@
-"""A torchaudio or torchvision that does not load beside this torch: one line where it is needed, else no matter."""
+"""Libraries that are absent or do not load beside this torch: one line where they are needed, else no matter."""
 
 from __future__ import annotations
 
+import ast
 import logging
+import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +62,95 @@ def test_a_model_of_texts_runs_beside_broken_libraries(tmp_path: Path, cache: Pa
     for library in BROKEN:
         assert done.stderr.count(f"{library} ") >= 1
         assert len([line for line in done.stderr.splitlines() if line.startswith(library)]) == 1  # told once
+
+
+ROOT = Path(libraries.__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MODULES = {
+    "hydra-core": "hydra",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
+# transformers brings huggingface_hub, Jinja2 brings markupsafe, an environment of its own has torchtext.
+THROUGH = {"huggingface_hub", "markupsafe", "torchtext"}
+
+
+def imported(node: ast.AST) -> set[str]:
+    """The libraries that an import names."""
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"xbench", ""}
+
+
+def modules(requirements: list[str]) -> set[str]:
+    names = [re.split(r"[^\w-]", requirement)[0] for requirement in requirements]
+    return {MODULES.get(name, name) for name in names} - {"xbench"}
+
+
+def asked(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
+    """Each extra that is asked for, and the libraries that are imported there."""
+    for node in ast.walk(tree):
+        for item in node.items if isinstance(node, ast.With) else ():
+            call = item.context_expr
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "libraries.extra":
+                assert isinstance(call.args[0], ast.Constant)
+                yield str(call.args[0].value), [name for inner in ast.walk(node) for name in imported(inner)]
+
+
+def test_what_an_extra_brings_is_imported_where_the_extra_is_named() -> None:
+    core, extras = modules(PROJECT["dependencies"]), PROJECT["optional-dependencies"]
+    assert {"torch", "torchvision", "transformers"} <= core
+    assert {name: set(found.values()) for name, found in libraries.EXTRAS.items()} == {
+        name: modules(extras[name]) for name in libraries.EXTRAS
+    }
+    met = set()
+    for path in (ROOT / "xbench").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        needed = [name for node in ast.walk(tree) for name in imported(node) if name not in core | THROUGH]
+        named = [name for extra, found in asked(tree) for name in found if name in modules(extras[extra])]
+        if path.stem == "captum_methods":  # whose version is asked for first
+            named += ["captum"]
+        assert sorted(needed) == sorted(named), path
+        met |= set(named)
+    assert met == set.union(*(set(found.values()) for found in libraries.EXTRAS.values()))
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A library as if it were not installed."""
+    name = request.param
+    for module in [module for module in sys.modules if module.split(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("absent", "arguments", "said"),
+    [
+        ("torchaudio", ["dataset=tones", "model=mel_cnn"], "mel_cnn needs torchaudio: pip install 'xbench[audio]'"),
+        ("networkx", ["dataset=ba_shapes"], "dataset=ba_shapes needs networkx: pip install 'xbench[graph]'"),
+        ("skimage", ["features=superpixels"], "superpixels needs scikit-image: pip install 'xbench[superpixels]'"),
+        ("timm", ["model=timm"], "model=timm needs timm: pip install 'xbench[timm]'"),
+        ("torch_geometric", ["dataset=ba_2motifs", "model=geometric"], "torch_geometric: pip install 'xbench[graph]'"),
+    ],
+    indirect=["absent"],
+)  # fmt: skip
+def test_what_is_absent_is_one_line_that_names_the_extra(
+    run: Run, capsys: pytest.CaptureFixture[str], absent: str, arguments: list[str], said: str
+) -> None:
+    assert run(*arguments, "n=2", "algorithm=saliency", "metric=[]", "report=false") == 2
+    err = capsys.readouterr().err
+    (line,) = [line for line in err.splitlines() if line.startswith("xbench: ")]
+    assert line.endswith(said)
+    assert "Traceback" not in err
+
+
+def test_a_module_that_an_extra_does_not_bring_is_named_as_itself() -> None:
+    with pytest.raises(ModuleNotFoundError, match="No module named 'nothing_there'"), libraries.extra("audio", "x"):
+        import nothing_there  # noqa: F401
 
 
 def test_a_library_that_fails_in_use_is_not_called_broken() -> None:

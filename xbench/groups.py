@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from xbench import libraries
 from xbench.datasets.generated import windows
 from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset
@@ -104,10 +105,8 @@ def _patches(encoded: Encoded) -> Groups:
 
 def _superpixels(encoded: Encoded) -> Groups:
     """SLIC: Achanta et al. 2012, "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods" (TPAMI)."""
-    try:
+    with libraries.extra("superpixels", "features=superpixels"):
         from skimage.segmentation import slic
-    except ImportError as error:
-        raise ModuleNotFoundError("superpixels need scikit-image: pip install 'xbench[superpixels]'") from error
     images = encoded.inputs[0]
     segments = min(SEGMENTS, images[0, 0].numel() // 4)
     found = []

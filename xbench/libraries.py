@@ -1,4 +1,7 @@
-"""torchaudio and torchvision are built for one release of torch: a pair that does not load is named in one line."""
+"""Libraries that may be absent or may not load: which extra of xbench brings them, and one line instead of a stack.
+
+torchaudio and torchvision are built for one release of torch each; a pair that does not load is named.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,14 @@ from xbench.boundary import message
 log = logging.getLogger("xbench")
 
 PAIRED = ("torchaudio", "torchvision")
+EXTRAS = {  # what an extra brings: the library's name, and the module's that is imported
+    "audio": {"torchaudio": "torchaudio"},
+    "captum": {"Captum": "captum"},
+    "graph": {"networkx": "networkx", "torch_geometric": "torch_geometric"},
+    "superpixels": {"scikit-image": "skimage"},
+    "timm": {"timm": "timm"},
+    "video": {"PyAV": "av"},
+}
 _told: set[str] = set()
 
 
@@ -35,6 +46,22 @@ def broken(error: BaseException) -> str | None:
                 )
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+@contextlib.contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Around an import of what only the extra `name` brings: where it is absent, one line says how to get it.
+
+    Raises ModuleNotFoundError: `what` needs the library.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        for library, module in EXTRAS[name].items():
+            if error.name is not None and error.name.split(".")[0] == module:
+                line = f"{what} needs {library}: pip install 'xbench[{name}]'"
+                raise ModuleNotFoundError(line, name=error.name) from error
+        raise
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
+from xbench import libraries
 from xbench.datasets.record import Dataset, Split, tensors
 from xbench.spectral import BINS
 
@@ -177,7 +178,8 @@ def _graph(adjacency: Tensor, nodes: Tensor | None, edges: Tensor) -> np.ndarray
 @functools.lru_cache(maxsize=1024)  # every algorithm's map of a sample is drawn in the same places
 def _placed(linked: bytes, n: int) -> tuple[list[tuple[int, int]], dict[int, list[float]]]:
     """The edges of a graph given as the bytes of a bool matrix, and where its nodes are drawn; padding is not."""
-    import networkx  # a third of a second, which only graphs should cost
+    with libraries.extra("graph", "a drawing of a graph"):
+        import networkx  # a third of a second, which only graphs should cost
 
     graph = networkx.from_numpy_array(np.frombuffer(linked, dtype=bool).reshape(n, n))
     graph.remove_edges_from(list(networkx.selfloop_edges(graph)))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xbench import libraries
 from xbench.datasets.decoding import check_pixels
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import tubes
@@ -61,10 +62,8 @@ class ClipFolder(Folder):
     @contextlib.contextmanager
     def _open(self, path: Path) -> Iterator[Any]:
         """A clip with pictures that are not too large."""
-        try:
+        with libraries.extra("video", "dataset=clip_folder"):
             import av
-        except ImportError as error:
-            raise ModuleNotFoundError("video files need PyAV: pip install 'xbench[video]'") from error
         with av.open(str(path), options=_FORMATS) as clip:
             if not clip.streams.video:
                 raise ValueError("it has no pictures, only sound")

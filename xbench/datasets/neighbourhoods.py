@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx
 import torch
 from torch import Tensor
 
+from xbench import libraries
 from xbench.datasets.generated import Generated
 from xbench.datasets.graphs import HOUSE, further
 from xbench.datasets.record import Dataset, mixed_order
@@ -76,6 +76,8 @@ class BAShapes:
             raise ValueError(f"hops, max_nodes: expected at least 1 and 5, got {self.hops} and {self.max_nodes}")
 
     def load(self) -> Dataset:
+        with libraries.extra("graph", "dataset=ba_shapes"):
+            import networkx
         graph = networkx.barabasi_albert_graph(self.base, _LINKS, seed=self.seed)
         hung = torch.randint(self.base, (self.houses,), generator=torch.Generator().manual_seed(self.seed)).tolist()
         labels, house_of = [0] * self.base, [-1] * self.base

@@ -9,6 +9,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from xbench import libraries
 from xbench.datasets.decoding import reading
 
 _KERNEL = 2**24  # numbers in the filter that resampling takes: 44,100 to 48,000 per second are 23,520
@@ -37,6 +38,7 @@ def resampled(wave: Tensor, own: int, rate: int, place: str) -> Tensor:
     common = math.gcd(own, rate)
     if own // common * (rate // common) > _KERNEL:
         raise ValueError(f"{place} has {own} samples per second, which have too little in common with {rate}")
-    from torchaudio.functional import resample  # only needed here, and slow to load
+    with libraries.extra("audio", f"{place}: to take {own} samples per second at {rate}"):
+        from torchaudio.functional import resample  # only needed here, and slow to load
 
     return resample(wave, own, rate)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from xbench import libraries
 from xbench.models.graph import READOUTS, pooled
 
 
@@ -74,13 +75,9 @@ class Geometric(nn.Module):
 
 
 def _torch_geometric() -> ModuleType:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".torch.jit.script. is deprecated"
-            )  # which it calls, with newer torch
-            import torch_geometric.explain.algorithm.utils
-            import torch_geometric.nn
-    except ImportError as error:
-        raise ModuleNotFoundError("model=geometric needs torch_geometric: pip install 'xbench[graph]'") from error
+    with libraries.extra("graph", "model=geometric"), warnings.catch_warnings():
+        # Newer releases of torch say so of what it calls.
+        warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
+        import torch_geometric.explain.algorithm.utils
+        import torch_geometric.nn
     return torch_geometric

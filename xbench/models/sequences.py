@@ -8,6 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from xbench import libraries
+
 
 class SeriesCNN(nn.Module):
     """Series (n, channels, steps) -> logits (n, classes): three convolutions in time, the maximum over time.
@@ -103,7 +105,8 @@ class MelCNN(nn.Module):
         self, shape: tuple[int, int], classes: int, rate: int | None = None, bands: int = 40, width: int = 16
     ) -> None:
         super().__init__()
-        from torchaudio.transforms import MelSpectrogram  # only needed here, and slow to load
+        with libraries.extra("audio", "model=mel_cnn"):
+            from torchaudio.transforms import MelSpectrogram  # only needed here, and slow to load
 
         if rate is None:
             raise ValueError("rate: these data do not say how many samples a second has; give model.architecture.rate")

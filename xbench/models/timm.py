@@ -126,10 +126,6 @@ class Timm:
 
 
 def _timm() -> ModuleType:
-    try:
+    with libraries.extra("timm", "model=timm"):
         import timm
-    except ModuleNotFoundError as error:
-        if error.name != "timm":
-            raise
-        raise ModuleNotFoundError("model=timm needs timm: pip install 'xbench[timm]'") from error
     return timm

@@ -83,7 +83,8 @@ def version() -> str:
     try:
         return importlib.metadata.version("captum")
     except importlib.metadata.PackageNotFoundError:
-        raise ImportError("Captum is not installed, and xbench needs it nowhere else: pip install captum") from None
+        line = "Captum is not installed, and xbench needs it nowhere else: pip install 'xbench[captum]'"
+        raise ImportError(line) from None
 
 
 def imported(method: str) -> Any:  # noqa: ANN401  (Captum ships no types)

@@ -26,7 +26,7 @@ import torch
 
 from experiments.parts.printing import finish, hardware, number, table
 from xbench import attribute
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.planted import LinearFunction, ProductFunction
 
 NAME = "every_modality"

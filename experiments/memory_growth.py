@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import xbench
 from experiments.parts.printing import finish, hardware, number, table
 from xbench.algorithms import Algorithm
-from xbench.config import CONF, instantiate
+from xbench.config.nodes import CONF, instantiate
 from xbench.engine.memory import LiveBytes
 from xbench.metrics import Metric
 

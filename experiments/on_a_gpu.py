@@ -26,8 +26,8 @@ from experiments.parts.printing import finish, hardware, number, table
 from experiments.parts.workloads import Encoder, grid
 from xbench.algorithms import Algorithm, DeepLift, FeatureAblation, IntegratedGradients, KernelShap
 from xbench.engine.memory import PeakMemory
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 NAME = "on_a_gpu"
 

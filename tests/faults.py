@@ -21,9 +21,9 @@ from torch import Tensor
 
 from tests.lab import Net
 from xbench.algorithms.base import Algorithm, Facts, NotApplicable
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Column, Maps, Metric, MetricFacts
-from xbench.plan import Answer, Plan, Want
 
 
 class Bare(BaseException):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xbench.store import Store, cell_key
+from xbench.store.store import Store, cell_key
 
 N = 6
 ENVIRONMENT = {

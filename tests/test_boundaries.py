@@ -18,9 +18,9 @@ import pytest
 
 from tests.faults import MAPS, RAISED, SCORES, SIGNALS
 from tests.jobs import Run, blobs, cells
-from xbench.outcomes import resolve
 from xbench.report.__main__ import main as report
-from xbench.store import Store
+from xbench.store.store import Store
+from xbench.tables.outcomes import resolve
 
 JOB = ["controls=false", "n=4"]
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from xbench import baselines, groups
-from xbench.baselines import choose_baseline
-from xbench.cli import settings
-from xbench.config import component
+from xbench.config import keys
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
-from xbench.groups import regroup
+from xbench.inputs import baselines, features
+from xbench.inputs.baselines import choose_baseline
+from xbench.inputs.features import regroup
 from xbench.models.encoders import FusionEncoder, WordEncoder, encode_tensors
 from xbench.models.record import Encoded
 from xbench.models.vocabulary import MASK, PAD, Vocabulary
@@ -92,8 +92,8 @@ def test_superpixels_follow_each_image() -> None:
 def test_tokens_words_and_sentences_leave_padding_out() -> None:
     data, encoded = load("sst2", n=6)
     own = encoded.features[0]
-    for features in ("tokens", "words", "sentences"):
-        (made,) = regroup(features, data, encoded)
+    for kind in ("tokens", "words", "sentences"):
+        (made,) = regroup(kind, data, encoded)
         assert torch.equal(made < 0, own < 0)
     two = data.test.subset([0])
     text = ("it is dull . but the end is great !",)
@@ -202,5 +202,5 @@ def test_a_file_of_one_sample(tmp_path: Path) -> None:
 
 
 def test_the_command_knows_the_same_names() -> None:
-    assert set(settings.FEATURES) == set(groups.NAMES)
-    assert settings.BASELINES == baselines.NAMES
+    assert set(keys.FEATURES) == set(features.NAMES)
+    assert keys.BASELINES == baselines.NAMES

@@ -15,13 +15,13 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import xbench.report
-import xbench.tables
+import xbench.tables.tables
 from xbench.__main__ import main
 from xbench.cli import session
 from xbench.cli.plan import text as plan_text
-from xbench.cli.settings import RUN, SETTINGS
-from xbench.display import Display
-from xbench.grid import CellSpec, Outcome, of_config
+from xbench.config.keys import RUN, SETTINGS
+from xbench.run.planned import CellSpec, Outcome, of_config
+from xbench.run.progress import Display
 
 ROOT = Path(__file__).parents[1]
 Status = Callable[[CellSpec], str]
@@ -46,7 +46,7 @@ def entries(cfg: DictConfig, status: Status) -> list[dict[str, Any]]:
 
 
 class Runner:
-    """A stand-in for `xbench.runner`: every cell ends with `status`."""
+    """A stand-in for `xbench.run.runner`: every cell ends with `status`."""
 
     def __init__(self, status: Status = lambda cell: "ok") -> None:
         self.status = status
@@ -85,8 +85,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         return code, json.loads(saved.read_text()) if saved.exists() else None
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(xbench.tables, "build", lambda _store, manifest: manifest)
-    monkeypatch.setattr(xbench.tables, "terminal", lambda manifest: f"a table of {len(manifest['cells'])} cells")
+    monkeypatch.setattr(xbench.tables.tables, "build", lambda _store, manifest: manifest)
+    monkeypatch.setattr(xbench.tables.tables, "terminal", lambda manifest: f"a table of {len(manifest['cells'])} cells")
     monkeypatch.setattr(xbench.report, "write", write)
     return run
 
@@ -340,7 +340,7 @@ def test_tab_completion(tmp_path: Path) -> None:
 def test_a_signal_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
     script = """
 import sys, time
-import test_command, xbench.report, xbench.tables
+import test_command, xbench.report, xbench.tables.tables
 from xbench.__main__ import main
 from xbench.cli import session
 
@@ -354,8 +354,8 @@ class Slow(test_command.Runner):
             return test_command.Outcome(found, interrupted=True)
 
 session.load_runner = Slow
-xbench.tables.build = lambda store, manifest: manifest
-xbench.tables.terminal = lambda tables: "a table"
+xbench.tables.tables.build = lambda store, manifest: manifest
+xbench.tables.tables.terminal = lambda tables: "a table"
 sys.argv = ["xbench", "algorithm=ig,deeplift", "-m"]
 sys.exit(main())
 """

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from xbench.arguments import accepts, fit
-from xbench.cli.compose import Composer
 from xbench.cli.preflight import preflight, relax
-from xbench.config import CONF, ConfigError, canonical, component, instantiate
+from xbench.config.arguments import accepts, fit
+from xbench.config.compose import Composer, component
+from xbench.config.nodes import CONF, ConfigError, canonical, instantiate
 
 HERE = __name__
 

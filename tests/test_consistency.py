@@ -18,7 +18,7 @@ from torch.nn import functional as F
 import xbench
 from tests.jobs import Run
 from tests.models_for_tests import mlp
-from xbench import remarks
+from xbench.run import remarks
 
 X = torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

@@ -25,11 +25,11 @@ from xbench.algorithms import (
     Saliency,
 )
 from xbench.algorithms.base import Algorithm, Facts
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.plan import Plan, Want
 from xbench.metrics import Column, Completeness, Infidelity, Metric, MetricFacts, SensitivityMax
 from xbench.metrics.base import Maps
 from xbench.models.black_box import Asked
-from xbench.plan import Plan, Want
 
 METHODS = [
     IntegratedGradients(8),

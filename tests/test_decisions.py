@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from tests.jobs import Run, blobs, cells, numbers
-from xbench.engine import trial
-from xbench.store import Store, cell_key
+from xbench.engine.rewrites import trial
+from xbench.store.store import Store, cell_key
 
 ROOT = Path(__file__).parents[1]
 KINKED = ["model.module._target_=tests.lab.Kinked", "dataset.n=12", "run.block=4"]

@@ -8,8 +8,9 @@ import warnings
 import pytest
 from rich.console import Console
 
+from xbench.cli.displays import JsonDisplay, PlainDisplay, create
 from xbench.cli.live import RichDisplay
-from xbench.display import JsonDisplay, NoDisplay, PlainDisplay, Tally, create, logging_through
+from xbench.run.progress import NoDisplay, Tally, logging_through
 
 
 class Clock:

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from xbench.draws import Draws
+from xbench.core.draws import Draws
 
 KINDS = ["normal", "uniform"]
 NORMAL = [-0.16256412162499737, -1.43169443749987, 0.11450916275533836]

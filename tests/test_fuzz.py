@@ -15,17 +15,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import xbench.report
-import xbench.tables
+import xbench.tables.tables
 from tests.test_command import Runner
 from xbench.__main__ import main
 from xbench.cli import session
-from xbench.cli.settings import RUN, SETTINGS
-from xbench.config import CONF
+from xbench.config.keys import RUN, SETTINGS
+from xbench.config.nodes import CONF
 
 GROUPS = ("algorithm", "dataset", "metric", "model")
 TARGETS = [
     "fractions.Fraction", "builtins.int", "builtins.list", "builtins.object", "collections.OrderedDict", "sys.exit",
-    "math.sqrt", "math.pi", "xbench.config", "xbench.config.CONF", "xbench.algorithms.Saliency", "no_such.thing",
+    "math.sqrt", "math.pi", "xbench.config.nodes",
+    "xbench.config.nodes.CONF", "xbench.algorithms.Saliency", "no_such.thing",
     "xbench.metrics.Infidelity", "xbench.datasets.digits.Digits", "xbench.algorithms.NoSuch", "..", "a..b", "x",
 ]  # fmt: skip
 VALUES = [
@@ -114,8 +115,8 @@ def _stand_ins() -> Iterator[None]:
         patch.setattr(sys, "path", [*sys.path])
         patch.setattr(sys, "argv", [])
         patch.setattr(session, "load_runner", lambda: runner)
-        patch.setattr(xbench.tables, "build", lambda _store, manifest: manifest)
-        patch.setattr(xbench.tables, "terminal", lambda manifest: "a table")
+        patch.setattr(xbench.tables.tables, "build", lambda _store, manifest: manifest)
+        patch.setattr(xbench.tables.tables, "terminal", lambda manifest: "a table")
         patch.setattr(xbench.report, "write", lambda *_, **__: Path("index.html"))
         yield
 

@@ -4,7 +4,7 @@ from itertools import product
 from typing import Any
 
 from xbench.cli.merge import merge, relabel
-from xbench.grid import CellSpec, cells, of_config
+from xbench.run.planned import CellSpec, cells, of_config
 
 CONTROLS = ["random", "constant"]
 

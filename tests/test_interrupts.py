@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xbench.interrupts import asked, interruptible
+from xbench.boundary.interrupts import asked, interruptible
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

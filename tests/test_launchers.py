@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.jobs import BUSY, Run, blobs, cells, numbers
-from xbench.cli.compose import Composer
+from xbench.config.compose import Composer
 
 ROOT = Path(__file__).parents[1]
 SWEEP = ["algorithm=saliency,gradient_shap", "metric=[infidelity,sensitivity_max]", "-m"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import Run
-from xbench import libraries
+from xbench.boundary import libraries
 
 BROKEN = {
     "torchaudio": 'raise OSError("Could not load this library: libtorchaudio.so\\nUndefined symbol")\n',

@@ -7,7 +7,8 @@ import pytest
 
 from xbench.__main__ import main as command
 from xbench.cli.listing import main
-from xbench.config import CONF, component
+from xbench.config.compose import component
+from xbench.config.nodes import CONF
 
 MODULE = """
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.jobs import Run, blobs, cells
-from xbench.own_code import first_cause, one_line
+from xbench.boundary.own_code import first_cause, one_line
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tests.algorithms import test_captum_parity as parity
 from tests.models_for_tests import ConvNet, ReluNet, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
+from xbench.core.readouts import TargetError
 from xbench.metrics import ConvergenceDelta
-from xbench.readouts import TargetError
 
 N, TARGET = 3, [0, 2, 1]
 SMOOTH, X = weights(ConvNet(), scale=1.5), numbers(N, 1, 6, 6)

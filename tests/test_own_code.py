@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import Run, cells, table
-from xbench import sources
+from xbench.config import sources
 
 PACKAGE = "own_code_for_a_test"
 FILES = {
@@ -36,7 +36,7 @@ class Net(nn.Module):
 """,
     "method.py": """from dataclasses import dataclass
 from xbench.algorithms import Algorithm, Facts, Need
-from xbench.plan import Plan, Want
+from xbench.core.plan import Plan, Want
 from .scale import METHOD
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from xbench.config import component
-from xbench.pictures import heats, picture
+from xbench.config.compose import component
+from xbench.inputs.pictures import heats, picture
 
 DRAWN = {
     "digits": (8, 8),

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.jobs import BUSY, Run, blobs, cells, numbers
-from xbench.store import Store
+from xbench.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
+from xbench.core.readouts import TargetError
 from xbench.metrics import Completeness
-from xbench.readouts import TargetError
 
 N = 4
 TARGET = [0, 2, 1, 1]

@@ -65,8 +65,8 @@ def test_a_user_s_own_parts_run(program: list[str], tmp_path: Path, monkeypatch:
 
 
 def test_the_table_of_presets_is_true() -> None:
-    from xbench.cli.compose import Composer
     from xbench.cli.preflight import preflight
+    from xbench.config.compose import Composer
 
     composer = Composer(None, None)
     text = (ROOT / "README.md").read_text().split("| `algorithm=` |")[1].split("\n\n")[0]
@@ -107,10 +107,10 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_line_of_the_tour_is_accepted(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xbench.cli.compose import Composer
     from xbench.cli.listing import main as list_options
     from xbench.cli.preflight import preflight, relax
     from xbench.cli.status import main as tell_status
+    from xbench.config.compose import Composer
     from xbench.report.__main__ import parse
 
     monkeypatch.chdir(tmp_path)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tests.models_for_tests import ConvNet, mlp, numbers, weights
 from xbench import attribute
 from xbench.algorithms import FeatureAblation, Saliency
-from xbench.readouts import Readout, TargetError, target_rows
-from xbench.sites import Site
+from xbench.core.readouts import Readout, TargetError, target_rows
+from xbench.core.sites import Site
 
 N = 3
 

@@ -22,7 +22,7 @@ from tests.metrics import test_contract as metrics
 from tests.metrics.toys import score
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
-from xbench.config import CONF, instantiate
+from xbench.config.nodes import CONF, instantiate
 
 KEPT = Path(__file__).with_name("reference_numbers.json")
 COMMAND = "python -m tests.test_reference_numbers"

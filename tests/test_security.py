@@ -16,13 +16,13 @@ from rich.console import Console
 
 import xbench
 from tests.jobs import Run, blobs
-from xbench import devices
+from xbench.boundary.printable import printable
+from xbench.boundary.redact import Redactor, by_name, is_secret
 from xbench.cli import launchers
+from xbench.cli.displays import PlainDisplay
 from xbench.cli.live import RichDisplay
-from xbench.display import PlainDisplay
-from xbench.environment import environment
-from xbench.printable import printable
-from xbench.redact import Redactor, by_name, is_secret
+from xbench.config import devices
+from xbench.store.environment import environment
 
 CANARY = "hf_canary_0123456789"
 

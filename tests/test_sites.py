@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.models_for_tests import ConvNet, mlp, numbers, weights
 from xbench import attribute
 from xbench.algorithms import FeatureAblation, InputXGradient, IntegratedGradients, Saliency
-from xbench.sites import Site, device_of, frozen, layer_name, visit
+from xbench.core.sites import Site, device_of, frozen, layer_name, visit
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from xbench import algorithms, sources
-from xbench.config import ConfigError, source
+from xbench import algorithms
+from xbench.config import sources
+from xbench.config.nodes import ConfigError, source
 
 Write = Callable[[Mapping[str, str]], None]
 TOP = "mine_for_a_test"

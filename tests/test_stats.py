@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from xbench import stats
-from xbench.stats import mean_interval
+from xbench.tables import stats
+from xbench.tables.stats import mean_interval
 
 
 def test_two_values_have_the_interval_of_all_resamples():

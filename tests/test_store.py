@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from tests.store_samples import cell, fill
-from xbench.environment import environment, hardware_id
-from xbench.records import canonical
-from xbench.store import ManifestNotFound, Store, StoreError, cell_key, write_atomic
+from xbench.store.environment import environment, hardware_id
+from xbench.store.records import canonical
+from xbench.store.store import ManifestNotFound, Store, StoreError, cell_key, write_atomic
 
 
 @pytest.fixture
@@ -501,5 +501,5 @@ def test_git_state_is_the_commit_and_changes_of_tracked_files(tmp_path):
 
 
 def test_no_torch():
-    code = "import sys, xbench.tables, xbench.store, xbench.environment; assert 'torch' not in sys.modules"
+    code = "import sys, xbench.tables.tables, xbench.store.environment; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

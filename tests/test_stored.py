@@ -8,8 +8,8 @@ import pytest
 
 import xbench
 from tests.store_samples import fill
-from xbench import tables
-from xbench.store import Store
+from xbench.store.store import Store
+from xbench.tables import tables
 
 
 @pytest.fixture

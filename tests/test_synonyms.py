@@ -11,10 +11,10 @@ import torch
 
 import xbench
 from tests.jobs import Run
-from xbench.arguments import nearest
-from xbench.cli.listing import options
-from xbench.config import CONF, ConfigError
-from xbench.synonyms import synonym
+from xbench.cli.option_files import options
+from xbench.config.arguments import nearest
+from xbench.config.nodes import CONF, ConfigError
+from xbench.config.synonyms import synonym
 
 OPTIONS = list(options("algorithm", [CONF]))
 BASES = ("Attribution", "GradientAttribution", "PerturbationAttribution", "NeuronAttribution", "LayerAttribution")

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from tests.store_samples import ENVIRONMENT, N, cell, fill
-from xbench import latex, tables, typeset
-from xbench.outcomes import Column
-from xbench.store import Store, StoreError, cell_key
+from xbench.store.store import Store, StoreError, cell_key
+from xbench.tables import latex, plain_text, tables
+from xbench.tables.outcomes import Column
 
 FILES = ["scores.parquet", "summary.csv", "comparison.csv", "comparison.md", "comparison.tex", "cells.csv"]
 FILES += ["environment.json"]
@@ -152,7 +152,7 @@ def test_a_mean_over_part_of_the_samples_is_marked_and_not_ranked(maker):
     assert entry(built, "c", "error").n_absent == 2
     assert "‡ not ranked: c, error: 2 of 4 samples measured." in built.grid.notes
     assert "– error: c: RuntimeError: boom" in built.grid.notes
-    assert "| c | 1.00‡ |" in typeset.markdown(built.grid)
+    assert "| c | 1.00‡ |" in plain_text.markdown(built.grid)
 
 
 def test_undefined_is_marked_counted_and_never_zero(maker):
@@ -163,7 +163,7 @@ def test_undefined_is_marked_counted_and_never_zero(maker):
     assert entry(built, "lime", "error").status == "undefined"
     assert math.isnan(entry(built, "lime", "error").mean)
     assert built.grid.notes == ("† ig, error: 1 of 2 undefined; lime, error: 2 of 2 undefined.",)
-    text = typeset.markdown(built.grid)
+    text = plain_text.markdown(built.grid)
     assert "| ig | 0.500† |" in text
     assert "| lime | – undefined† |" in text
     assert not entry(built, "ig", "error").best  # it is the only one with a mean
@@ -355,11 +355,11 @@ def test_an_unwritable_folder_is_a_store_error(sample, tmp_path):
     ],
 )  # fmt: skip
 def test_numbers_have_three_digits(value, text):
-    assert typeset.number(value) == text
+    assert plain_text.number(value) == text
 
 
 def test_markdown(sample):
-    lines = typeset.markdown(sample.grid).splitlines()
+    lines = plain_text.markdown(sample.grid).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
     assert table[0].startswith("| model | dataset | algorithm | infidelity ↓ | infidelity scaled ↓ |")
@@ -374,7 +374,7 @@ def test_markdown(sample):
 
 def test_one_model_and_dataset_need_no_columns(maker):
     maker.done("ig", "error", {"error": [1.0]})
-    text = typeset.markdown(maker.build().grid)
+    text = plain_text.markdown(maker.build().grid)
     assert "| algorithm | error ↓ |" in text
     assert "m on d, n = 1" in text
 
@@ -414,8 +414,8 @@ def test_terminal_is_readable(sample):
 
 
 def test_headers_show_units_and_directions():
-    assert typeset.title(Column("hits", "hits", "higher", "%")) == "hits (%) ↑"
-    assert typeset.title(Column("size", "size", "none", "")) == "size"
+    assert plain_text.title(Column("hits", "hits", "higher", "%")) == "hits (%) ↑"
+    assert plain_text.title(Column("size", "size", "none", "")) == "size"
 
 
 def test_what_the_metrics_do_to_the_samples_is_said_once_and_with_the_data_where_it_differs(maker):

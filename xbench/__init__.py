@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xbench.api import attribute, inconsistencies, measure
-    from xbench.over_data import importance
-    from xbench.speed import Speed
-    from xbench.stored import load_maps, results
+    from xbench.engine.speed import Speed
+    from xbench.importance import importance
+    from xbench.tables.stored import load_maps, results
 
 __all__ = ["Speed", "attribute", "importance", "inconsistencies", "load_maps", "measure", "results"]
 _HOMES = {
-    "Speed": "xbench.speed",
+    "Speed": "xbench.engine.speed",
     "attribute": "xbench.api",
-    "importance": "xbench.over_data",
+    "importance": "xbench.importance",
     "inconsistencies": "xbench.api",
-    "load_maps": "xbench.stored",
+    "load_maps": "xbench.tables.stored",
     "measure": "xbench.api",
-    "results": "xbench.stored",
+    "results": "xbench.tables.stored",
 }
 
 

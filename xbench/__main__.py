@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from xbench.printable import say
+from xbench.boundary.printable import say
 
 BAD_CONFIGURATION, INTERRUPTED = 2, 130
 _REFUSED = {
@@ -18,7 +18,7 @@ _REFUSED = {
 
 def main() -> int:
     """Run this process's command line; 0 is fine, 1 failed cells, 2 bad configuration, 130 interrupted."""
-    from xbench.arguments import ConfigError
+    from xbench.config.arguments import ConfigError
 
     _find_own_code()
     try:
@@ -41,7 +41,7 @@ def _find_own_code() -> None:
 
 
 def _main(arguments: Sequence[str]) -> int:
-    from xbench.arguments import ConfigError
+    from xbench.config.arguments import ConfigError
 
     if arguments[:1] == ["list"]:
         from xbench.cli.listing import main as list_options
@@ -80,7 +80,7 @@ def _main(arguments: Sequence[str]) -> int:
             say(("\n" if "query=fish" in args.overrides else " ").join(found), sys.stdout)
             return 0
     if args.help or args.hydra_help or args.shell_completion or args.info:
-        from xbench.cli.hydra_main import inform
+        from xbench.config.hydra_main import inform
 
         return inform([*flags, *args.overrides])
     from xbench.cli.driver import Command, run, show_config

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from xbench.algorithms.base import Algorithm
-from xbench.consistency import inconsistencies as found_inconsistencies
-from xbench.explain import Explainer
-from xbench.metrics.base import Metric
-from xbench.readouts import Output, Target
-from xbench.score import Explanation, Given, score_maps
-from xbench.setting import (
+from xbench.core.readouts import Output, Target
+from xbench.core.sites import Sites, layer_name
+from xbench.engine.speed import Speed
+from xbench.explain.consistency import inconsistencies as found_inconsistencies
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import (
     BaselinesOf,
     Inputs,
     Layer,
@@ -28,8 +28,8 @@ from xbench.setting import (
     made_baselines,
     on_device,
 )
-from xbench.sites import Sites, layer_name
-from xbench.speed import Speed
+from xbench.explain.score import Explanation, Given, score_maps
+from xbench.metrics.base import Metric
 
 Maps = Tensors | dict[str, Tensor] | tuple[Tensors, ...]
 
@@ -253,7 +253,7 @@ def _placed(
 def as_algorithm(algorithm: Algorithm | str) -> Algorithm:
     """The algorithm itself, or the one of that name in conf/."""
     if isinstance(algorithm, str):
-        from xbench.config import component  # Hydra is only needed for names
+        from xbench.config.compose import component  # Hydra is only needed for names
 
         algorithm = component("algorithm", algorithm)
     if not isinstance(algorithm, Algorithm):
@@ -264,7 +264,7 @@ def as_algorithm(algorithm: Algorithm | str) -> Algorithm:
 
 def _metric(metric: Metric | str) -> Metric:
     if isinstance(metric, str):
-        from xbench.config import component  # Hydra is only needed for names
+        from xbench.config.compose import component  # Hydra is only needed for names
 
         metric = component("metric", metric)
     if not isinstance(metric, Metric):

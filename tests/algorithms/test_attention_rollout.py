@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from tests.models_for_tests import AttentionNet, ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.explain import Explainer
+from xbench.core.sites import frozen
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.rules.attention import AttentionWeights
-from xbench.setting import Setting
-from xbench.sites import frozen
 
 N, T, D, HEADS = 3, 5, 6, 2
 

@@ -11,8 +11,8 @@ from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, nu
 from xbench import algorithms as a
 from xbench import attribute
 from xbench.algorithms.parts.cam import ActivationMap
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 N, TARGET = 6, [0, 3, 1, 2, 0, 2]
 pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU:UserWarning")

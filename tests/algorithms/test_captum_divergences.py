@@ -20,9 +20,9 @@ from tests.models_for_tests import ConvNet, Quadratic, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
 from xbench.algorithms.parts.noise import random_baselines
-from xbench.explain import Explainer
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.rules import lrp
-from xbench.setting import Setting
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning"),
@@ -235,7 +235,7 @@ def test_vargrad_keeps_a_small_variance_beside_a_large_mean(monkeypatch):
     theirs = c.NoiseTunnel(c.Saliency(Steep())).attribute(x, nt_type="vargrad", nt_samples=8, stdevs=0.5)
     monkeypatch.undo()
     draws = iter(noise.unbind(1))
-    monkeypatch.setattr("xbench.draws.Draws.normal", lambda *_: next(draws))
+    monkeypatch.setattr("xbench.core.draws.Draws.normal", lambda *_: next(draws))
     ours = attribute(Steep(), x, a.NoiseTunnel(a.Saliency(), "vargrad", 8, 0.5))
     exact = (noise / 2).var(1, unbiased=False)
     torch.testing.assert_close(ours, exact, rtol=1e-6, atol=0)
@@ -366,7 +366,7 @@ def test_gradient_shap_at_a_layer_takes_a_straight_path_there(monkeypatch):
 
     model, x, x0 = Squares(), numbers(N, 3), numbers(1, 3, seed=2)
     h, h0 = x.square(), x0.square()
-    monkeypatch.setattr("xbench.draws.Draws.uniform", lambda _s, _p, _i, like: torch.full_like(like, 0.5))
+    monkeypatch.setattr("xbench.core.draws.Draws.uniform", lambda _s, _p, _i, like: torch.full_like(like, 0.5))
     ours = attribute(model, x, a.GradientShap(1), baselines=x0, layer="inner")
     torch.testing.assert_close(ours, (h - h0) * (h + h0) / 2)
     monkeypatch.setattr(np.random, "uniform", lambda _low, _high, count: np.full(count, 0.5))

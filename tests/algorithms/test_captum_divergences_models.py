@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tests.models_for_tests import mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
-from xbench.draws import Draws
+from xbench.core.draws import Draws
 from xbench.metrics import SensitivityMax
 from xbench.rules import lrp
 

@@ -21,10 +21,10 @@ from tests.algorithms.test_closed_forms import weights_of
 from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.draws import Draws
-from xbench.explain import Explainer
+from xbench.core.draws import Draws
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.rules.lrp import Composite, Epsilon
-from xbench.setting import Setting
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning"),

@@ -13,9 +13,9 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.algorithms.parts.coalitions import draw_coalitions
 from xbench.algorithms.parts.quadrature import quadrature
-from xbench.draws import Draws
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.core.draws import Draws
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 N, D = 4, 5
 RULES = ["gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"]

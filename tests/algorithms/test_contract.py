@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from tests.models_for_tests import AttentionNet, ConvNet, Fuse, TextNet, numbers, weights
 from xbench import Speed
 from xbench import algorithms as a
-from xbench.algorithms.parts.masking import OnFeatures
-from xbench.config import instantiate
+from xbench.algorithms.parts.on_features import OnFeatures
+from xbench.config.nodes import instantiate
+from xbench.core.plan import Plan, Want
 from xbench.engine import Counters, OutOfMemory
-from xbench.explain import Explainer
-from xbench.plan import Plan, Want
-from xbench.setting import Setting
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 N = 5
 # Fewer evaluations than the configs ask for, a tolerance that no sample meets before max_steps, and maps with signs.

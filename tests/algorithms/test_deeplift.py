@@ -15,10 +15,10 @@ from tests.models_for_tests import TwoInputs, mlp, numbers, weights
 from tests.rules.models import IMAGES, RECURRENT, VOCABULARY, bert, gpt2, recurrent, uniform, vision_model
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.explain import Explainer
-from xbench.readouts import Readout
+from xbench.core.readouts import Readout
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
-from xbench.setting import Setting
 
 TARGET = [1, 2]
 R = 2

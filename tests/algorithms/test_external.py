@@ -24,10 +24,10 @@ from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, nu
 from xbench import algorithms as a
 from xbench import attribute, measure
 from xbench.algorithms.parts.captum_methods import METHODS
-from xbench.draws import Draws
-from xbench.explain import Explainer
+from xbench.core.draws import Draws
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.metrics import Completeness, Infidelity, SensitivityMax
-from xbench.setting import Setting
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning"),

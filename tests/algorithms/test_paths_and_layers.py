@@ -19,8 +19,8 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.algorithms.parts.quadrature import quadrature
 from xbench.engine import NoGradientError
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 pytestmark = pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning")
 

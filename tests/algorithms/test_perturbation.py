@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from tests.models_for_tests import Quadratic, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.draws import Draws
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.core.draws import Draws
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 N, D = 3, 6
 # Ids with gaps, several elements to a feature, elements of none, another number of features in every sample.

@@ -10,9 +10,9 @@ from torch import Tensor
 from tests.models_for_tests import mlp, numbers
 from xbench import attribute
 from xbench.algorithms import ShapleyValueSampling
-from xbench.draws import Draws
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.core.draws import Draws
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 
 def places(method: ShapleyValueSampling, k: int, n: int = 1) -> Tensor:

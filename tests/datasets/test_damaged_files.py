@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageFile
 from scipy.io import wavfile
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.image_folder import ImageFolder
 from xbench.datasets.record import Dataset
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
 from xbench.datasets.series import SeriesTable
 from xbench.datasets.table import Table

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 
 from xbench.__main__ import main
-from xbench.block import Block
-from xbench.cells import Unit
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.folders import Files
 from xbench.datasets.image_folder import ImageFolder
 from xbench.datasets.record import Dataset
-from xbench.engine.rewrites import TRIED
-from xbench.made import Made
+from xbench.engine.rewrites.choice import TRIED
+from xbench.run.block import Block
+from xbench.run.cells import Unit
+from xbench.run.result import Made
 
 REAL = os.environ.get("XBENCH_DATA")
 

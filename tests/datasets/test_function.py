@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xbench.config import instantiate
+from xbench.config.nodes import instantiate
 from xbench.datasets.function import Function
 from xbench.models.encoders import encode_tensors
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
 
 MADE = {

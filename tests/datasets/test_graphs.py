@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.tu_graphs import TUGraphs
 
 REAL = os.environ.get("XBENCH_DATA")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
 
 REAL = os.environ.get("XBENCH_DATA")

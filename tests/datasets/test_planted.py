@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from xbench import attribute
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.planted import PlantedInteraction, PlantedLinear
 from xbench.datasets.record import Dataset
 from xbench.models.known import Known

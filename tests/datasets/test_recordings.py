@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
 from xbench.datasets.recordings import read_wav
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.texts import TextTable
 
 REAL = os.environ.get("XBENCH_DATA")

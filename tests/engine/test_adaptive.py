@@ -11,11 +11,11 @@ from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
 from xbench.algorithms.base import Algorithm, Facts, Need
-from xbench.case import Case
-from xbench.explain import Explainer
-from xbench.plan import Answer, Noted, Plan, Steps, Want
-from xbench.setting import Setting
-from xbench.sites import Site
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Noted, Plan, Steps, Want
+from xbench.core.sites import Site
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 N = 5
 TARGET = [0, 2, 1, 1, 0]

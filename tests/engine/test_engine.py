@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.models_for_tests import numbers
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 from xbench.engine import Counters, NonFiniteError, OutOfMemory
 from xbench.engine.passes import _LEARNT
-from xbench.explain import Explainer
-from xbench.plan import Answer, Plan, Want
-from xbench.setting import Setting
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 D = 3
 

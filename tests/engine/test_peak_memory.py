@@ -14,8 +14,8 @@ from tests.models_for_tests import mlp, numbers, weights
 from xbench import Speed, attribute
 from xbench.algorithms import GradCam, GradientShap, HiResCam, IntegratedGradients, KernelShap, NoiseTunnel, Saliency
 from xbench.engine.memory import LiveBytes, PeakMemory, is_out_of_memory, parse_bytes
-from xbench.explain import Explainer
-from xbench.setting import Setting
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 
 CPU = torch.device("cpu")
 KB = 1000

@@ -9,11 +9,11 @@ from torch import Tensor
 from tests.engine.test_engine import Bench, Watched
 from tests.models_for_tests import numbers
 from xbench.algorithms import FeatureAblation, NoiseTunnel
-from xbench.explain import Explainer
+from xbench.core.plan import Plan, Want, sequence, values
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
+from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import SensitivityMax
-from xbench.plan import Plan, Want, sequence, values
-from xbench.score import Explanation, score_maps
-from xbench.setting import Setting
 
 N, D = 3, 4
 FEATURES = torch.tensor([[0, 1, 2, 3], [0, 1, -1, -1], [0, 0, 1, 1]])

@@ -24,9 +24,9 @@ from xbench.algorithms import (
     Saliency,
 )
 from xbench.algorithms.base import NotApplicable
-from xbench.explain import Explainer
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.models.text_cnn import TextCNN
-from xbench.setting import Setting
 
 N = 4
 ALWAYS, NEVER = Speed(rewrites="always"), Speed(rewrites=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xbench.plan import Answer, Plan, Want, sequence
+from xbench.core.plan import Answer, Plan, Want, sequence
 
 
 def inner(start: float, k: int, used: int) -> Plan:

@@ -15,10 +15,10 @@ from tests.models_for_tests import weights
 from xbench import Speed
 from xbench.algorithms import Algorithm, DeepLift, FeatureAblation, GradCam, IntegratedGradients, Saliency
 from xbench.algorithms.base import NotApplicable
-from xbench.explain import Explainer
+from xbench.core.padding import Padded
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
 from xbench.models.text_cnn import TextCNN
-from xbench.padded import Padded
-from xbench.setting import Setting
 
 NOTE = "padding left out"
 WORDS = [2, 9, 5, 2, 3, 9, 4, 2]

@@ -22,12 +22,13 @@ from xbench.algorithms import (
     Random,
     Saliency,
 )
-from xbench.config import CONF, component
-from xbench.explain import Explainer
+from xbench.config.compose import component
+from xbench.config.nodes import CONF
+from xbench.engine.speed import Speed
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
+from xbench.explain.score import Explanation, probe_outputs, score_maps
 from xbench.metrics import Metric
-from xbench.score import Explanation, probe_outputs, score_maps
-from xbench.setting import Setting
-from xbench.speed import Speed
 
 N = 9
 IDS = tuple(f"sample-{i}" for i in range(N))

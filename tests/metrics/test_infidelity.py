@@ -21,11 +21,11 @@ from xbench.algorithms import (
     Random,
     Saliency,
 )
-from xbench.explain import Explainer
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
+from xbench.explain.score import probe_outputs
 from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
 from xbench.metrics.base import Maps
-from xbench.score import probe_outputs
-from xbench.setting import Setting
 
 N = 3
 DRAWS = 6

@@ -9,6 +9,7 @@ from tests.metrics.toys import bag, linear, maps_of, score
 from tests.models_for_tests import numbers
 from xbench import measure
 from xbench.algorithms import IntegratedGradients, Saliency
+from xbench.core.model_places import NotApplicable
 from xbench.metrics import (
     GridPointingGame,
     LocalisationAUC,
@@ -19,7 +20,6 @@ from xbench.metrics import (
     RelevanceRank,
     TopKIntersection,
 )
-from xbench.places import NotApplicable
 
 FLAT = nn.Flatten()
 MAP = torch.tensor([[4.0, -6.0, 1.0, 3.0, 0.0, 2.0]])

@@ -21,11 +21,11 @@ from xbench.algorithms import (
     Random,
     Saliency,
 )
-from xbench.explain import Explainer
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
+from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import FeatureRemoval, SensitivityMax, TimeRemoval
 from xbench.metrics.parts.perturbations import Removal
-from xbench.score import Explanation, score_maps
-from xbench.setting import Setting
 
 N = 3
 DRAWS = 5

@@ -5,13 +5,13 @@ from torch import Tensor, nn
 
 from tests.models_for_tests import weights
 from xbench.algorithms import Algorithm
-from xbench.case import Case
-from xbench.explain import Explainer
+from xbench.core.case import Case
+from xbench.engine.speed import Speed
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Setting
+from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import Metric
 from xbench.metrics.base import Maps
-from xbench.score import Explanation, score_maps
-from xbench.setting import Setting
-from xbench.speed import Speed
 
 # What Captum says whenever it is given a tensor that does not require a gradient yet.
 CAPTUM_LEAF = "ignore:Input Tensor .* did not already require gradients:UserWarning"

@@ -9,7 +9,7 @@ import torch
 
 from tests.jobs import Run
 from xbench import attribute
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
 from xbench.models.black_box import BlackBox
 

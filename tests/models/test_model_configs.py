@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from xbench.config import CONF, component
+from xbench.config.compose import component
+from xbench.config.nodes import CONF
 
 FILES = sorted([*(CONF / "model").glob("*.yaml"), *(CONF / "dataset").glob("*.yaml")])
 NEEDED = {

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from xbench import attribute
 from xbench.algorithms import IntegratedGradients
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.models.fusion import PretrainedFusion
 from xbench.models.geometric import Geometric
 from xbench.models.graph import GCN

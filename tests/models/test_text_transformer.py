@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from xbench import attribute
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.models.record import Model
 from xbench.models.text_transformer import TextTransformer
 from xbench.models.vocabulary import MASK

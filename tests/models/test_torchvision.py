@@ -9,7 +9,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from xbench import attribute
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.digits import Digits
 from xbench.datasets.download import DownloadError
 from xbench.datasets.sst2 import SST2

@@ -8,7 +8,7 @@ import pytest
 
 from tests.store_samples import fill
 from xbench.report import write
-from xbench.store import Store
+from xbench.store.store import Store
 
 
 class Built(NamedTuple):

@@ -7,9 +7,9 @@ import pytest
 
 from tests.jobs import blobs
 from tests.report.test_page import Page
-from xbench import tables
 from xbench.report import methods, write
 from xbench.report.collect import settings
+from xbench.tables import tables
 
 DECLARED = {
     "ig": {"needs": ["a gradient"], "complete": True, "stochastic": False},

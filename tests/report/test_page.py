@@ -8,7 +8,7 @@ import pytest
 
 from tests.store_samples import cell
 from xbench.report import write
-from xbench.store import Store
+from xbench.store.store import Store
 
 VOID = {"meta", "link", "img", "br", "input"}
 HOSTILE = '</script><script>alert("x")</script>'

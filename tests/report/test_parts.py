@@ -10,10 +10,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from xbench import tables
 from xbench.report import figures, gallery, labels, maps, words
 from xbench.report.collect import settings
 from xbench.report.tradeoff import Point, front
+from xbench.tables import tables
 
 
 def point(name, x, y, control=False):

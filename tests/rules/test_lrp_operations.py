@@ -15,7 +15,7 @@ from tests.models_for_tests import ConvNet, numbers, weights
 from tests.rules.models import RECURRENT, recurrent, uniform, vision_model
 from xbench import attribute
 from xbench.algorithms import LRP
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.rules import lrp
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
 

@@ -11,7 +11,7 @@ from torchtext.data.utils import get_tokenizer
 from torchtext.vocab import build_vocab_from_iterator
 
 from tests.jobs import Run
-from xbench.config import component
+from xbench.config.compose import component
 from xbench.datasets.record import Dataset
 from xbench.datasets.sst2 import SST2
 from xbench.models.torchtext_words import frequent

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.cam import ActivationMap, each_weighted
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Steps, Want, values
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Steps, Want, values
 
 
 @dataclass(frozen=True)

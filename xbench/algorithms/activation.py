@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts
-from xbench.case import Case
-from xbench.plan import Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Plan, Want
 
 
 @dataclass(frozen=True)

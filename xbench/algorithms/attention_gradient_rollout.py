@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, Need
 from xbench.algorithms.parts.attention import WEIGHTS, Rollout, weights
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xbench.case import Case
-from xbench.places import NotApplicable
-from xbench.plan import Made
+from xbench.core.case import Case
+from xbench.core.model_places import NotApplicable
+from xbench.core.plan import Made
 
 __all__ = ["Algorithm", "Facts", "Need", "NotApplicable", "at_least"]
 

@@ -16,8 +16,8 @@ from xbench.algorithms.parts import captum_methods as theirs
 from xbench.algorithms.parts.captum_methods import METHODS
 from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.parts.functions import as_tuples
-from xbench.case import Case
-from xbench.question import Question
+from xbench.core.case import Case
+from xbench.core.question import Question
 
 _LIBRARY = "Kokhlikyan et al. 2020, Captum: A unified and generic model interpretability library for PyTorch"
 
@@ -55,7 +55,7 @@ class Captum(ExternalAlgorithm):
 
     @staticmethod
     def computed_by(node: Mapping[str, Any]) -> tuple[object, ...]:
-        """Captum, see `xbench.config.source`."""
+        """Captum, see `xbench.config.nodes.source`."""
         return ("captum",)
 
     @property

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need, at_least
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 
 Method = Literal["riemann_trapezoid", "riemann_left", "riemann_right"]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts
-from xbench.algorithms.parts.masking import value_dtype
-from xbench.case import Case
-from xbench.plan import Plan, Want
+from xbench.core.case import Case
+from xbench.core.masking import value_dtype
+from xbench.core.plan import Plan, Want
 
 
 @dataclass(frozen=True)

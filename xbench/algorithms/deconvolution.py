@@ -9,8 +9,8 @@ from typing import Literal
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 from xbench.rules.guided import PositiveGradients
 
 

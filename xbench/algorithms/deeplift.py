@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.algorithms.integrated_gradients import same_site
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 from xbench.rules.deeplift import Rescale
 
 AttributionFunction = Callable[[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.algorithms.deeplift import AttributionFunction, DeepLift
-from xbench.case import Case
-from xbench.plan import Made, sequence
+from xbench.core.case import Case
+from xbench.core.plan import Made, sequence
 
 
 @dataclass(frozen=True)

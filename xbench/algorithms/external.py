@@ -11,7 +11,7 @@ from typing import Any
 from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.parts.functions import as_tuples, find, passed
-from xbench.question import Question
+from xbench.core.question import Question
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class External(ExternalAlgorithm):
 
     @staticmethod
     def computed_by(node: Mapping[str, Any]) -> tuple[object, ...]:
-        """The function that a config names, and the module that names it, see `xbench.config.source`."""
+        """The function that a config names, and the module that names it, see `xbench.config.nodes.source`."""
         named = node["function"]
         return (named.partition(":")[0], find(named)) if isinstance(named, str) else ()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, Need
 from xbench.algorithms.parts.cam import GradientMap, by_place, weighted
-from xbench.case import Case
+from xbench.core.case import Case
 
 
 @dataclass(frozen=True)

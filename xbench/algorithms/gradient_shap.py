@@ -12,8 +12,8 @@ from torch import Tensor
 from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.integrated_gradients import same_site
 from xbench.algorithms.parts.noise import check_stdevs, random_baselines
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

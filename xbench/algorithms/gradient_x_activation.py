@@ -9,8 +9,8 @@ from torch import Tensor
 from xbench.algorithms.base import Facts
 from xbench.algorithms.input_x_gradient import InputXGradient
 from xbench.algorithms.saliency import Saliency
-from xbench.case import Case
-from xbench.plan import Plan
+from xbench.core.case import Case
+from xbench.core.plan import Plan
 
 
 @dataclass(frozen=True)

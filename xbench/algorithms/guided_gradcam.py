@@ -12,8 +12,8 @@ from xbench.algorithms.gradcam import GradCam
 from xbench.algorithms.guided_backprop import GuidedBackprop
 from xbench.algorithms.parts.cam import ActivationMap
 from xbench.algorithms.parts.positions import Mode
-from xbench.case import Case
-from xbench.plan import Steps
+from xbench.core.case import Case
+from xbench.core.plan import Steps
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.algorithms.parts.quadrature import Method, check_method, quadrature
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

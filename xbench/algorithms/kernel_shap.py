@@ -11,9 +11,10 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.coalitions import draw_determining
-from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype, warn_undetermined
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.algorithms.parts.on_features import OnFeatures, warn_undetermined
+from xbench.core.case import Case
+from xbench.core.masking import coalition, to_elements, value_dtype
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

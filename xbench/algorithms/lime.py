@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype, warn_undetermined
+from xbench.algorithms.parts.on_features import OnFeatures, warn_undetermined
 from xbench.algorithms.parts.surrogates import Distance, Fit, Model, Similarity, fitted, similarity
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.masking import coalition, numbers, to_elements, value_dtype
+from xbench.core.plan import Answer, Plan, Want
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.parts.noise import check_stdevs, random_baselines
 from xbench.algorithms.saliency import Saliency
-from xbench.case import Case
-from xbench.plan import Made, sequence
+from xbench.core.case import Case
+from xbench.core.plan import Made, sequence
 
 NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 _SOURCES = {

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts
-from xbench.algorithms.parts.masking import value_dtype
 from xbench.algorithms.parts.windows import Strides, Window, Windows, fit_windows, flat_sizes, regions, starts
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.masking import value_dtype
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

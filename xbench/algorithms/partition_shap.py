@@ -10,9 +10,10 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.hierarchy import Tree, places
-from xbench.algorithms.parts.masking import OnFeatures, coalition, numbers, to_elements, value_dtype
-from xbench.case import Case
-from xbench.plan import Plan, Steps, Want, values
+from xbench.algorithms.parts.on_features import OnFeatures
+from xbench.core.case import Case
+from xbench.core.masking import coalition, numbers, to_elements, value_dtype
+from xbench.core.plan import Plan, Steps, Want, values
 
 _AT_ONCE = 8  # cuts chosen at a time, so that many rows pass the model together
 

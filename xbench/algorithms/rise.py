@@ -12,9 +12,10 @@ from torch import Size, Tensor
 from torch.nn.functional import interpolate
 
 from xbench.algorithms.base import Facts, at_least
-from xbench.algorithms.parts.masking import OnFeatures, blend, coalition, to_elements, value_dtype
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.algorithms.parts.on_features import OnFeatures
+from xbench.core.case import Case
+from xbench.core.masking import blend, coalition, to_elements, value_dtype
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

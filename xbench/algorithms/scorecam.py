@@ -9,10 +9,10 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, Need, NotApplicable
 from xbench.algorithms.parts.cam import ActivationMap, weighted
-from xbench.algorithms.parts.masking import blend
 from xbench.algorithms.parts.positions import onto_samples
-from xbench.case import Case
-from xbench.plan import Plan, Steps, Want, values
+from xbench.core.case import Case
+from xbench.core.masking import blend
+from xbench.core.plan import Plan, Steps, Want, values
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Facts, NotApplicable, at_least
-from xbench.algorithms.parts.masking import OnFeatures, coalition, to_elements, value_dtype
-from xbench.case import Case
-from xbench.plan import Answer, Plan, Want
+from xbench.algorithms.parts.on_features import OnFeatures
+from xbench.core.case import Case
+from xbench.core.masking import coalition, to_elements, value_dtype
+from xbench.core.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from xbench.cli.listing import SUBJECTS, options
-from xbench.config import CONF
+from xbench.cli.listing import SUBJECTS
+from xbench.cli.option_files import options
+from xbench.config.nodes import CONF
 
 _VERBS = ("help", "list", "report", "status")
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from xbench.arguments import parameters
-from xbench.cli.compose import Composer
-from xbench.config import instantiate
-from xbench.printable import say
+from xbench.boundary.printable import say
+from xbench.config.arguments import parameters
+from xbench.config.compose import Composer
+from xbench.config.nodes import instantiate
 
 
 def show(group: str, name: str, description: str, config_dir: Path | None) -> None:

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from xbench.boundary.printable import say
+from xbench.boundary.redact import Redactor, by_name
 from xbench.cli.merge import Entry, merge, relabel
 from xbench.cli.preflight import Job
-from xbench.display import Display
-from xbench.grid import NOT_FAILED, OK, Outcome
-from xbench.printable import say
-from xbench.redact import Redactor, by_name
-from xbench.store import ManifestNotFound, Store, StoreError
+from xbench.run.planned import NOT_FAILED, OK, Outcome
+from xbench.run.progress import Display
+from xbench.store.store import ManifestNotFound, Store, StoreError
 
 _REPORT = ("name", "store", "reports")
 FINE, FAILED, INTERRUPTED = 0, 1, 130
@@ -143,7 +143,7 @@ def conclude(result: Result, store: Store, display: Display) -> int:
 
 
 def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the report of this command shows, see `xbench.store`."""
+    """What the report of this command shows, see `xbench.store.store`."""
     cfg = result.jobs[0].cfg
     sizes: Counter[tuple[str, str]] = Counter()
     for entry in entries:
@@ -192,13 +192,13 @@ def _report(result: Result, store: Store, saved: dict[str, Any], display: Displa
         (the page if there is one, whether all that was asked for is there); what is not is said on standard error.
     """
     import xbench.report  # pandas: not before there is something to show
-    import xbench.tables
+    import xbench.tables.tables
 
     cfg = result.jobs[0].cfg
     again = _again(result)
     try:
-        built = xbench.tables.build(store, saved)
-        table = xbench.tables.terminal(built)
+        built = xbench.tables.tables.build(store, saved)
+        table = xbench.tables.tables.terminal(built)
         display.result(table, table=table)
         if not cfg.report:
             return None, True

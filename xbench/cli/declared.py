@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from xbench.algorithms.base import Algorithm, Facts
-from xbench.arguments import parameters
-from xbench.cli.compose import Composer
-from xbench.cli.listing import describe
 from xbench.cli.live import Terminal
-from xbench.config import canonical, instantiate
+from xbench.cli.option_files import describe
+from xbench.config.arguments import parameters
+from xbench.config.compose import Composer
+from xbench.config.nodes import canonical, instantiate
 from xbench.metrics.base import Column, Metric, MetricFacts
 
 _KINDS: dict[str, type[Algorithm] | type[Metric]] = {"algorithm": Algorithm, "metric": Metric}

@@ -11,18 +11,20 @@ from pathlib import Path
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from xbench.cli import hydra_main, launchers, plan, session, status
-from xbench.cli.compose import Composer
+from xbench.boundary.files import StoreError, check_writable
+from xbench.boundary.interrupts import interruptible
+from xbench.boundary.printable import say
+from xbench.boundary.redact import Redactor
+from xbench.cli import launchers, plan, session, status
 from xbench.cli.conclude import INTERRUPTED, Command, Result, announce, conclude, refusal
+from xbench.cli.displays import create
 from xbench.cli.preflight import Job, check_names, preflight, relax
-from xbench.config import ConfigError
-from xbench.display import Display, create, logging_through
-from xbench.files import StoreError, check_writable
-from xbench.grid import Outcome, of_config
-from xbench.interrupts import interruptible
-from xbench.printable import say
-from xbench.redact import Redactor
-from xbench.store import Store
+from xbench.config import hydra_main
+from xbench.config.compose import Composer
+from xbench.config.nodes import ConfigError
+from xbench.run.planned import Outcome, of_config
+from xbench.run.progress import Display, logging_through
+from xbench.store.store import Store
 
 _LOST = "its process ended without a result"
 _LEFT = "{jobs} jobs said nothing to the end; their cells are kept, and some may go on: xbench status {store}"

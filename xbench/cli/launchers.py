@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
-from xbench.config import ConfigError
-from xbench.redact import is_secret
+from xbench.boundary.redact import is_secret
+from xbench.config.nodes import ConfigError
 
 GROUP = "hydra/launcher"
 _PLUGINS = {  # what an option rests on: another option, which a plugin brings, and our extra that installs it
@@ -77,8 +77,8 @@ def elsewhere(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
         sys.path.extend(place for place in path if place not in sys.path)
         if multiprocessing.get_start_method() == "loky":  # joblib's own, which the processes of a pool cannot find
             multiprocessing.set_start_method("spawn", force=True)
+        from xbench.boundary.printable import say
         from xbench.cli.session import job
-        from xbench.printable import say
 
         for name in secrets:
             if name not in os.environ:

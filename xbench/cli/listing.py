@@ -5,25 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xbench.arguments import ConfigError, nearest
-from xbench.config import CONF
-from xbench.printable import say
+from xbench.boundary.printable import say
+from xbench.cli.option_files import describe, options
+from xbench.config.arguments import ConfigError, nearest
+from xbench.config.nodes import CONF
 
 SUBJECTS = {"algorithms": "algorithm", "datasets": "dataset", "models": "model", "metrics": "metric"}
-
-
-def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """The option files of a group by name; those of a later folder replace those of an earlier one."""
-    return {path.stem: path for folder in folders for path in sorted((folder / group).glob("*.yaml"))}
-
-
-def describe(text: str) -> str:
-    """The first comment that is not a package header; empty when there is none."""
-    for line in text.splitlines():
-        comment = line.removeprefix("#").strip()
-        if line.startswith("#") and comment and not comment.startswith("@package"):
-            return comment
-    return ""
 
 
 def main(arguments: Sequence[str]) -> int:

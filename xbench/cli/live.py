@@ -8,9 +8,9 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from xbench.display import Tally
-from xbench.grid import NOT_FAILED
-from xbench.printable import printable, unheard
+from xbench.boundary.printable import printable, unheard
+from xbench.run.planned import NOT_FAILED
+from xbench.run.progress import Tally
 
 
 class Terminal(Console):

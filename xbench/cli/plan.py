@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
+from xbench.boundary.printable import say
 from xbench.cli import session
 from xbench.cli.conclude import FAILED, FINE
 from xbench.cli.merge import Entry, merge
-from xbench.config import ConfigError
-from xbench.display import Display
-from xbench.printable import say
+from xbench.config.nodes import ConfigError
+from xbench.run.progress import Display
 
 _NAMED = 3
 _WORDS = {"to run": "run", "unknown until loaded": "run?"}

@@ -9,12 +9,12 @@ from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from xbench import devices
-from xbench.arguments import check, join
 from xbench.cli import launchers
-from xbench.cli.bounds import check_values
-from xbench.cli.compose import Composer, is_component, settle, values
-from xbench.cli.settings import (
+from xbench.config import devices
+from xbench.config.arguments import check, join
+from xbench.config.bounds import check_values
+from xbench.config.compose import Composer, is_component, settle, values
+from xbench.config.keys import (
     COMPONENTS,
     GROUPS,
     KEYS,
@@ -25,7 +25,7 @@ from xbench.cli.settings import (
     Run,
     Settings,
 )
-from xbench.config import ConfigError, instantiate, nearest, plain
+from xbench.config.nodes import ConfigError, instantiate, nearest, plain
 
 _BUILT = ("control", "metric", "algorithm")
 

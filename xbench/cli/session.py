@@ -15,13 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from xbench.boundary import trace, words
+from xbench.boundary.attempt import trace, words
+from xbench.boundary.files import StoreError, read_json, write_atomic
+from xbench.boundary.interrupts import interruptible
 from xbench.cli import status
-from xbench.cli.compose import settle
-from xbench.display import Display, PlainDisplay, create
-from xbench.files import StoreError, read_json, write_atomic
-from xbench.grid import Outcome
-from xbench.interrupts import interruptible
+from xbench.cli.displays import PlainDisplay, create
+from xbench.config.compose import settle
+from xbench.run.planned import Outcome
+from xbench.run.progress import Display
 
 
 @dataclass
@@ -48,15 +49,15 @@ def end() -> None:
     """Close the session, and end the worker processes of its jobs."""
     global _session
     _session = None
-    if "xbench.pool" in sys.modules:  # else no job had any, and importing it would import torch
-        sys.modules["xbench.pool"].close()
+    if "xbench.run.processes" in sys.modules:  # else no job had any, and importing it would import torch
+        sys.modules["xbench.run.processes"].close()
 
 
 def load_runner() -> ModuleType:
-    """`xbench.runner`, imported when the first job starts: it imports torch."""
-    import xbench.runner
+    """`xbench.run.runner`, imported when the first job starts: it imports torch."""
+    import xbench.run.runner
 
-    return xbench.runner
+    return xbench.run.runner
 
 
 def folder(store: str, run_id: str) -> Path:

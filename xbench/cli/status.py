@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 
-from xbench.arguments import ConfigError
-from xbench.display import Display, Tally
-from xbench.files import StoreError, read_json, write_atomic
-from xbench.printable import say
+from xbench.boundary.files import StoreError, read_json, write_atomic
+from xbench.boundary.printable import say
+from xbench.config.arguments import ConfigError
+from xbench.run.progress import Display, Tally
 
 OVER = frozenset(("finished", "interrupted", "failed", "lost"))  # states of jobs that nobody computes any more
 

@@ -12,8 +12,8 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import cache_directory
-from xbench.files import write_atomic
 
 log = logging.getLogger("xbench")
 

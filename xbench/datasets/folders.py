@@ -17,11 +17,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import cache_directory, sha256_file
 from xbench.datasets.decoding import PIXELS, reading, reason, shown
 from xbench.datasets.found import check_options, fingerprint, left_out
 from xbench.datasets.record import Dataset, Lazy, Split, mixed_order
-from xbench.files import write_atomic
 
 log = logging.getLogger("xbench")
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import cache_directory, data_directory
 from xbench.datasets.download import DownloadError, download
-from xbench.files import write_atomic
 
 log = logging.getLogger("xbench")
 

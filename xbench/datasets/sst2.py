@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import cache_directory, data_directory
 from xbench.datasets.download import DownloadError, download
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.sst2_standin import Sentence, sentences
-from xbench.files import write_atomic
 
 log = logging.getLogger("xbench")
 

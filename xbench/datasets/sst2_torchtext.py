@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import cache_directory
 from xbench.datasets.found import fingerprint
 from xbench.datasets.record import Dataset, Split
 from xbench.datasets.sst2 import HEADER, SST2
-from xbench.files import write_atomic
 
 
 @dataclass(frozen=True)

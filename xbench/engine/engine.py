@@ -11,13 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.plan import Made, Noted, Plan, Several, Want
 from xbench.engine.counters import Counters
 from xbench.engine.memory import keep_freed, parse_bytes
 from xbench.engine.passes import Passes
-from xbench.engine.rewrites import Rewrites
+from xbench.engine.rewrites.choice import Rewrites
 from xbench.engine.subject import Subject
-from xbench.plan import Made, Noted, Plan, Several, Want
 
 MakePlan = Callable[[Case, Tensor], Made]
 

@@ -16,14 +16,14 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from xbench.core.padding import Padded
+from xbench.core.plan import Answer, Plan, Rule, Want
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory
 from xbench.engine.repeats import Repeats
-from xbench.engine.rewrites import Form, Kind, Rewrites
+from xbench.engine.rewrites.choice import Form, Kind, Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
-from xbench.padded import Padded
-from xbench.plan import Answer, Plan, Rule, Want
 
 _AHEAD = 4  # evaluations' worth of rows that are sorted by length
 _POINTS_ALIVE = 8  # copies of a sample's elements: the point, the chunk, its clone, gradients, running sums

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from xbench.plan import Answer
+from xbench.core.plan import Answer
 
 
 class Repeats:

@@ -10,13 +10,13 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from xbench.copies import copied
-from xbench.layout import Layout, widened
-from xbench.padded import Padded
-from xbench.places import Places
-from xbench.plan import Answer, Rule, Want
-from xbench.readouts import Readout, TargetError
-from xbench.sites import Place, Site, Sites, Visit, check_visited
+from xbench.core.copies import copied
+from xbench.core.layout import Layout, widened
+from xbench.core.model_places import Places
+from xbench.core.padding import Padded
+from xbench.core.plan import Answer, Rule, Want
+from xbench.core.readouts import Readout, TargetError
+from xbench.core.sites import Place, Site, Sites, Visit, check_visited
 
 _NO_GRADIENT = (
     "no gradient: what is explained does not depend on the place that is read through differentiable operations (a "

@@ -9,8 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from xbench.case import Case
-from xbench.plan import Plan
+from xbench.core.case import Case
+from xbench.core.plan import Plan
 
 Direction = Literal["lower", "higher", "none"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Column, Maps, Metric, MetricFacts
-from xbench.plan import Answer, Plan, Want
 
 
 @dataclass(frozen=True)

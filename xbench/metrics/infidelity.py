@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Column, Maps, Metric, MetricFacts
 from xbench.metrics.parts.perturbations import (
     FeatureRemoval,
@@ -19,7 +20,6 @@ from xbench.metrics.parts.perturbations import (
     by_name,
     default_for,
 )
-from xbench.plan import Answer, Plan, Want
 
 _NAMES = {"gaussian": GaussianNoise, "squares": SquareRemoval, "features": FeatureRemoval, "time": TimeRemoval}
 

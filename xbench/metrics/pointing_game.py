@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
-from xbench.truth import Truth
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
-from xbench.truth import Truth
 
 
 @dataclass(frozen=True)

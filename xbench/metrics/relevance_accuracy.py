@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
-from xbench.truth import Truth
 
 _ARRAS = (
     "Arras, Osman, Samek 2022, CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural Network "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.case import Case
+from xbench.core.case import Case
 from xbench.metrics.base import Column, Maps, MetricFacts, ReexplainingMetric
 from xbench.metrics.parts.perturbations import (
     FeatureRemoval,

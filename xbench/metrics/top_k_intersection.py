@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
-from xbench.truth import Truth
 
 
 @dataclass(frozen=True)

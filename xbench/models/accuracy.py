@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from xbench.boundary import attempt, message
+from xbench.boundary.attempt import attempt, message
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import cache_directory
 from xbench.datasets.record import Dataset, Split
-from xbench.files import write_atomic
 from xbench.models.record import Encoded, Model
 from xbench.models.weights import digest
 

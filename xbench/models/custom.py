@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from xbench import sources
+from xbench.config import sources
 from xbench.datasets.record import Dataset, Lazy, Split
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.encoders import encode_tensors

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.models.torchvision import ImageNetInput, Preprocessing, Torchvision
 from xbench.models.vocabulary import PAD
 from xbench.models.weights import fit_weights

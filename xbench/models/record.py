@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xbench.copies import copied
+from xbench.core.copies import copied
+from xbench.core.padding import Padded
+from xbench.core.sites import Site
 from xbench.datasets.record import Dataset, Split
 from xbench.engine import follows
-from xbench.padded import Padded
-from xbench.sites import Site
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Model:
     module: in eval mode, with normalisation inside, so that a black image is black.
     fingerprint: sha256 of what decides its outputs: the weights, and source that is not xbench's own.
     encode: turns a split of a data set into what the module takes.
-    site: where points enter, such as "embedding" (texts) or "conv1:input", see `xbench.sites`;
+    site: where points enter, such as "embedding" (texts) or "conv1:input", see `xbench.core.sites`;
         None = the input itself.
     output: which part of a structured output is explained: a key or attribute such as "logits", or a
         position; None = the output is a tensor.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xbench import sources
+from xbench.config import sources
 from xbench.datasets.cache import cache_directory
 from xbench.datasets.record import MODALITIES, Dataset, Lazy, Part, Split, by_part
 from xbench.models import trained

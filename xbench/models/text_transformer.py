@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.models.vocabulary import PAD
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset
 from xbench.models.accuracy import cached_accuracy

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import WeightsEnum
 
+from xbench.boundary.files import write_atomic
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.download import DownloadError, download
 from xbench.datasets.record import Dataset, Lazy
-from xbench.files import write_atomic
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.encoders import encode_tensors
 from xbench.models.randomness import seeded

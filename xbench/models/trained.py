@@ -13,8 +13,8 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+from xbench.boundary.files import set_aside, write_atomic
 from xbench.datasets.cache import sha256_file
-from xbench.files import set_aside, write_atomic
 from xbench.models.vocabulary import Vocabulary
 
 log = logging.getLogger("xbench")

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from xbench import libraries
+from xbench.boundary import libraries
+from xbench.boundary.own_code import first_cause
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.record import Model
 from xbench.models.tokens import TokenEncoder
 from xbench.models.weights import digest
-from xbench.own_code import first_cause
 
 WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the outputs in a model folder
 

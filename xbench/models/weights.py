@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
-from xbench import sources
+from xbench.config import sources
 
 NAMED = 8  # how many keys an error message spells out
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xbench.store import Store
+from xbench.store.store import Store
 
 if TYPE_CHECKING:
-    from xbench.tables import Tables
+    from xbench.tables.tables import Tables
 
 __all__ = ["write"]
 
@@ -33,9 +33,9 @@ def write(
     Raises:
         StoreError: the directory cannot be written.
     """
-    from xbench import tables  # pandas takes a second; a mistyped command should not
     from xbench.report import current
     from xbench.report.collect import settings
+    from xbench.tables import tables  # pandas takes a second; a mistyped command should not
 
     built = built or tables.build(store, manifest)
     tables.write(built, directory / "tables")
@@ -43,7 +43,7 @@ def write(
     path, inputs = directory / "index.html", current.digest(built, found, manifest)
     if reuse and current.is_current(path, inputs):
         return path
-    from xbench.files import write_atomic
+    from xbench.boundary.files import write_atomic
     from xbench.report import build  # matplotlib: only where there is something to draw
 
     page = build.page_of(store, manifest, built, found, directory, inputs, reuse=reuse, progress=progress)

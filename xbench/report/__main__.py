@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from xbench.files import StoreError
-from xbench.printable import say
-from xbench.store import ManifestNotFound, Store
+from xbench.boundary.files import StoreError
+from xbench.boundary.printable import say
+from xbench.store.store import ManifestNotFound, Store
 
 DEFAULTS = {"name": "latest", "store": "results", "reports": "reports"}  # as in conf/config.yaml
 KEYS = tuple(DEFAULTS)

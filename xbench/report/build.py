@@ -11,10 +11,10 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xbench import tables
 from xbench.report import distributions, figures, gallery, methods, page, problems, tradeoff, versus
 from xbench.report.collect import Manifest, Setting
-from xbench.store import Store
+from xbench.store.store import Store
+from xbench.tables import tables
 
 Progress = Callable[[int, int], None]  # told how many figures are done, and of how many
 

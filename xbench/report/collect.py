@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xbench.comparison import Grid
-from xbench.records import Record
-from xbench.store import Store
+from xbench.store.records import Record
+from xbench.store.store import Store
+from xbench.tables.comparison import Grid
 
 Manifest = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from xbench.report.collect import Manifest, Setting
-from xbench.tables import Tables
+from xbench.tables.tables import Tables
 
 _DRAWN_WITH = ("matplotlib", "seaborn", "jinja2", "pillow", "numpy", "pandas")
 _HEAD = 4096  # bytes; the digest stands near the top of the page

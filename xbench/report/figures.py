@@ -32,7 +32,7 @@ from matplotlib.ticker import (
 )
 from PIL import Image, UnidentifiedImageError
 
-from xbench.files import StoreError, write_atomic
+from xbench.boundary.files import StoreError, write_atomic
 from xbench.report import words
 from xbench.report.current import drawn_by
 

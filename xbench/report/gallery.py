@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from xbench.files import StoreError
+from xbench.boundary.files import StoreError
 from xbench.report import maps, words
 from xbench.report.collect import Method, Sample, Setting
-from xbench.store import Store
+from xbench.store.store import Store
 
 _DETAILS = {"localisation_ap", "rationale_precision", "rationale_recall", "rationale_iou"}  # no room below a map
 VIEWS = {"text": "words", "tabular": "bars", "multimodal": "both"}  # of the others a picture

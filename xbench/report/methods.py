@@ -7,7 +7,7 @@ from typing import Any
 
 from xbench.report import words
 from xbench.report.collect import Manifest, Method, Setting
-from xbench.store import Store
+from xbench.store.store import Store
 
 _KNOWN = {True: "yes", False: "no", None: "not known"}
 _ABSENT = "not recorded"

@@ -7,7 +7,7 @@ from typing import Any
 
 from xbench.report import words
 from xbench.report.collect import Manifest, Setting
-from xbench.tables import Tables
+from xbench.tables.tables import Tables
 
 CONTENTS = (
     ("run", "What was run"),

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xbench.report import words
-from xbench.store import Store
-from xbench.tables import Tables
+from xbench.store.store import Store
+from xbench.tables.tables import Tables
 
 _SHORT_REASON = 220  # characters shown before the rest is folded away
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from xbench.comparison import Entry, Row
-from xbench.outcomes import Column
 from xbench.report import words
 from xbench.report.collect import Setting
-from xbench.tables import Tables
+from xbench.tables.comparison import Entry, Row
+from xbench.tables.outcomes import Column
+from xbench.tables.tables import Tables
 
 _ARROWS = {"lower": ("↓", "lower is better"), "higher": ("↑", "higher is better")}
 _UNDEFINED, _PARTIAL, _WARNED = "†", "‡", "§"  # the first two as in the notes of the grid

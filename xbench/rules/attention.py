@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from xbench.core.sites import Visit
 from xbench.rules.composites import attention_weights
 from xbench.rules.override import canonical_name, opened
 from xbench.rules.signatures import by_position
-from xbench.sites import Visit
 
 
 @dataclass(frozen=True)

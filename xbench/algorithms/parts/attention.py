@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, NotApplicable
 from xbench.algorithms.parts.positions import channels, onto_samples, require_positions
-from xbench.case import Case
+from xbench.core.case import Case
 from xbench.rules.attention import AttentionWeights
 
 WEIGHTS = AttentionWeights()

@@ -15,11 +15,11 @@ from torch import Size, Tensor
 
 from xbench.algorithms.base import Algorithm, Need, NotApplicable
 from xbench.algorithms.parts.positions import Mode, channels, check_mode, distortion, onto_samples, require_positions
-from xbench.case import Case
-from xbench.places import CONVOLUTIONS
-from xbench.plan import Answer, Plan, Want
+from xbench.core.case import Case
+from xbench.core.model_places import CONVOLUTIONS
+from xbench.core.plan import Answer, Plan, Want
+from xbench.core.sites import Site
 from xbench.rules.attention import AttentionWeights
-from xbench.sites import Site
 
 Channels = Literal["first", "last"]
 

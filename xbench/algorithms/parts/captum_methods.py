@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import Need
-from xbench.question import Question
+from xbench.core.question import Question
 
 PERMUTED = 8  # features: 8! orders take 322,561 evaluations
 KNOWN_WARNINGS = (  # what it does to the model is undone, and several samples are explained one by one

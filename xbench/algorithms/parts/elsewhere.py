@@ -7,9 +7,9 @@ from abc import abstractmethod
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
-from xbench.case import Case
-from xbench.plan import Steps
-from xbench.question import Asking, Question, flat_maps
+from xbench.core.case import Case
+from xbench.core.plan import Steps
+from xbench.core.question import Asking, Question, flat_maps
 
 
 class ExternalAlgorithm(Algorithm):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from xbench import sources
+from xbench.config import sources
 
 OFFERED = ("target", "baselines", "extra", "features", "seed")
 

@@ -9,7 +9,7 @@ from itertools import count
 import numpy as np
 import torch
 
-from xbench.case import Case
+from xbench.core.case import Case
 
 
 def places(case: Case, row: int) -> np.ndarray:

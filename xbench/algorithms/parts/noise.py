@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xbench.algorithms.base import at_least
-from xbench.case import Case
+from xbench.core.case import Case
 
 
 def check_stdevs(stdevs: float | tuple[float, ...]) -> None:

@@ -11,7 +11,7 @@ from torch import Size, Tensor
 from torch.nn.functional import interpolate
 
 from xbench.algorithms.base import NotApplicable
-from xbench.case import Case
+from xbench.core.case import Case
 
 Mode = Literal["linear", "nearest"]
 _TORCH = {1: "linear", 2: "bilinear", 3: "trilinear"}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.case import Case
+from xbench.core.case import Case
+from xbench.core.truth import Truth
 from xbench.metrics.base import Maps, Metric
-from xbench.truth import Truth
 
 SIGNS = ("positive", "absolute")
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xbench.algorithms.parts.masking import require_features
-from xbench.case import Case
-from xbench.draws import Draws
+from xbench.core.case import Case
+from xbench.core.draws import Draws
+from xbench.core.masking import require_features
 
 
 class Draw(ABC):

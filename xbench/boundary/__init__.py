@@ -1,0 +1,1 @@
+"""Where xbench meets what is not its own: users' code, libraries, signals, terminal, disk, secrets. No torch."""

@@ -1,0 +1,117 @@
+"""The keys of the command that are not components, with their types and ranges; defaults are in conf/."""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from xbench.boundary.files import file_name
+from xbench.config import devices
+
+GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
+COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
+SINGLE = ("model", "dataset")  # one component
+ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # nothing to sweep over
+# As `xbench.inputs.features` and `xbench.inputs.baselines` have them, which would import torch here; a test compares.
+FEATURES = (
+    "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "cells",
+    "frames", "tubes", "columns", "groups", "nodes", "edges",
+)  # fmt: skip
+BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train", "mask", "pad")
+NAMED = ("predicted", "label")  # targets that are not numbers
+_BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the work is done: `run.*`."""
+
+    rows: int | Literal["auto"]
+    memory: int | str
+    block: int
+    devices: str | list[str]
+    timing: Literal["exclusive", "shared"]
+    timeout: float | None
+    precision: Literal["fp32", "bf16"]
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None
+    rewrites: bool | Literal["exact"]
+    consistency: Literal["warn", "stop", "ignore"]
+    id: str | None
+    beside: int
+
+    def __post_init__(self) -> None:
+        if self.rows != "auto" and self.rows < 1:
+            raise ValueError(f"rows must be at least 1, or auto, got {self.rows}")
+        if self.block < 1:
+            raise ValueError(f"block must be at least 1 sample, got {self.block}")
+        if self.memory != "auto" and not re.fullmatch(_BYTES, str(self.memory), re.IGNORECASE):
+            raise ValueError(f"memory must be auto, a number of bytes or a text such as 2GiB, got {self.memory!r}")
+        devices.check(self.devices)
+        if self.timeout is not None and self.timeout <= 0:
+            raise ValueError(f"timeout must be a number of seconds, or null for none, got {self.timeout:g}")
+        if self.beside < 0:
+            raise ValueError(f"beside must be 0 or more, got {self.beside}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is explained, and where results go: the keys at the top of the config."""
+
+    n: int | None
+    seed: int
+    target: int | list[int] | Literal["predicted", "label"]
+    output: Literal["logit", "probability", "log_probability", "value"]
+    layer: str | None
+    read: str | None
+    neuron: list[str | int | list[int]] | None
+    features: str | None
+    baseline: str | None
+    name: str
+    store: str
+    reports: str
+    report: bool
+    reuse: Literal["missing", "retry-failed", "never", "only"]
+    controls: bool
+    plan: bool
+    display: Literal["auto", "rich", "plain", "json", "none"]
+
+    def __post_init__(self) -> None:
+        if self.n is not None and self.n < 1:
+            raise ValueError(f"n must be at least 1, or null for all samples, got {self.n}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        numbers = self.target if isinstance(self.target, list) else [self.target] if self.target not in NAMED else []
+        if numbers != [n for n in numbers if isinstance(n, int) and n >= 0] or self.target == []:
+            raise ValueError(f"target must be predicted, label, or one or several numbers from 0 on, got {self.target}")
+        for key in ("layer", "read"):
+            _site(key, getattr(self, key))
+        self._check_neuron()
+        if self.features is not None and self.features not in FEATURES:
+            raise ValueError(f"features must be {', '.join(FEATURES)} or null, got {self.features!r}")
+        if self.baseline is not None and self.baseline not in BASELINES and not self.baseline.endswith(".npy"):
+            raise ValueError(
+                f"baseline must be {', '.join(BASELINES)}, the path of a .npy file or null, got {self.baseline!r}"
+            )
+        for key in ("store", "reports"):
+            if not getattr(self, key).strip():
+                raise ValueError(f"{key} must name a folder, got {getattr(self, key)!r}")
+        file_name(self.name)
+
+    def _check_neuron(self) -> None:
+        if self.neuron is None:
+            return
+        layer, *index = self.neuron
+        places = index[0] if len(index) == 1 and isinstance(index[0], list) else index
+        if not isinstance(layer, str) or len(index) != 1 or not places or not all(type(i) is int for i in places):
+            raise ValueError(f"neuron must be [LAYER, INDEX] or [LAYER, [INDEX, ...]], got {self.neuron}")
+        _site("neuron", layer)
+
+
+def _site(key: str, text: str | None) -> None:
+    # As `xbench.core.sites.Site.parse` has it, which would import torch here.
+    if text is not None and not re.fullmatch(r"[^:@]+(@[1-9]\d*)?(:(input|output))?", text):
+        raise ValueError(f"{key} must be LAYER, LAYER:input, LAYER@CALL or LAYER@CALL:input, got {text!r}")
+
+
+SETTINGS = tuple(field.name for field in fields(Settings))
+RUN = tuple(field.name for field in fields(Run))
+KEYS = (*SETTINGS, "run", *COMPONENTS, *SINGLE)

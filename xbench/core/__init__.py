@@ -1,0 +1,1 @@
+"""What is asked of a model: plans of evaluations, cases, layouts, sites, readouts, draws."""

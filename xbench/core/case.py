@@ -1,0 +1,211 @@
+"""What is explained, as an algorithm sees it: n samples at the site where points enter the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from xbench.core.draws import Draws
+from xbench.core.layout import Layout
+from xbench.core.model_places import NotApplicable, Places
+from xbench.core.positions import from_left
+from xbench.core.sites import Place
+from xbench.core.truth import Truth
+
+
+@dataclass(frozen=True)
+class Mates:
+    """All samples of a call, and where those of a case stand among them in the order of their ids.
+
+    Attributes:
+        values: (N, d) at the site where points enter, as they came.
+        order: (N,) int64, the order of their ids.
+        positions: (n,) int64, places in that order.
+    """
+
+    values: Tensor
+    order: Tensor
+    positions: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, ids: Sequence[str]) -> Mates:
+        order = torch.tensor(sorted(range(len(ids)), key=lambda i: ids[i]))
+        return cls(x, order, order.argsort())
+
+    def at(self, places: Tensor) -> Tensor:
+        """The samples at these places in the order, (m, d)."""
+        return self.values[self.order[places].to(self.values.device)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """n samples, flattened to d elements each (see `Layout`).
+
+    Attributes:
+        layout: the tensors at the site where points enter (the input, an embedding, a layer).
+        read: the tensors at the site where gradients and activations are read; `layout` itself unless chosen otherwise.
+        baselines: (1, d), (n, d) or, for methods that average over a distribution of baselines, (R, d); (n, R, d) at a
+            layer where the samples' own arguments make it another distribution for each.
+        features: (1 or n, d) int64 group ids, 0..K-1; -1 marks elements that belong to no feature (padding).
+        draws: keyed random numbers of these samples.
+        span: which rows of the whole set these samples are.
+        places: what can be asked about the model.
+        mates: all samples of the call.
+        paired: False when the baselines are a distribution, whatever their number.
+        neuron: a neuron is explained, not the output.
+        site: the layer where points enter; None: the input.
+        called: what the features are, for tables: "words", "edges".
+        truth: where the evidence is known to lie; None where nobody knows.
+        channels_last: the samples are hidden states, (positions, channels), as an embedding gives them.
+    """
+
+    layout: Layout
+    read: Layout
+    baselines: Tensor
+    features: Tensor
+    draws: Draws
+    span: slice
+    places: Places
+    mates: Mates
+    paired: bool = True
+    neuron: bool = False
+    channels_last: bool = False
+    truth: Truth | None = None
+    site: Place | None = None
+    called: str = "features"
+
+    def __len__(self) -> int:
+        return len(self.draws.ids)
+
+    def baseline(self, x: Tensor) -> Tensor:
+        """The baseline of every sample, (n, d)."""
+        if len(self.baselines) not in (1, len(x)):
+            raise ValueError(
+                f"got {len(self.baselines)} baselines for {len(x)} samples: give one, or one per sample "
+                "(a distribution of baselines is for methods such as GradientShap)"
+            )
+        return self.baselines.expand_as(x)
+
+    @property
+    def distribution(self) -> Sequence[Tensor]:
+        """The baselines of a distribution, one after the other, each (1, d) or (n, d)."""
+        return self.baselines.unbind(1) if self.baselines.dim() == 3 else self.baselines.split(1)
+
+    def drawn(self, which: Tensor) -> Tensor:
+        """Of each sample one baseline of its distribution, by their numbers (n,): (n, d)."""
+        if self.baselines.dim() < 3:
+            return self.baselines[which]
+        return self.baselines[torch.arange(len(which), device=which.device), which]
+
+    @property
+    def _own_baselines(self) -> bool:
+        """Whether the first dimension of the baselines is the samples."""
+        return self.baselines.dim() == 3 or (self.paired and len(self.baselines) == len(self))
+
+    @property
+    def read_apart(self) -> bool:
+        """Whether gradients are read elsewhere than where points enter, be it in tensors of the same shapes."""
+        return self.read is not self.layout
+
+    @property
+    def counts(self) -> Tensor:
+        """Features per sample, (n,) int64."""
+        return (self.features.amax(dim=1) + 1).expand(len(self))
+
+    @cached_property
+    def membership(self) -> tuple[Tensor, Tensor | None]:
+        """The feature of every element, 0 where it has none; and where that is, None for nowhere. (1 or n, d)."""
+        outside = self.features < 0
+        return (self.features.clamp(min=0), outside) if bool(outside.any()) else (self.features, None)
+
+    def feature_sizes(self, x: Tensor) -> Tensor:
+        """For every element the number of elements in its feature, (n, d); 1 outside any feature."""
+        ids = self.features.clamp(min=0).expand(x.shape[0], -1)
+        member = (self.features >= 0).to(x.dtype).expand_as(ids)
+        sizes = x.new_zeros(len(ids), int(ids.max()) + 1).scatter_add_(1, ids, member)
+        return torch.where(self.features >= 0, sizes.gather(1, ids), torch.ones_like(member))
+
+    def ranges(self, x: Tensor) -> Tensor:
+        """Each sample's max - min within each tensor, padding left out, given to all its elements, (n, d)."""
+        real = (self.features >= 0).expand_as(x)
+        parts = zip(x.split(self.layout.sizes, 1), real.split(self.layout.sizes, 1), strict=True)
+        spans = [
+            (part.masked_fill(~inside, -torch.inf).amax(1) - part.masked_fill(~inside, torch.inf).amin(1))
+            .clamp(min=0)
+            .unsqueeze(1)
+            .expand_as(part)
+            for part, inside in parts
+        ]
+        return torch.cat(spans, dim=1)
+
+    def donors(self, purpose: str, draw: int, count: int) -> Iterator[Tensor]:
+        """`count` times another sample of the call for every sample, (n, d), drawn anew for each `draw`."""
+        others = len(self.mates.values) - 1
+        if others < 1:
+            raise NotApplicable("needs at least two samples: there is only one")
+        drawn = self.draws.uniform(purpose, draw, torch.empty(len(self), count, dtype=torch.float64))
+        which = (drawn * others).long()
+        which += which >= self.mates.positions[:, None]  # all but the sample itself
+        for column in which.unbind(1):
+            yield self.mates.at(column)
+
+    def part(self, rows: slice) -> Case:
+        """The samples `rows` (relative to this case)."""
+        start = self.span.start
+        return replace(
+            self,
+            baselines=self.baselines[rows] if self._own_baselines else self.baselines,
+            features=self.features[rows] if len(self.features) == len(self) else self.features,
+            draws=replace(self.draws, ids=self.draws.ids[rows]),
+            span=slice(start + rows.start, start + rows.stop),
+            mates=replace(self.mates, positions=self.mates.positions[rows]),
+            truth=self.truth and self.truth.part(rows),
+        )
+
+    def subset(self, rows: Tensor) -> Case:
+        """Some of the samples, by their positions (m,), for points of these alone."""
+        here = rows.to(self.features.device)
+        return replace(
+            self,
+            baselines=self.baselines[here] if self._own_baselines else self.baselines,
+            features=self.features[here] if len(self.features) == len(self) else self.features,
+            draws=replace(self.draws, ids=tuple(self.draws.ids[row] for row in rows.tolist())),
+            mates=replace(self.mates, positions=self.mates.positions[rows.cpu()]),
+            truth=self.truth and self.truth.part(here),
+        )
+
+    def redrawn(self, scope: str) -> Case:
+        """The same samples whose algorithm draws fresh random numbers, named by `scope`."""
+        return replace(self, draws=self.draws.within(scope))
+
+
+def expand_features(
+    features: Sequence[Tensor] | None, layout: Layout, device: torch.device, n: int, inputs: Sequence[torch.Size]
+) -> Tensor:
+    """Group ids given per tensor, (1 or n, ...) read as `from_left` says, as one matrix (1 or n, d).
+
+    Without `features` every element is its own feature. Ids may have gaps; they are renumbered per sample to 0..K-1,
+    the same id in two tensors stays one feature.
+    """
+    if features is None:
+        return torch.arange(layout.width, device=device).unsqueeze(0)
+    if len(features) != len(layout.shapes):
+        raise ValueError(f"features: expected {len(layout.shapes)} tensors like the inputs, got {len(features)}")
+    rows = max(len(mask) for mask in features)
+    parts = []
+    for mask, shape in zip(features, layout.shapes, strict=True):
+        if mask.dtype.is_floating_point or mask.dtype == torch.bool:
+            raise TypeError(f"features: group ids must be integers, got {mask.dtype}")
+        padded = from_left("features", mask, n, shape, inputs)
+        parts.append(padded.expand(rows, *shape).unsqueeze(1).flatten(1).to(device, torch.int64))
+    return torch.stack([_dense(row) for row in torch.cat(parts, dim=1)])
+
+
+def _dense(ids: Tensor) -> Tensor:
+    """Group ids renumbered to 0..K-1 in increasing order; negative ids stay -1."""
+    kept, inverse = torch.unique(ids.clamp(min=-1), return_inverse=True)
+    return inverse - int(bool(len(kept)) and int(kept[0]) < 0)

@@ -1,0 +1,55 @@
+"""Features switched between the sample and its baseline."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xbench.core.case import Case
+
+
+def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
+    """The sample where a feature is present, its baseline where it is absent, (n, d).
+
+    `present`: (n, K) bool. Elements outside any feature keep the sample's value. Selection, not arithmetic: an
+    infinite or NaN baseline of a feature that is present does no harm.
+    """
+    feature, outside = case.membership
+    keep = present.gather(1, feature.expand(len(x), -1))
+    return torch.where(keep if outside is None else keep | outside, x, case.baseline(x))
+
+
+def blend(case: Case, x: Tensor, mask: Tensor) -> Tensor:
+    """The sample where the mask (n, d) is 1, its baseline where it is 0, a mixture between, (n, d).
+
+    Elements outside any feature keep the sample's value. An infinite baseline does no harm where the mask is 1.
+    """
+    mask = mask.masked_fill(case.features < 0, 1)
+    x0 = case.baseline(x)
+    return torch.where(mask == 1, x, torch.where(mask == 0, x0, x0 + mask * (x - x0)))
+
+
+def to_elements(case: Case, values: Tensor, x: Tensor) -> Tensor:
+    """Values of the features, (n, K), given to each of their elements, (n, d); 0 outside any feature."""
+    spread = values.gather(1, case.features.clamp(min=0).expand(len(x), -1))
+    return torch.where(case.features >= 0, spread, torch.zeros_like(spread))
+
+
+def value_dtype(x: Tensor) -> torch.dtype:
+    """The type of maps made from model outputs: that of the sample, or float32 for integer samples."""
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
+
+
+def numbers(values: Tensor, label: str) -> Tensor:
+    """Model outputs for arithmetic outside of torch. ValueError when their graph is wanted, which would be lost."""
+    if values.requires_grad:
+        raise ValueError(f"create_graph: {label} computes outside of torch, its maps have no gradient")
+    return values.double().cpu()
+
+
+def require_features(case: Case) -> None:
+    """ValueError when a sample has no feature to switch."""
+    empty = (case.counts == 0).nonzero().flatten().tolist()
+    if empty:
+        names = ", ".join(case.draws.ids[i] for i in empty[:5])
+        raise ValueError(f"{len(empty)} sample(s) have no features ({names}): every group id is negative")

@@ -1,0 +1,120 @@
+"""What an algorithm may ask about the model: the shapes at a place, and which layers there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Size, Tensor, nn
+
+from xbench.core.layout import Layout
+from xbench.core.sites import Place, Site, check_visited, frozen
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CHANNELS_LAST = (nn.Embedding, nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer)
+
+
+class NotApplicable(ValueError):
+    """A method does not suit this model or these samples, whatever its parameters: its cells are skipped."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: where it gives its output, and the shape (without the batch) of that."""
+
+    site: Site
+    shape: Size
+
+
+@dataclass(frozen=True)
+class Places:
+    """The model's places, found by sending one sample through it.
+
+    Attributes:
+        model: the model.
+        forward: sends the first sample through it.
+    """
+
+    model: nn.Module
+    forward: Callable[[], object]
+    _layouts: dict[Place, Layout] = field(default_factory=dict)
+    _reached: dict[Place, bool] = field(default_factory=dict)
+    _calls: list[Call] = field(default_factory=list)
+
+    def layout(self, place: Place) -> Layout:
+        """The tensors there. ValueError when the forward pass never comes there."""
+        if place not in self._layouts:
+            with frozen(self.model), torch.no_grad(), place.watch(self.model) as seen:
+                self.forward()
+            check_visited(seen, place, rows=1)
+            self._layouts[place] = Layout.of(seen.tensors)
+        return self._layouts[place]
+
+    def has(self, place: Place) -> bool:
+        """Whether the forward pass comes there."""
+        try:
+            self.layout(place)
+        except ValueError:
+            return False
+        return True
+
+    def reached(self, place: Place) -> bool:
+        """Whether the forward pass comes there, whatever the tensors look like."""
+        if place not in self._reached:
+            with frozen(self.model), torch.no_grad(), place.watch(self.model) as seen:
+                self.forward()
+            self._reached[place] = bool(seen.tensors)
+        return self._reached[place]
+
+    def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Call]:
+        """The calls of modules of these types, in the order in which the forward pass ends them."""
+        return [call for call in self._every_call() if isinstance(call.site.module(self.model), kinds)]
+
+    def convolved(self) -> Site:
+        """The last layer that has the positions of the last convolution: behind what follows that one in place.
+
+        There are its activation, a residual step, the branches beside it. NotApplicable when there is no convolution.
+        """
+        if not self.calls(CONVOLUTIONS):
+            raise NotApplicable("needs a convolutional layer: the model has none")
+        positions = self.calls(CONVOLUTIONS)[-1].shape[1:]
+        return [call.site for call in self._every_call() if len(call.shape) > 1 and call.shape[1:] == positions][-1]
+
+    def _every_call(self) -> list[Call]:
+        """Of all modules that give one tensor, but the model itself."""
+        if not self._calls:
+            made: list[tuple[str, Size]] = []
+
+            def ended(name: str, output: object) -> None:
+                if isinstance(output, Tensor):
+                    made.append((name, output.shape[1:]))
+
+            handles = [
+                module.register_forward_hook(lambda _module, _args, output, name=name: ended(name, output))
+                for name, module in self.model.named_modules()
+                if name
+            ]
+            try:
+                with frozen(self.model), torch.no_grad():
+                    self.forward()
+            finally:
+                for handle in handles:
+                    handle.remove()
+            numbers: Counter[str] = Counter()
+            often = Counter(name for name, _ in made)
+            for name, shape in made:
+                numbers[name] += 1
+                self._calls.append(Call(Site(name, call=numbers[name] if often[name] > 1 else None), shape))
+        return self._calls
+
+    def channels_last(self, site: Site, index: int = 0) -> bool:
+        """Whether a tensor there has its channels in the last dimension, as hidden states (positions, channels).
+
+        By the kind of module where that tells; else two dimensions are taken for hidden states, more for an image.
+        """
+        module = site.module(self.model)
+        if isinstance(module, _CHANNELS_LAST):
+            return True
+        return not isinstance(module, CONVOLUTIONS) and len(self.layout(site).shapes[index]) == 2

@@ -1,0 +1,62 @@
+"""Where the evidence is known to lie, in the cells that the knowledge tells apart (pixels, words, columns)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from xbench.core.layout import Layout
+from xbench.core.positions import from_left
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth of n samples. A map is summed over what the masks do not tell apart, such as channels.
+
+    Attributes:
+        cells: (d,) int64, the cell of every element at the place where points enter.
+        evidence: (n, m) bool, the cells that hold the evidence.
+        inside: (n, m) bool, the cells that the sample has: padding and special tokens are none.
+        shapes: of the masks, one sample each; their cells follow each other.
+    """
+
+    cells: Tensor
+    evidence: Tensor
+    inside: Tensor
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, masks: Sequence[Tensor], layout: Layout, features: Tensor, inputs: Sequence[torch.Size]) -> Truth:
+        """From one mask (n, ...) per tensor of the layout, read as `from_left` says.
+
+        A mask of size 1 in a dimension says nothing about it: (n, 1, H, W) for images of three channels.
+
+        Raises:
+            ValueError: a mask does not fit.
+        """
+        if len(masks) != len(layout.shapes):
+            raise ValueError(f"masks: expected {len(layout.shapes)} tensors like the inputs, got {len(masks)}")
+        parts, start = [], 0
+        for mask, shape in zip(masks, layout.shapes, strict=True):
+            padded = from_left("masks", mask, len(mask), shape, inputs)
+            own = torch.arange(start, start + mask[0].numel()).reshape(padded.shape[1:])
+            parts.append(own.expand(shape).flatten())
+            start += own.numel()
+        cells = torch.cat(parts).to(features.device)
+        evidence = torch.cat([mask.flatten(1) for mask in masks], dim=1).to(features.device, torch.bool)
+        present = torch.zeros(len(features), start, device=features.device)
+        present.index_add_(1, cells, (features >= 0).float())
+        shapes = tuple(tuple(mask.shape[1:]) for mask in masks)
+        return cls(cells, evidence, (present > 0).expand_as(evidence), shapes)
+
+    def relevance(self, maps: Tensor) -> Tensor:
+        """Maps (n, d) summed within each cell, (n, m) in double precision."""
+        maps = maps.double()
+        return maps.new_zeros(self.evidence.shape).index_add_(1, self.cells, maps)
+
+    def part(self, rows: slice | Tensor) -> Truth:
+        """Of some of the samples."""
+        return replace(self, evidence=self.evidence[rows], inside=self.inside[rows])

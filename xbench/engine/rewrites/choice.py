@@ -1,0 +1,126 @@
+"""Rewrites of the model: other ways to the same numbers.
+
+Which of them serve a kind of evaluation is decided by a trial (`engine.trial`) on stated samples before the first
+evaluation of that kind, so neither the clock nor the rows at hand show in a number. The decision is made elsewhere and
+asked for here; a command keeps it in its store.
+
+Rewritten models are copies that live as long as the engine, so a model changed between two calls is rewritten anew,
+and nothing is ever put on the user's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from torch import Tensor
+
+from xbench.core.plan import Plan, Rule, Want
+from xbench.core.sites import Place, Site
+from xbench.engine.rewrites.batch_norm_folded import folded
+from xbench.engine.rewrites.channels_last import channels_last
+from xbench.engine.rewrites.compiled import compiled
+from xbench.engine.rewrites.front_left_out import without_front
+from xbench.engine.rewrites.padding_trimmed import NAME, trimmed
+from xbench.engine.speed import Speed
+from xbench.engine.subject import Subject
+
+# (subject, samples, rule) -> the rewritten subject first, then others that must agree as well; none where it does not
+# apply.
+Rewrite = Callable[[Subject, Tensor, Rule | None], Iterable[Subject]]
+USED = "used"
+TRIED = 8  # samples of a trial: the first
+WORTH = 4  # times the samples of a trial: rows that a call in Python must ask for
+# The name of a rewrite -> how its trial ended: "used", "dropped: ...", "not tried: ...".
+Decision = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of evaluation: what is asked of the model, at whatever points of whatever samples.
+
+    Attributes are those of `Plan`.
+    """
+
+    want: Want
+    rule: Rule | None
+    group: int
+    read: Place | None
+    second: Site | None
+
+    @classmethod
+    def of(cls, plan: Plan) -> Kind:
+        return cls(plan.want, plan.rule, plan.group, plan.read, plan.second)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The same text for the same kind, in every process."""
+        named = {"want": self.want, "rule": self.rule, "read": self.read, "second": self.second}
+        texts = {name: repr(value) if name == "rule" else str(value) for name, value in named.items() if value}
+        return texts | {"want": str(self.want), "group": str(self.group)}
+
+
+Decide = Callable[[Kind], Decision]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How evaluations of one kind are done: by which subject, and how the trials of the rewrites ended."""
+
+    subject: Subject
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def rewrites(speed: Speed) -> dict[str, Rewrite]:
+    """Those that may be tried, by name, in this order; each on top of those used before it."""
+    found: dict[str, Rewrite] = {}
+    if speed.rewrites:
+        found = {
+            NAME: trimmed,
+            "channels last": channels_last,
+            "folded": folded,
+            "front left out": without_front,
+        }
+    if speed.compile is not None:
+        found["compiled"] = partial(compiled, mode=speed.compile)
+    return found
+
+
+@dataclass(frozen=True)
+class Rewrites:
+    """The rewrites of one subject.
+
+    Args:
+        decide: which are used for a kind of evaluation; it may raise, and the run ends before that evaluation.
+        worth: rows below which a run that knows how many it takes leaves the model as it is.
+    """
+
+    speed: Speed
+    decide: Decide
+    worth: int = 0
+    _forms: dict[tuple[tuple[str, str], ...], Form] = field(default_factory=dict)
+
+    def of(self, subject: Subject, samples: Tensor, kind: Kind, rows: int | None) -> Form:
+        """How evaluations of this kind are done in a run of so many rows; None: nobody knows how many."""
+        if rows is not None and rows < self.worth:
+            return Form(subject)
+        name = tuple(sorted(kind.identity.items()))
+        if name not in self._forms:
+            self._forms[name] = self._form(subject, samples, kind)
+        return self._forms[name]
+
+    def _form(self, subject: Subject, samples: Tensor, kind: Kind) -> Form:
+        possible = rewrites(self.speed)
+        decision = self.decide(kind) if possible else {}
+        notes: dict[str, str] = {}
+        for name, make in possible.items():
+            if name not in decision:
+                continue
+            if decision[name] == USED:
+                made = next(iter(make(subject, samples, kind.rule)), None)
+                if made is None:  # such as texts that are all of a length
+                    continue
+                subject = made
+            notes[name] = decision[name]
+        return Form(subject, notes)

@@ -1,0 +1,1 @@
+"""One call: a request to an explainer, its maps, and their scores."""

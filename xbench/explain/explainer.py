@@ -1,0 +1,337 @@
+"""Binds an algorithm to a model: from tensors a user has to maps of the same structure."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from xbench.algorithms.base import Algorithm, Need, NotApplicable
+from xbench.core.case import Case, Mates, expand_features
+from xbench.core.draws import Draws
+from xbench.core.layout import Layout
+from xbench.core.model_places import CONVOLUTIONS
+from xbench.core.plan import Plan, Want
+from xbench.core.question import Asking, Explain
+from xbench.core.readouts import Readout, target_rows
+from xbench.core.sites import Site, Sites, device_of, frozen, layer_name
+from xbench.core.truth import Truth
+from xbench.engine import Counters, Engine, MakePlan, Subject, follows
+from xbench.engine.rewrites import trial
+from xbench.engine.rewrites.choice import TRIED, WORTH, Decision, Kind, Rewrites
+from xbench.explain.external import Outside
+from xbench.explain.request import Function, Setting, baseline_tensors
+from xbench.rules.attention import AttentionWeights
+
+_ADVICE = {
+    Need.GRADIENT: "the model's inputs are integers and no site such as an embedding is named",
+    Need.NUMBERS: "the inputs are integers and no site such as an embedding is named",
+    Need.MODULE: "the model is a plain function",
+    Need.SAMPLES: "there is only one",
+    Need.CONVOLUTION: "the model has none",
+    Need.IMAGES: "the samples are not (channels, ..., height, width)",
+    Need.ATTENTION: "no attention weights (samples, heads, positions, positions) were seen in the model",
+}
+
+
+class Explainer:
+    """A model with its samples at their site, ready to run any algorithm's plans.
+
+    Construction sends the samples and baselines through the model once when points enter at a layer.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self._cases: dict[bool, Case] = {}
+        inputs = setting.tensors
+        self.device = device_of(setting.model, inputs[0].device)
+        inputs = tuple(map(self._here, inputs))
+        self._read = _site(setting.model, setting.read)
+        self._start = Layout.of(inputs)
+        me = weakref.proxy(self)  # in a cycle the samples of an explainer would outlive it
+        self.places = Asking(setting.model, lambda: me._first(), ask=lambda case, x, explain: me._ask(case, x, explain))
+        self.subject: Subject = Subject(
+            model=setting.model,
+            inputs=inputs,
+            names=tuple(setting.inputs) if isinstance(setting.inputs, Mapping) else (),
+            extra=tuple(map(self._rider, setting.extra)),
+            kwargs={name: self._rider(value) for name, value in setting.kwargs.items()},
+            target=target_rows(setting.target, len(inputs[0])),
+            readout=_readout(setting),
+            inject=None,
+            read=None,
+            layout=self._start,
+            read_layout=self._start,
+            places=self.places,
+            create_graph=setting.create_graph,
+            allow_unused=setting.allow_unused,
+            autocast=setting.speed.precision == "bf16",
+            padded=setting.padded,
+        )
+        self._inject = self._entrance()
+        self.x = self._start.flatten(inputs)
+        layout = self._start
+        if self._inject is not None:
+            self.x, layout = self._activations(self._inject, inputs), self.places.layout(self._inject)
+        read_layout = layout if self._read is None else self.places.layout(self._read)
+        self.subject = replace(
+            self.subject, inject=self._inject, read=self._read, layout=layout, read_layout=read_layout
+        )
+        here = setting.decide is None
+        worth = WORTH * min(TRIED, len(self.x)) if here and setting.speed.rewrites != "always" else 0
+        decide = setting.decide or (lambda kind: trial.settled(setting.speed, lambda: me.decide(kind)))
+        rewrites = Rewrites(setting.speed, decide, worth)
+        self.engine = Engine(
+            self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress, rewrites=rewrites
+        )
+        self._outside = Outside(setting, self.subject)
+
+    def _entrance(self) -> Site | Sites | None:
+        """Where points enter."""
+        model, layer = self.setting.model, self.setting.layer
+        if not isinstance(layer, list | tuple):
+            return _site(model, layer)
+        sites = tuple(site for name in layer if (site := _site(model, name)) is not None)
+        if len(sites) < 2 or len(set(sites)) < len(sites):
+            raise ValueError(f"layer: expected a layer, or several different ones, got {list(map(str, sites))}")
+        together = Sites(sites, tuple(len(self.places.layout(site).shapes) for site in sites))
+        with torch.inference_mode(False), frozen(model):
+            together.check(model, self._first)
+        return together
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        """A user's tensor where the model is; out of any graph, for what requires gradients is what is explained."""
+        return (tensor if self.setting.create_graph else tensor.detach()).to(self.device)
+
+    def _rider(self, value: object) -> object:
+        return self._here(value) if isinstance(value, Tensor) else value
+
+    def restart(self) -> Counters:
+        """Fresh counters, which the evaluations from now on fill."""
+        return self.engine.restart()
+
+    def case(self, *, distribution: bool) -> Case:
+        """The samples with baselines read as a distribution, or as one per sample; made once of each kind."""
+        own = self.setting.own_baselines and self.setting.distribution is None
+        distribution = distribution and not own
+        if distribution not in self._cases:
+            self._cases[distribution] = self._case(distribution)
+        return self._cases[distribution]
+
+    def _case(self, distribution: bool) -> Case:
+        n, s = len(self.x), self.setting
+        ids = s.ids or tuple(str(i) for i in range(n))
+        features = s.in_order(s.features, "features")
+        features = (features,) if isinstance(features, Tensor) else features
+        groups = self._features(features)
+        return Case(
+            layout=self.subject.layout,
+            read=self.subject.read_layout,
+            baselines=self._baselines(distribution),
+            features=groups,
+            draws=Draws(s.seed, ids),
+            span=slice(0, n),
+            places=self.places,
+            mates=Mates.of(self.x, ids),
+            paired=not distribution,
+            neuron=s.neuron is not None,
+            channels_last=isinstance(self._inject, Site) and self.places.channels_last(self._inject),
+            truth=self._truth(groups),
+            site=self._inject,
+            called=s.features_called,
+        )
+
+    def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:
+        layout, n = self.subject.layout, len(self.x)
+        try:
+            return expand_features(given, layout, self.device, n, self._shapes)
+        except ValueError:
+            if not self.setting.features_where_they_fit:
+                raise
+            return expand_features(None, layout, self.device, n, self._shapes)
+
+    @property
+    def _shapes(self) -> list[torch.Size]:
+        """Of a sample of each input."""
+        return [tensor.shape[1:] for tensor in self.setting.tensors]
+
+    def _truth(self, features: Tensor) -> Truth | None:
+        masks = self.setting.in_order(self.setting.masks, "masks")
+        if masks is None:
+            return None
+        masks = (masks,) if isinstance(masks, Tensor) else masks
+        for mask in masks:
+            if len(mask) != len(self.x):
+                raise ValueError(f"masks: expected a row for each of {len(self.x)} samples, got {len(mask)}")
+        try:
+            return Truth.of(masks, self.subject.layout, features, self._shapes)
+        except ValueError:
+            if not self.setting.features_where_they_fit:
+                raise
+            return None
+
+    def attribute(self, algorithm: Algorithm, share: slice | None = None) -> Tensor:
+        """The maps, flat: (n, d) at the read site for methods that read there, else where points enter.
+
+        With `share`, of these samples alone; the others are still their mates.
+
+        NotApplicable `needs ...` when the model or the samples lack something.
+        """
+        missing = self.missing(algorithm)
+        if missing is not None:
+            raise NotApplicable(f"{algorithm.facts.label} {missing}")
+        case = self.case(distribution=algorithm.facts.distribution)
+        algorithm.check(case)
+        flat = self.run(algorithm.plan, case, self.x, whole=algorithm.facts.whole, share=share)
+        layout = self.subject.read_layout if algorithm.facts.reads else self.subject.layout
+        n = len(self.x) if share is None else share.stop - share.start
+        width = flat.shape[-1] if algorithm.facts.per_feature else layout.width
+        if flat.shape != (n, width) or flat.is_complex():
+            raise ValueError(
+                f"{algorithm.facts.label} gave a map of shape {tuple(flat.shape)} and type {flat.dtype}; expected real "
+                f"numbers of shape {(n, width)}: one per element of each sample"
+            )
+        return flat
+
+    def missing(self, algorithm: Algorithm) -> str | None:
+        """`needs ...`, when the model or the samples lack something that the algorithm needs."""
+        if self._read is not None and not algorithm.facts.reads:
+            reason = "chooses where it reads" if algorithm.facts.reads_elsewhere else "reads outputs only"
+            return f"takes no `read`: it {reason}; `layer` names the place where points enter"
+        subject = self.subject
+        kinds = [dtype.is_floating_point for dtype in subject.layout.dtypes]
+        black_box = not getattr(self.setting.model, "differentiable", True)
+        has = {
+            Need.GRADIENT: lambda: (
+                not black_box and (self._read is not None or any(kinds) or algorithm.facts.reads_elsewhere)
+            ),
+            Need.NUMBERS: lambda: all(kinds),
+            Need.MODULE: lambda: not black_box and not isinstance(self.setting.model, Function),
+            Need.SAMPLES: lambda: subject.n > 1,
+            Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
+            Need.IMAGES: lambda: all(len(shape) >= 3 for shape in subject.layout.shapes),
+            Need.ATTENTION: lambda: self.places.has(AttentionWeights()),
+        }
+        missing = next((need for need in algorithm.facts.needs if not has[need]()), None)
+        if missing is not None:
+            hidden = black_box and missing in (Need.GRADIENT, Need.MODULE)
+            return f"needs {missing.value}: {'the model is a black box' if hidden else _ADVICE[missing]}"
+        try:
+            algorithm.check(self.case(distribution=algorithm.facts.distribution))
+        except NotApplicable as reason:
+            return str(reason)
+        except ValueError:  # parameters that do not fit are the user's mistake, which explaining reports
+            pass
+        return None
+
+    def run(
+        self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None
+    ) -> Tensor:
+        """Any plan's result on the samples; see `Engine.run`."""
+        with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
+            return self.engine.run(make_plan, case, x, whole=whole, share=share)
+
+    def decide(self, kind: Kind) -> Decision:
+        """Which rewrites of the model serve this kind of evaluation, by a trial on the first samples."""
+        with torch.inference_mode(False), frozen(self.setting.model):
+            case, s = self.case(distribution=True), self.setting
+            return trial.decide(s.speed, self.subject, kind, case, self.x, s.memory, s.rows)
+
+    def shaped(self, flat: Tensor, *, read: bool = False) -> tuple[Tensor, ...]:
+        """Maps (n, d) in the shapes of the tensors where points enter; with `read`, of those that are read."""
+        return (self.subject.read_layout if read else self.subject.layout).maps(flat)
+
+    def _baselines(self, distribution: bool) -> Tensor:
+        s = self.setting
+        if s.layer_baselines is not None:
+            if self._inject is None or s.baselines is not None:
+                raise ValueError("layer_baselines: they stand for the values of a `layer`, in place of `baselines`")
+            at_layer = self.subject.layout.unflatten(self.x)
+            given = baseline_tensors(s.layer_baselines, at_layer, "layer_baselines")
+            rows = self._rows(given, distribution)
+            return self.subject.layout.flatten([b.expand(rows, *b.shape[1:]) for b in given])
+        several = distribution and s.distribution is not None
+        chosen = s.distribution if several else s.baselines
+        return self._at_site(baseline_tensors(s.in_order(chosen, "baselines"), self.subject.inputs), distribution)
+
+    def _rows(self, given: Sequence[Tensor], distribution: bool) -> int:
+        """How many baselines there are: one, one per sample, or any number of a distribution."""
+        n = self.subject.n
+        rows = max(len(b) for b in given)
+        if any(len(b) not in (1, rows) for b in given):
+            counts = " and ".join(str(len(b)) for b in given)
+            raise ValueError(f"baselines: every input tensor needs as many rows, or one, got {counts} rows")
+        if not distribution and rows not in (1, n):
+            raise ValueError(
+                f"baselines: got {rows} rows for {n} samples; expected one, or one per sample "
+                "(only methods that average over baselines take a distribution)"
+            )
+        return rows
+
+    def _at_site(self, given: Sequence[Tensor], distribution: bool) -> Tensor:
+        """Baselines at the input where points enter: (rows, d), or (n, rows, d), a distribution for each sample."""
+        n, rows = self.subject.n, self._rows(given, distribution)
+        if self._inject is None:
+            return self._start.flatten([b.expand(rows, *b.shape[1:]) for b in given])
+        # Baselines reach the layer through the model, with the further arguments of the samples that they stand for.
+        further = (*self.subject.extra, *self.subject.kwargs.values())
+        if any(follows(e, n) for e in further):
+            if distribution:
+                each = ([b[[row % len(b)]].expand(n, *b.shape[1:]) for b in given] for row in range(rows))
+                return torch.stack([self._activations(self._inject, points) for points in each], dim=1)
+            rows = n
+        points = [b.expand(rows, *b.shape[1:]) for b in given]
+        return self._activations(self._inject, points, own=rows == n and not distribution)
+
+    def _activations(self, site: Site | Sites, points: Sequence[Tensor], *, own: bool = True) -> Tensor:
+        """What the model computes at `site` for `points` at the input, (rows, d).
+
+        With `own` there are as many points as samples, and each takes its sample's further arguments; otherwise there
+        are none that belong to a sample.
+        """
+        start = replace(self.subject, inject=None, read=site, layout=self._start, read_layout=self.places.layout(site))
+        flat = self._start.flatten(points)
+        samples = flat if own else flat[:1]
+        case = Case(
+            layout=self._start, read=start.read_layout, baselines=flat[:1], features=flat.new_zeros(1, 1).long(),
+            draws=Draws(0, tuple(map(str, range(len(samples))))), span=slice(0, len(samples)), places=self.places,
+            mates=Mates.of(samples, [""] * len(samples)),
+        )  # fmt: skip
+
+        def plan(_: Case, x: Tensor) -> Plan:
+            several = [x] if own else list(flat.split(1))
+            return Plan(several, len(several), Want.ACTIVATION, lambda answers: torch.cat([a.level for a in answers]))
+
+        engine = Engine(start, memory=self.setting.memory, rows=self.setting.rows)
+        with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
+            return engine.run(plan, case, samples)
+
+    def _first(self) -> object:
+        """Send the first sample through the model."""
+        # Clones: the model may write into its input.
+        return self.subject.forward([t[:1].clone() for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
+
+    def _ask(self, case: Case, x: Tensor, explain: Explain) -> object:
+        """The answer of an explainer from elsewhere."""
+        return self._outside.ask(case, x, explain, self.engine.counters)
+
+
+def _site(model: nn.Module, layer: str | nn.Module | None) -> Site | None:
+    if layer is None:
+        return None
+    site = Site.parse(layer_name(model, layer))
+    site.module(model)
+    return site
+
+
+def _readout(setting: Setting) -> Readout:
+    if setting.neuron is None:
+        return Readout(setting.output, setting.select)
+    if not isinstance(setting.neuron, tuple) or len(setting.neuron) != 2:
+        raise TypeError(f"neuron: expected (layer, index), got {setting.neuron!r}")
+    layer, index = setting.neuron
+    site = _site(setting.model, layer)
+    return Readout(setting.output, setting.select, site, (index,) if isinstance(index, (int, slice)) else index)

@@ -1,0 +1,189 @@
+"""What is explained, in the user's own terms: `Setting`, and the forms that models, inputs and baselines may have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xbench.config.arguments import parameters
+from xbench.core.padding import Padded
+from xbench.core.readouts import Output, Target, Unit
+from xbench.core.sites import device_of
+from xbench.engine.rewrites.choice import Decide
+from xbench.engine.speed import Speed
+
+Tensors = Tensor | tuple[Tensor, ...]
+Inputs = Tensors | Mapping[str, Tensor]
+Model = nn.Module | Callable[..., object]
+Layered = Tensor | float | int | Sequence[Tensor | float | int] | None
+Baselines = Layered | Mapping[str, Tensor | float | int]
+BaselinesOf = Baselines | Callable[..., Baselines]
+Layer = str | nn.Module
+Layers = Layer | list[Layer] | tuple[Layer, ...] | None
+Neuron = tuple[str | nn.Module, int | slice | Unit]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that says what is explained, in the user's own terms; see `xbench.attribute` for the meanings."""
+
+    model: nn.Module
+    inputs: Inputs
+    target: Target = None
+    baselines: Baselines = None
+    extra: tuple[object, ...] = ()
+    features: Inputs | None = None
+    layer: Layers = None
+    read: str | nn.Module | None = None
+    neuron: Neuron | None = None
+    output: Output = "logit"
+    select: str | int | None = None
+    seed: int = 0
+    ids: tuple[str, ...] | None = None
+    memory: int | str | None = None
+    rows: int | None = None
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    create_graph: bool = False
+    allow_unused: bool = False
+    features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
+    features_called: str = "features"  # what they are, for tables: "words", "edges"
+    layer_baselines: Layered = None
+    masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
+    distribution: Baselines = None  # for methods that average over baselines, beside those of the samples
+    own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
+    padded: Padded | None = None  # the input whose samples end in padding that changes no result
+    progress: Callable[[int, int], None] | None = None
+    speed: Speed = field(default_factory=Speed)
+    decide: Decide | None = None  # which rewrites serve a kind of evaluation; None: a trial on the first samples
+
+    def in_order(self, given: object, name: str) -> Any:  # noqa: ANN401  (whatever was given)
+        """What is given by the inputs' names as a tuple in their order; anything else as it is."""
+        if not isinstance(given, Mapping):
+            return given
+        names = list(self.inputs) if isinstance(self.inputs, Mapping) else []
+        if set(given) != set(names):
+            raise ValueError(f"{name}: expected the names of the inputs, {names}, got {list(given)}")
+        return tuple(given[key] for key in names)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The inputs as a tuple, checked."""
+        if isinstance(self.inputs, Mapping):
+            tensors = tuple(self.inputs.values())
+        else:
+            tensors = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"inputs: expected a tensor, a tuple or a dict of tensors, got {type(tensor).__name__}")
+            if tensor.dim() == 0 or len(tensor) != len(tensors[0]):
+                raise ValueError(
+                    "inputs: every tensor needs the samples in its first dimension, got shapes "
+                    f"{[tuple(t.shape) for t in tensors]}"
+                )
+        if not tensors or len(tensors[0]) == 0:
+            raise ValueError("inputs: there is no sample to explain")
+        return tensors
+
+
+class Function(nn.Module):
+    """A plain function as a model: it can be evaluated and differentiated, but not looked into."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: object, **kwargs: object) -> object:
+        return self.function(*args, **kwargs)
+
+
+def as_module(model: Model) -> nn.Module:
+    """The model itself, or a function wrapped."""
+    if isinstance(model, nn.Module):
+        return model
+    if not callable(model):
+        raise TypeError(f"model: expected a module or a function of tensors, got {type(model).__name__}")
+    return Function(model)
+
+
+def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
+    """The model itself, or a copy on `device` when it lives elsewhere."""
+    if device is None:
+        return model
+    device = torch.device(device)
+    here = device_of(model, device)
+    return (
+        model
+        if here == device or (here.type == device.type and device.index is None)
+        else (copy.deepcopy(model).to(device))
+    )
+
+
+def made_baselines(baselines: BaselinesOf, inputs: Inputs) -> Baselines:
+    """The baselines, or what a function makes of the inputs, or of nothing where it takes no argument."""
+    if not callable(baselines):
+        return baselines
+    return baselines() if parameters(baselines) == {} else baselines(inputs)
+
+
+def baseline_tensors(baselines: Layered, tensors: tuple[Tensor, ...], name: str = "baselines") -> tuple[Tensor, ...]:
+    """Baselines in any accepted form as one tensor (rows, ...) for each of the tensors (n, ...) that they stand for."""
+    given: list[Tensor | float | int]
+    if isinstance(baselines, Tensor):
+        given = [baselines]
+    elif baselines is None or isinstance(baselines, (int, float)):
+        given = [0 if baselines is None else baselines] * len(tensors)
+    elif isinstance(baselines, Sequence):
+        given = list(baselines)
+    else:
+        raise TypeError(f"{name}: expected a number, a tensor, or one of these per tensor, got {baselines!r}")
+    if len(given) != len(tensors):
+        raise ValueError(f"{name}: expected one for each of {len(tensors)} tensors, got {len(given)}")
+    return tuple(_fitted(b, x, name) for b, x in zip(given, tensors, strict=True))
+
+
+def _fitted(baseline: Tensor | float, x: Tensor, name: str) -> Tensor:
+    """One baseline as (rows, ...), the samples in the shape of x (n, ...): each broadcasts within a sample."""
+    baseline = baseline if isinstance(baseline, Tensor) else _number(baseline)
+    within = x.shape[1:]
+    rows = baseline if baseline.dim() == x.dim() else baseline.unsqueeze(0)
+    shape = (len(rows), *[1] * (x.dim() - rows.dim()), *rows.shape[1:])
+    try:
+        fitted = rows.detach().reshape(shape).expand(len(rows), *within)
+    except RuntimeError:
+        raise ValueError(
+            f"{name}: shape {tuple(baseline.shape)} does not fit samples of shape {tuple(within)}; expected that "
+            "shape, one that broadcasts to it such as (channels, 1, 1), or these behind a dimension of rows"
+        ) from None
+    return in_type(fitted, x.dtype, name).to(x.device)
+
+
+def _number(value: float) -> Tensor:
+    """A number as it was given: whole ones exactly, others in double precision."""
+    try:
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None, device="cpu")
+    except (OverflowError, RuntimeError):
+        raise ValueError(f"baselines: {value} is too large for a tensor") from None
+
+
+def in_type(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """The values in a type of what they stand for: real ones rounded to its precision, whole ones exactly.
+
+    ValueError where it cannot hold them: a fraction, a negative number or a large one among integers, one beyond the
+    range of half precision.
+    """
+    made = values.to(dtype)
+    if dtype.is_floating_point or dtype.is_complex:
+        lost = values.isfinite() & ~made.isfinite()
+    else:
+        lost = made.to(values.dtype) != values  # NaN is lost too
+    if bool(lost.any()):
+        raise ValueError(
+            f"{name}: {values[lost][0].item():g} is no value of type {dtype}, which the samples have; where the model "
+            "takes other numbers, give samples of another type, such as inputs.float()"
+        )
+    return made

@@ -1,0 +1,1 @@
+"""What the command chooses for every sample: features, baselines, targets, pictures."""

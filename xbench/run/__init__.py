@@ -1,0 +1,1 @@
+"""Cells to results: planning, computing in this process or in others, progress."""

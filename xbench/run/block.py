@@ -1,0 +1,256 @@
+"""Computes the cells of one block of samples, whole or some samples of one; nothing here is stored."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from xbench.algorithms.base import Algorithm
+from xbench.boundary.attempt import attempt
+from xbench.config import sources
+from xbench.datasets.record import Dataset, Split
+from xbench.engine import Counters, NonFiniteError
+from xbench.engine.memory import PeakMemory
+from xbench.engine.passes import synchronise
+from xbench.explain.score import Explanation, probe_outputs, score_maps
+from xbench.inputs.pictures import heats, picture
+from xbench.models.record import Model
+from xbench.run.cells import Algorithms, Identities, Named, Unit
+from xbench.run.decisions import Decisions
+from xbench.run.prepared import Prepared
+from xbench.run.result import Arrays, Made, NeededFailed, failed
+from xbench.store.records import canonical, cell_key
+from xbench.store.store import Store
+from xbench.tables.outcomes import COST
+
+_SHORT = 0.5  # seconds: a cell this fast is timed three times; its time is the median
+_MEDIUM = 5.0  # one up to here once more, since finding the best rows slows the first run down
+_Evidence = tuple[Tensor | None, Mapping[str, int], Mapping[str, str]]
+_COSTS = {column.source: {"direction": column.direction, "unit": column.unit} for column in COST}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one dataset with its algorithms and metrics, opened on a device.
+
+    environment: the id under which the store knows where this runs.
+    beside: how many other workers may be busy on this machine while an attribution is timed.
+    """
+
+    cfg: DictConfig
+    store: Store
+    parts: Algorithms
+    dataset: Dataset
+    model: Model
+    device: torch.device
+    ids: Identities
+    environment: str
+    beside: int = 0
+
+
+class Block:
+    """The cells of one block of samples. Model and samples are prepared when the first cell needs them.
+
+    `progress` is told the rows of a cell that are done, and those in all.
+    """
+
+    def __init__(self, job: Job, split: Split, progress: Callable[[int, int], None]) -> None:
+        self.job = job
+        self.split = split
+        self._decisions = Decisions(job.cfg, job.dataset, job.model, job.device, job.ids, job.store, job.environment)
+        self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress, self._decisions)
+        self._probes: dict[str, _Evidence] = {}
+
+    def make(self, unit: Unit, share: slice | None = None) -> Made:
+        """Compute a cell, or the samples `share` of it; a failure is what came of it."""
+        make = {
+            "samples": self._samples,
+            "probe": self._probe,
+            "attribution": self._attribution,
+            "score": self._score,
+        }[unit.kind]
+        where = {"environment": self.job.environment}
+        start = time.perf_counter()
+
+        def work() -> Made:
+            reason = self.prepared.not_applicable(unit)
+            if reason is not None:
+                return Made("skipped", reason)
+            fields, arrays = self._decisions.made_before(lambda: make(unit, share or slice(0, len(self.split))))
+            _check(fields)
+            sources.check()
+            return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
+
+        return attempt(work, lambda error: failed(error, time.perf_counter() - start, where))
+
+    def _samples(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+        job, chosen = self.job, self.prepared.chosen
+        tokens = self.prepared.encoded.tokens
+        info = {
+            "modality": job.dataset.modality,
+            "classes": list(job.dataset.classes),
+            "standin": job.dataset.standin,
+            "origin": job.dataset.origin,
+            "accuracy": job.model.accuracy,
+            "predicted": chosen.predicted,
+            "label": chosen.label,
+            "confidence": chosen.confidence,
+            "tokens": None if tokens is None else [list(row) for row in tokens],
+        }
+        shown = picture(job.dataset, self.prepared.samples)
+        arrays = {} if shown is None else {"image": shown}
+        return {"columns": {}, "values": {}, "counters": _counts(Counters()), "info": info}, arrays
+
+    def _attribution(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+        assert unit.algorithm is not None
+        algorithm: Algorithm = unit.algorithm.component
+        explainer, n = self.prepared.explainer, share.stop - share.start
+        counters = explainer.restart()
+        flat, seconds, peak, how = self._timed(algorithm, share)
+        if not bool(torch.isfinite(flat).all()):
+            raise NonFiniteError("the map has NaN or infinity")
+        counts = _counts(counters)
+        rows = {name: counts[name] / n for name in ("forward_rows", "backward_rows")}
+        per_sample = {"runtime": seconds / n, **rows, "peak_memory": float(peak)}
+        notes = {name: values.double().tolist() for name, values in counters.notes.items()}
+        facts, subject = algorithm.facts, explainer.subject
+        layout = subject.read_layout if facts.reads else subject.layout
+        arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(layout.unflatten(flat, cast=False))}
+        density = algorithm.density(explainer.case(distribution=facts.distribution).part(share), flat)
+        if self.prepared.fits_tokens(layout):
+            samples = self.split.subset(range(share.start, share.stop))
+            arrays |= heats(self.job.dataset, samples, layout.unflatten(density, cast=False))
+        info = {
+            "kind": "local" if facts.local else "global",
+            "stochastic": facts.stochastic,
+            "complete": facts.complete,
+            "needs": [need.value for need in facts.needs],
+            "citation": facts.citation,
+            "label": facts.label,
+            "control": facts.control,
+            "parameters": {k: v for k, v in unit.algorithm.identity.items() if not k.startswith("_")},
+            "readout": self.job.cfg.output,
+            "site": self.prepared.layer or "input",
+            "timing": how if not self.job.beside else f"{how}, up to {self.job.beside} other workers busy",
+            "rewrites": counters.rewrites,
+        }
+        fields = {
+            "columns": _COSTS | {name: {"direction": "none", "unit": ""} for name in notes},
+            "values": {name: [value] * n for name, value in per_sample.items()} | notes,
+            "counters": counts,
+            "info": info,
+        }
+        return fields, arrays
+
+    def _timed(self, algorithm: Algorithm, share: slice) -> tuple[Tensor, float, int, str]:
+        """The maps, the seconds they took, the peak bytes when rows have settled, and how that was measured.
+
+        On a CPU the meter of memory would slow down what is timed, so it watches a run of its own.
+        """
+        explainer, device = self.prepared.explainer, self.job.device
+        whole = len(self.split) / (share.stop - share.start)  # a share is timed as often as its cell would be
+
+        def once() -> tuple[Tensor, float]:
+            synchronise(device)
+            start = time.perf_counter()
+            result = explainer.attribute(algorithm, share)
+            synchronise(device)
+            return result, time.perf_counter() - start
+
+        flat, seconds = once()
+        explainer.restart()  # the first run's counters are the cell's
+        with PeakMemory(device) as peak:
+            again = once()[1]
+        if whole * seconds >= _MEDIUM:
+            return flat, seconds, peak.bytes, "once"
+        if device.type == "cpu":
+            again = once()[1]
+        if whole * min(seconds, again) >= _SHORT:
+            return flat, again, peak.bytes, "second run"
+        return flat, statistics.median([seconds, again, once()[1]]), peak.bytes, "median of 3"
+
+    def _probe(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+        assert unit.metric is not None
+        explainer = self.prepared.explainer
+        counters = explainer.restart()
+        outputs = probe_outputs(explainer, unit.metric.component, share)
+        arrays = {} if outputs is None else {"outputs": outputs.cpu().numpy()}
+        info = {"rewrites": counters.rewrites}
+        return {"columns": {}, "values": {}, "counters": _counts(counters), "info": info}, arrays
+
+    def _score(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+        assert unit.algorithm is not None
+        assert unit.metric is not None
+        explainer, metric = self.prepared.explainer, unit.metric.component
+        explanation = Explanation.by(unit.algorithm.component, self._stored_maps(unit.algorithm), explainer)
+        evidence, shared, before = self._evidence(unit.metric)
+        counters = explainer.restart()
+        scores = score_maps(explainer, metric, explanation, evidence, share)
+        facts, n = metric.facts, share.stop - share.start
+        # As if no other algorithm had been there to share what was computed for all.
+        counts = {name: value + shared.get(name, 0) * n // len(self.split) for name, value in _counts(counters).items()}
+        info = {
+            "label": facts.label,
+            "citation": facts.citation,
+            "parameters": {k: v for k, v in unit.metric.identity.items() if not k.startswith("_")},
+            "perturbation": metric.describe(explainer.case(distribution=False)),
+            "rewrites": {**before, **counters.rewrites},
+        }
+        fields = {
+            "columns": {name: asdict(column) for name, column in facts.columns.items()},
+            "values": {name: [float(v) for v in values.tolist()] for name, values in scores.items()},
+            "counters": counts,
+            "info": info,
+        }
+        return fields, {}
+
+    def _stored_maps(self, algorithm: Named) -> Tensor:
+        """The maps that the attribution cell left, flat."""
+        key = cell_key(self.job.ids.attribution(self.split, algorithm))
+        arrays = self._stored(key, "there is no map to score")
+        count = sum(name.startswith("map_") for name in arrays)
+        maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(count)]
+        return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
+
+    def _evidence(self, metric: Named) -> _Evidence:
+        """The metric's outputs that no map enters, which its probe left, what they cost, and by which rewrites."""
+        if not metric.component.has_probe:
+            return None, {}, {}
+        if metric.name not in self._probes:
+            key = cell_key(self.job.ids.probe(self.split, metric))
+            arrays = self._stored(key, "there are no outputs of the perturbed samples")
+            record = self.job.store.load(key, verify_arrays=False)
+            assert record is not None
+            outputs = torch.from_numpy(arrays["outputs"]).to(self.job.device) if arrays else None
+            self._probes[metric.name] = outputs, record["counters"], record["info"].get("rewrites", {})
+        return self._probes[metric.name]
+
+    def _stored(self, key: str, lack: str) -> dict[str, np.ndarray]:
+        store = self.job.store
+        if store.load(key) is None:
+            known = store.failure(key)
+            reason = known["reason"] if known else "it was not computed"
+            raise NeededFailed(known["status"] if known else "error", f"{lack}: {reason}")
+        return store.arrays(key)
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    """Everything can be stored: an infinity is no number, and what parts say of themselves is text and numbers."""
+    for name, values in fields["values"].items():
+        infinite = sum(map(math.isinf, values))
+        if infinite:
+            raise NonFiniteError(f"{name} is infinite for {infinite} of {len(values)} samples; NaN would be undefined")
+    canonical({name: value for name, value in fields.items() if name != "values"}, "its record")
+
+
+def _counts(counters: Counters) -> dict[str, int]:
+    return {name: getattr(counters, name) for name in ("forward_rows", "backward_rows", "repeated_rows")}

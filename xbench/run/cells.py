@@ -1,0 +1,207 @@
+"""A job's cells: which there are, what identifies each, and blocks of samples. Loads no model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from xbench.algorithms.base import Algorithm
+from xbench.config.nodes import canonical, instantiate, source
+from xbench.datasets.cache import sha256_file
+from xbench.datasets.record import Dataset, Split
+from xbench.metrics.base import Metric
+from xbench.store.records import cell_key
+from xbench.store.store import Store
+
+_PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
+# Where points enter, where gradients are read, which unit is explained, what one feature is.
+_WHERE = ("layer", "read", "neuron", "features")
+_SPEED = {"precision": "fp32", "compile": None, "rewrites": True}  # of `run`; what is so changes no key
+FORMAT = 1  # raised when what a stored cell means changes
+
+
+@dataclass(frozen=True)
+class Named:
+    """A component under its name in the command, with the JSON that identifies its settings."""
+
+    name: str
+    component: Any
+    identity: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Algorithms:
+    """The algorithms and metrics of a job."""
+
+    algorithms: tuple[Named, ...]
+    metrics: tuple[Named, ...]
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Algorithms:
+        return cls(
+            tuple(_named("algorithm", name, node, Algorithm) for name, node in cfg.algorithm.items()),
+            tuple(_named("metric", name, node, Metric) for name, node in cfg.metric.items()),
+        )
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Makes the identities of one model's cells on one dataset.
+
+    Only what changes numbers enters: settings with their defaults, fingerprints of weights, data and foreign source,
+    sample ids, seed, target, readout and precision. Not devices, rows, memory, paths or names of reports; docs/keys.md
+    has the list.
+    """
+
+    cfg: DictConfig
+    dataset: Dataset
+    model: str
+    fingerprint: str
+
+    def samples(self, block: Split) -> dict[str, Any]:
+        return self._base("samples", block)
+
+    def attribution(self, block: Split, algorithm: Named) -> dict[str, Any]:
+        return self._base("attribution", block) | {"algorithm": algorithm.identity}
+
+    def probe(self, block: Split, metric: Named) -> dict[str, Any]:
+        return self._base("probe", block) | {"metric": metric.identity}
+
+    def score(self, block: Split, algorithm: Named, metric: Named) -> dict[str, Any]:
+        return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
+
+    def rewrites(self, tried: Split, evaluation: Mapping[str, str]) -> dict[str, Any]:
+        """Of the decision which rewrites serve a kind of evaluation, made on the samples `tried`; no cell."""
+        return self._base("rewrites", tried) | {"evaluation": dict(evaluation)}
+
+    @functools.cached_property
+    def _model(self) -> dict[str, Any]:
+        """The settings without the places where weights lie: what lies there is in their fingerprint."""
+        node = self.cfg.model
+        settings = {name: value for name, value in canonical(node).items() if name not in _PLACES}
+        return {"settings": settings, **_source(node)}
+
+    def _base(self, kind: str, block: Split) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "kind": kind,
+            "model": {"name": self.model, "weights": self.fingerprint, **self._model},
+            "dataset": {"name": self.dataset.name, "contents": self.dataset.fingerprint},
+            "samples": list(block.ids),
+            "target": _plain(self.cfg.target),
+            "output": self.cfg.output,
+            "seed": self.cfg.seed,
+            **{name: _plain(self.cfg[name]) for name in _WHERE if self.cfg[name] is not None},
+            **({} if self.cfg.baseline is None else {"baseline": _baseline(self.cfg.baseline)}),
+            **{name: self.cfg.run[name] for name, plain in _SPEED.items() if self.cfg.run[name] != plain},
+        }
+
+
+def blocks(cfg: DictConfig, split: Split) -> Iterator[Split]:
+    """The samples in the fixed blocks that cells are made of.
+
+    A single sample that is left over joins the block before it: some algorithms need two.
+    """
+    n = len(split) if cfg.n is None else min(cfg.n, len(split))
+    starts = list(range(0, n, cfg.run.block))
+    if len(starts) > 1 and cfg.run.block > 1 and n - starts[-1] == 1:
+        starts.pop()
+    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+        yield split.subset(range(start, stop))
+
+
+def entry(
+    kind: str, identity: Mapping[str, Any], status: str, reason: str | None = None, *,
+    algorithm: str | None = None, metric: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """One line of a manifest."""
+    return {
+        "key": cell_key(identity),
+        "kind": kind,
+        "model": identity["model"]["name"],
+        "dataset": identity["dataset"]["name"],
+        "algorithm": algorithm,
+        "metric": metric,
+        "samples": len(identity["samples"]),
+        "status": status,
+        "reason": reason,
+    }
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One cell of one block."""
+
+    kind: str
+    identity: dict[str, Any]
+    algorithm: Named | None = None
+    metric: Named | None = None
+
+    @functools.cached_property
+    def key(self) -> str:
+        return cell_key(self.identity)
+
+    @property
+    def label(self) -> str:
+        what = " ".join(part.name for part in (self.algorithm, self.metric) if part) or "samples"
+        return f"{what} on {self.identity['dataset']['name']}/{self.identity['model']['name']}"
+
+    def entry(self, status: str, reason: str | None = None) -> dict[str, Any]:
+        names = {"algorithm": self.algorithm, "metric": self.metric}
+        return entry(self.kind, self.identity, status, reason, **{k: v.name if v else None for k, v in names.items()})
+
+
+def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
+    yield Unit("samples", ids.samples(block))
+    for algorithm in parts.algorithms:
+        yield Unit("attribution", ids.attribution(block, algorithm), algorithm)
+        for metric in parts.metrics:
+            yield Unit("score", ids.score(block, algorithm, metric), algorithm, metric)
+
+
+def probes(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
+    """What metrics evaluate for all algorithms at once; no cell of the table."""
+    for metric in parts.metrics:
+        if metric.component.has_probe:
+            yield Unit("probe", ids.probe(block, metric), None, metric)
+
+
+def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
+    """What the store and the policy say of a cell: reused, a failure's status, skipped, or todo."""
+    if reuse == "never":
+        return "todo", None
+    if store.load(key) is not None:
+        return "reused", None
+    failed = store.failure(key)
+    if failed is not None and reuse in ("missing", "only"):
+        return failed["status"], failed["reason"]
+    return ("skipped", "not in the store (reuse=only)") if reuse == "only" else ("todo", None)
+
+
+def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | type[Metric]) -> Named:
+    component: Algorithm | Metric = instantiate(node, f"{group}.{name}")
+    if not isinstance(component, kind):
+        raise TypeError(f"{group}.{name}: {node['_target_']} is no {kind.__name__}")
+    identity = canonical(node) | {"version": component.facts.version} | _source(node)
+    return Named(str(name), component, identity)
+
+
+def _source(node: DictConfig) -> dict[str, str]:
+    """The source of a component that is not xbench's own; nothing where all of it is."""
+    found = source(node)
+    return {} if found is None else {"_source_": found}
+
+
+def _plain(value: object) -> object:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _baseline(name: str) -> str:
+    """The name, or the sha256 of a file: its content changes numbers, not its place."""
+    path = Path(name)
+    return sha256_file(path) if path.suffix and path.is_file() else name

@@ -1,0 +1,84 @@
+"""Which rewrites of the model serve a kind of evaluation: decided once, kept in the store, and so in every process."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from omegaconf import DictConfig
+
+from xbench.boundary.redact import Redactor
+from xbench.datasets.record import Dataset, Split
+from xbench.engine.rewrites.choice import TRIED, Decision, Kind
+from xbench.engine.rewrites.trial import settled
+from xbench.models.record import Model
+from xbench.run.cells import Identities
+from xbench.run.prepared import Prepared, speed_of
+from xbench.store.records import cell_key
+from xbench.store.store import Store
+
+_Made = TypeVar("_Made")
+
+
+class Undecided(Exception):
+    """Evaluations of this kind are to come, and nobody has tried rewrites for them."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(f"rewrites are not decided for {kind.identity}")
+        self.kind = kind
+
+
+@dataclass
+class Decisions:
+    """The decisions about a job's model on its data, of which the first samples are tried.
+
+    Calling it gives the decision for a kind of evaluation, and raises Undecided where there is none.
+    """
+
+    cfg: DictConfig
+    dataset: Dataset
+    model: Model
+    device: torch.device
+    ids: Identities
+    store: Store
+    environment: str
+    _known: dict[str, Decision] = field(default_factory=dict)
+
+    def __call__(self, kind: Kind) -> Decision:
+        key = cell_key(self._identity(kind))
+        if key not in self._known:
+            found = self.store.decision(key)
+            if found is None:
+                raise Undecided(kind)
+            self._known[key] = found
+        return self._known[key]
+
+    def made_before(self, work: Callable[[], _Made]) -> _Made:
+        """What `work` gives when no decision is lacking any more; it starts anew after each that it lacked."""
+        while True:
+            try:
+                return work()
+            except Undecided as lacking:
+                kind = lacking.kind
+            self._decide(kind)
+
+    def _decide(self, kind: Kind) -> None:
+        decision = settled(speed_of(self.cfg), lambda: self._prepared.explainer.decide(kind))
+        identity, redact = self._identity(kind), Redactor([self.cfg])
+        key = cell_key(identity)
+        self._known[key] = self.store.decide(key, redact(identity), redact(decision), self.environment)
+
+    def _identity(self, kind: Kind) -> dict[str, Any]:
+        # Not the device itself, of which others like it give the same numbers.
+        return self.ids.rewrites(self._tried, kind.identity | {"device": self.device.type})
+
+    @functools.cached_property
+    def _tried(self) -> Split:
+        return self.dataset.test.subset(range(min(TRIED, len(self.dataset.test))))
+
+    @functools.cached_property
+    def _prepared(self) -> Prepared:
+        return Prepared(self.cfg, self.dataset, self.model, self.device, self._tried)

@@ -1,0 +1,96 @@
+"""Who computes cells: this process, or a process per device. Both take items and give back what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from xbench.datasets.record import Split
+from xbench.engine.memory import give_back
+from xbench.metrics.base import ReexplainingMetric
+from xbench.run.block import Block, Job
+from xbench.run.cells import Unit
+from xbench.run.progress import Display
+from xbench.run.result import Made
+
+_FEWEST = 4  # samples of a share
+
+
+@dataclass(frozen=True)
+class Item:
+    """A cell of one block, or the samples `share` of it."""
+
+    block: int
+    split: Split
+    unit: Unit
+    share: slice | None = None
+
+
+class Workers(Protocol):
+    """Computes items.
+
+    at_once: how many blocks' items are worth giving at once.
+    """
+
+    at_once: int
+
+    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+        """Each item with what came of it, as they finish. With `alone`, nothing runs beside an item on its device.
+
+        An item is taken from `items` when there is somebody to start it.
+        """
+
+    def expect(self, number: int, split: Split) -> None:
+        """A block of which items will come next: its files may be read meanwhile."""
+
+
+class Here:
+    """Computes in this process, one item after the other."""
+
+    at_once = 1
+
+    def __init__(self, job: Job, display: Display) -> None:
+        self._job = job
+        self._display = display
+        self._block: tuple[int, Block] | None = None
+        self._next: tuple[int, Block] | None = None
+        self._label = ""
+
+    def block(self, item: Item) -> Block:
+        """The item's block; the last one is kept."""
+        if self._block is None or self._block[0] != item.block:
+            expected, self._next = self._next, None
+            self._block = None  # its samples, before those of the next
+            give_back()
+            if expected is None or expected[0] != item.block:
+                expected = item.block, Block(self._job, item.split, self._progress)
+            self._block = expected
+        return self._block[1]
+
+    def expect(self, number: int, split: Split) -> None:
+        self._next = number, Block(self._job, split, self._progress)
+        self._next[1].prepared.read_ahead()
+
+    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+        for item in items:
+            self._label = item.unit.label
+            self._display.cell_started(self._label)
+            yield item, self.block(item).make(item.unit)
+
+    def _progress(self, done: int, of: int) -> None:
+        self._display.advance(self._label, done, of)
+
+
+def shares(item: Item, workers: int, *, alone: bool) -> list[Item]:
+    """The item cut by samples, so that several workers end at about the same time; each share has a batch's worth."""
+    n, unit = len(item.split), item.unit
+    count = min(2 * workers, n // _FEWEST)
+    again = unit.metric is not None and isinstance(unit.metric.component, ReexplainingMetric)
+    explains = unit.kind == "attribution" or again
+    whole = explains and unit.algorithm is not None and unit.algorithm.component.facts.whole
+    if workers == 1 or alone or count < 2 or whole or unit.kind == "samples":
+        return [item]
+    edges = [n * i // count for i in range(count + 1)]
+    return [Item(item.block, item.split, unit, slice(a, b)) for a, b in pairwise(edges)]

@@ -1,0 +1,155 @@
+"""One block of samples ready to be explained: encoded for the model, with the explained outputs and the sites."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from omegaconf import DictConfig, ListConfig
+from torch import Tensor, nn
+
+from xbench.core.layout import Layout
+from xbench.datasets.record import Dataset, Lazy, Split, by_part
+from xbench.engine.rewrites.choice import Decide
+from xbench.engine.speed import Speed
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Neuron, Setting
+from xbench.explain.score import refusal
+from xbench.inputs.baselines import choose_baseline
+from xbench.inputs.features import CELLS, as_cells, regroup
+from xbench.inputs.spectral import FromSpectrum
+from xbench.inputs.targets import Chosen, choose
+from xbench.models.record import Encoded, Model
+from xbench.run.cells import Unit
+
+
+@dataclass
+class Prepared:
+    """Everything here is made when it is first asked for: a block whose cells are all stored costs nothing."""
+
+    cfg: DictConfig
+    dataset: Dataset
+    model: Model
+    device: torch.device
+    split: Split
+    progress: Callable[[int, int], None] | None = None
+    decide: Decide | None = None
+    _ahead: Future[Split] | None = field(default=None, init=False)
+
+    def read_ahead(self) -> None:
+        """Begin to read the samples' files, in a thread of its own."""
+        if any(isinstance(part, Lazy) for part in by_part(self.split.inputs).values()):
+            reader = ThreadPoolExecutor(1, "read-ahead")
+            self._ahead = reader.submit(self.split.in_memory)
+            reader.shutdown(wait=False)
+
+    @functools.cached_property
+    def samples(self) -> Split:
+        """The samples in memory: files are read once, for the model and for the pictures."""
+        return self.split.in_memory() if self._ahead is None else self._ahead.result()
+
+    @functools.cached_property
+    def encoded(self) -> Encoded:
+        encoded = self.model.encode(self.dataset, self.samples)
+        if self.cfg.features is None or self._in_cells:
+            return encoded
+        return replace(encoded, features=regroup(self.cfg.features, self.dataset, encoded))
+
+    @functools.cached_property
+    def baselines(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:
+        """Of each sample, and the distribution that methods take which average over one."""
+        name, encoded = self.cfg.baseline, self.encoded
+        if name is None:
+            return encoded.baseline, None
+        return choose_baseline(name, self.dataset, self.model, encoded, self.split.ids, self.cfg.seed)
+
+    @functools.cached_property
+    def chosen(self) -> Chosen:
+        """What the model predicts for the samples, and which output is explained."""
+        return choose(self.model, self.encoded, self.split, self.cfg.target, self.dataset.classes)
+
+    @property
+    def layer(self) -> str | None:
+        """Where points enter: the layer of the command, else the model's own site."""
+        return self.cfg.layer or self.model.site
+
+    @property
+    def _in_cells(self) -> bool:
+        """Whether what is explained is a spectrum, though the model takes waveforms."""
+        return self.cfg.features == CELLS
+
+    @functools.cached_property
+    def explainer(self) -> Explainer:
+        cfg, encoded, model = self.cfg, self.encoded, self.model.module
+        baselines, distribution = self.baselines
+        layer, read, neuron = self.layer, cfg.read, _neuron(cfg.neuron)
+        if self._in_cells:
+            length = encoded.inputs[0].shape[-1]
+            model = _from_spectrum(model, length).to(self.device)
+            encoded, baselines, distribution = as_cells(self.dataset, encoded, baselines, distribution)
+            layer, read = (name and f"network.{name}" for name in (layer, read))
+            neuron = neuron and (f"network.{neuron[0]}", neuron[1])
+        inputs = tuple(t.to(self.device) for t in encoded.inputs)
+        setting = Setting(
+            model=model,
+            inputs=inputs if len(inputs) > 1 else inputs[0],
+            target=self.chosen.target,
+            baselines=baselines,
+            distribution=distribution,
+            extra=encoded.extra,
+            features=encoded.features,
+            features_called=self.cfg.features or encoded.called,
+            masks=encoded.masks,
+            padded=encoded.padded,
+            layer=layer,
+            read=read,
+            neuron=neuron,
+            output=cfg.output,
+            select=self.model.output,
+            seed=cfg.seed,
+            ids=self.split.ids,
+            memory=cfg.run.memory,
+            rows=None if cfg.run.rows == "auto" else cfg.run.rows,
+            own_baselines=True,
+            features_where_they_fit=cfg.layer is not None,
+            progress=self.progress,
+            speed=speed_of(cfg),
+            decide=self.decide,
+        )
+        return Explainer(setting)
+
+    def not_applicable(self, unit: Unit) -> str | None:
+        """Why a cell cannot be computed whatever happens, `needs ...`; None when it can."""
+        if unit.algorithm is None:
+            return None
+        reason = self.explainer.missing(unit.algorithm.component)
+        if reason is None and unit.metric is not None:
+            reason = refusal(self.explainer, unit.metric.component, unit.algorithm.component)
+        return reason
+
+    def fits_tokens(self, layout: Layout) -> bool:
+        """Whether one of the map's tensors has a value per token of the texts."""
+        tokens = self.encoded.tokens
+        return tokens is None or any(shape[:1] == (len(tokens[0]),) for shape in layout.shapes)
+
+
+@functools.lru_cache(maxsize=1)  # one for all blocks: rows per pass are learnt for a module
+def _from_spectrum(model: nn.Module, length: int) -> FromSpectrum:
+    return FromSpectrum(model, length)
+
+
+def speed_of(cfg: DictConfig) -> Speed:
+    """What the command says of how fast the model may be made."""
+    return Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites)
+
+
+def _neuron(given: ListConfig | None) -> Neuron | None:
+    """`[layer, index]` or `[layer, [index, ...]]` as `xbench.attribute` takes it."""
+    if given is None:
+        return None
+    layer, index = given
+    return layer, tuple(index) if isinstance(index, ListConfig) else cast(int, index)

@@ -1,0 +1,136 @@
+"""The inside of a worker process: takes tasks, computes, sends results. The other end is `xbench.run.schedule`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from xbench.boundary.attempt import attempt
+from xbench.engine.memory import give_back
+from xbench.run.block import Block
+from xbench.run.cells import Unit, blocks, probes, units
+from xbench.run.open_job import open_job
+from xbench.run.progress import NoDisplay, logging_through
+from xbench.run.result import Made, failed
+
+BEAT = 1.0  # seconds between two signs of life
+_OFTEN = 0.2  # seconds between two reports of progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell to compute, or some samples of one.
+
+    Attributes:
+        config: of the job, resolved.
+        folder: the working directory that relative paths in it mean.
+        beside: see `block.Job`.
+        block: which of the job's blocks.
+        key: of the cell.
+        share: the samples; None: all of the block.
+    """
+
+    config: dict[str, Any]
+    folder: str
+    beside: int
+    block: int
+    key: str
+    share: slice | None
+
+
+class _Voice(NoDisplay):
+    """A worker's words to the process that started it; a Display as far as cells need one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._last = 0.0
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def say(self, word: object) -> None:
+        with self._lock:
+            self._connection.send(word)
+
+    def progress(self, done: int, of: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= _OFTEN:
+            self._last = now
+            self.say(("advance", done, of))
+
+    def message(self, text: str) -> None:
+        self.say(("message", text))
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                self.say("alive")
+            except OSError:  # nobody is there to hear it any more
+                os._exit(1)
+            time.sleep(BEAT)
+
+
+class _Bench:
+    """The job and the block that the last task was about, kept for the next."""
+
+    def __init__(self, device: str, voice: _Voice) -> None:
+        self._device = device
+        self._voice = voice
+        self._of: tuple[object, ...] = ()
+        self._block: Block | None = None
+        self._units: dict[str, Unit] = {}
+
+    def attempt(self, task: Task) -> Made:
+        """Do a task; what fails here outside its cell is opening the job, which succeeded in the other process."""
+        start = time.perf_counter()
+        return attempt(lambda: self._make(task), lambda error: failed(error, time.perf_counter() - start, {}))
+
+    def _make(self, task: Task) -> Made:
+        os.chdir(task.folder)
+        of = (task.config, task.folder, task.beside, task.block)
+        if of != self._of:
+            self._of, self._block = (), None  # its samples, before those of the next
+            give_back()
+            with logging_through(NoDisplay()):  # the process that started this one has said it all
+                self._open(task)
+            self._of = of
+        assert self._block is not None
+        if task.key not in self._units:
+            raise RuntimeError("the worker's data, weights or source are not the command's: files changed meanwhile")
+        self._voice.say("begun")
+        with logging_through(self._voice):
+            return self._block.make(self._units[task.key], task.share)
+
+    def _open(self, task: Task) -> None:
+        job = open_job(OmegaConf.create(task.config), torch.device(self._device), task.beside, tried=True)
+        split = next(islice(blocks(job.cfg, job.dataset.test), task.block, None))
+        self._block = Block(job, split, self._voice.progress)
+        self._units = {u.key: u for u in (*units(job.ids, job.parts, split), *probes(job.ids, job.parts, split))}
+
+
+def serve(connection: Connection, device: str, threads: int) -> None:
+    """The life of a worker: one task after the other, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, which ends it
+    torch.set_num_threads(threads)
+    voice = _Voice(connection)
+    bench = _Bench(device, voice)
+    while True:
+        try:
+            task: Task = connection.recv()
+        except (EOFError, OSError):
+            return
+        made = bench.attempt(task)
+        try:
+            voice.say(("made", task.key, task.share, made))
+        except OSError:
+            return
+        except Exception as error:  # a result that does not pickle: nothing of it was sent
+            voice.say(("made", task.key, task.share, failed(error, made.seconds, {})))

@@ -1,0 +1,106 @@
+"""What came of computing a cell, or some samples of it: numbers and arrays, or the reason why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xbench.boundary.attempt import attempt, message, trace, words
+from xbench.boundary.own_code import place
+from xbench.core.model_places import NotApplicable
+from xbench.engine import NonFiniteError, OutOfMemory
+from xbench.engine.memory import is_out_of_memory
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Goes from a worker to the process that stores it.
+
+    Attributes:
+        status: ok, skipped, or one of `records.FAILURES`.
+        fields: of the record: columns, values, counters, info, environment; of a failure at least the environment.
+        arrays: with one row per sample, in the order of the values.
+        seconds: spent on it.
+    """
+
+    status: str
+    reason: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+    seconds: float = 0.0
+    traceback: str | None = None
+
+
+class NeededFailed(RuntimeError):
+    """A cell that this one needs has no result; its status is this one's."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> Made:
+    """Inside an `except` block: what to tell of the error."""
+    if isinstance(error, NotApplicable):
+        return Made("skipped", message(error), seconds=seconds)
+    if isinstance(error, NeededFailed):
+        status, reason = error.status, str(error)
+    else:
+        where = place(error)
+        status, reason = "error", words(error) + (f" ({where})" if where else "")
+        if isinstance(error, OutOfMemory) or attempt(lambda: is_out_of_memory(error), lambda _: False):
+            status = "oom"
+        elif isinstance(error, NonFiniteError):
+            status = "nonfinite"
+    return Made(status, reason, fields, seconds=seconds, traceback=trace())
+
+
+def join(shares: Sequence[Made]) -> Made:
+    """The shares of a cell, in the order of their samples, as if made at once; the first failure fails it."""
+    first = shares[0]
+    if len(shares) == 1:
+        return first
+    seconds = sum(made.seconds for made in shares)
+    for made in shares:
+        if made.status != "ok":
+            return Made(made.status, made.reason, made.fields, seconds=seconds, traceback=made.traceback)
+    n = [len(next(iter(made.fields["values"].values()), ())) for made in shares]
+    values = {
+        name: [value for made, m in zip(shares, n, strict=True) for value in _column(made, name, m)]
+        for name in dict.fromkeys(name for made in shares for name in made.fields["values"])
+    }
+    if "peak_memory" in values:
+        values["peak_memory"] = [max(values["peak_memory"])] * len(values["peak_memory"])
+    columns = {name: column for made in shares for name, column in made.fields["columns"].items()}
+    counters = {name: sum(made.fields["counters"][name] for made in shares) for name in first.fields["counters"]}
+    return Made(
+        "ok",
+        fields={**first.fields, "columns": columns, "values": values, "counters": counters, "info": _info(shares)},
+        arrays={name: np.concatenate(_equally_wide([made.arrays[name] for made in shares])) for name in first.arrays},
+        seconds=seconds,
+    )
+
+
+def _info(shares: Sequence[Made]) -> dict[str, Any]:
+    """The first share's, with the rewrites of all of them: one may say for which rows it was not used."""
+    info: dict[str, Any] = dict(shares[0].fields["info"])
+    notes = [note for made in shares for note in made.fields["info"].get("rewrites", {}).items()]
+    return info | ({"rewrites": dict(sorted(notes, key=lambda note: len(note[1])))} if "rewrites" in info else {})
+
+
+def _column(made: Made, name: str, n: int) -> list[Any]:
+    # What an algorithm reports of itself may be missing where it had nothing to report.
+    return made.fields["values"].get(name, [float("nan")] * n)
+
+
+def _equally_wide(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Values per feature are as wide as the sample with most features."""
+    if parts[0].ndim != 2:
+        return list(parts)
+    width = max(part.shape[1] for part in parts)
+    return [np.pad(part, [(0, 0), (0, width - part.shape[1])]) for part in parts]

@@ -1,0 +1,317 @@
+"""Does the cells of a job that are missing, and leaves every result, or the reason why there is none, in the store."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from xbench.boundary.attempt import attempt, trace
+from xbench.boundary.own_code import one_line
+from xbench.boundary.redact import Redactor
+from xbench.config import devices
+from xbench.config.nodes import ConfigError, instantiate
+from xbench.datasets.record import Split
+from xbench.run.block import Job
+from xbench.run.cells import Algorithms, Identities, Unit, blocks, known, probes, units
+from xbench.run.estimates import Times
+from xbench.run.executor import Here, Item, Workers
+from xbench.run.open_job import dataset_of, open_job, opened
+from xbench.run.planned import Outcome, of_config
+from xbench.run.prepared import Prepared
+from xbench.run.processes import open_pool
+from xbench.run.progress import Display
+from xbench.run.remarks import KEY, doubts, remarks
+from xbench.run.result import Made
+from xbench.run.schedule import Crew
+from xbench.store.records import Record, cell_key
+from xbench.store.store import Stamp, Store, StoreError
+
+Entry = dict[str, Any]
+_RECORDS = 64 * 2**20  # bytes
+
+
+def run_job(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None] = lambda _: None) -> Outcome:
+    """Compute the cells of `cfg` that the store does not have; a failing cell is recorded and the others go on.
+
+    `begun` is told which cells there are before any is computed.
+
+    Raises:
+        StoreError: the store cannot be written; raised before any work.
+    """
+    Store(cfg.store).check_writable()
+    try:
+        run = attempt(lambda: _opened(cfg, display), lambda error: _not_opened(cfg, error, display))
+    except KeyboardInterrupt:
+        return Outcome(interrupted=True)
+    if isinstance(run, Outcome):
+        return run
+    try:
+        run.begin()
+        begun(run.outcome())
+        run.all(run.workers())
+    except KeyboardInterrupt:
+        return run.outcome(interrupted=True)
+    except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
+        return run.outcome(error=str(error))
+    return run.outcome()
+
+
+def _opened(cfg: DictConfig, display: Display) -> _Run | Outcome:
+    names = devices.resolve(cfg.run.devices)
+    in_processes = len(names) > 1 or cfg.run.timeout is not None
+    job = open_job(cfg, torch.device("cpu" if in_processes else names[0]), cfg.run.beside)
+    run = _Run(job, display, list(blocks(cfg, job.dataset.test)), names if in_processes else ())
+    job.store.check_writable(run.bytes)
+    run.find_doubts()
+    return run
+
+
+def _not_opened(cfg: DictConfig, error: BaseException, display: Display) -> _Run | Outcome:
+    """A user's files and code end this job only, with their reason."""
+    if isinstance(error, StoreError):
+        raise error
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        display.message(trace())
+    reason = one_line(error)
+    return Outcome(_without_data(cfg, reason), refused=reason)
+
+
+def plan_job(cfg: DictConfig) -> list[Entry]:
+    """What `run_job` would do: status reused, to run, skipped or unknown until loaded, and `seconds` where known.
+
+    A model whose weights are at hand is loaded to say what algorithms lack; one that is not trained or downloaded
+    yet is left alone.
+
+    Raises:
+        ConfigError: the job could not begin, for its data, model or settings do not exist or do not fit.
+    """
+    try:
+        return _planned(cfg)
+    except Exception as error:  # a user's files and code
+        raise ConfigError(one_line(error)) from error
+
+
+def _planned(cfg: DictConfig) -> list[Entry]:
+    store, parts = Store(cfg.store), Algorithms.of(cfg)
+    dataset = dataset_of(cfg)
+    source = instantiate(cfg.model, "model")
+    fingerprint = source.fingerprint(dataset)
+    ids = Identities(cfg, dataset, getattr(source, "title", cfg.choice.model), fingerprint or "")
+    model = opened(cfg, torch.device("cpu"))[1] if fingerprint else None
+    planned, times = [], Times(store)
+    for block in blocks(cfg, dataset.test):
+        prepared = Prepared(cfg, dataset, model, torch.device("cpu"), block) if model else None
+        for unit in units(ids, parts, block):
+            status, reason = known(store, unit.key, cfg.reuse)
+            if status in ("todo", "skipped"):
+                lack = _not_applicable(prepared, unit) if prepared else None
+                todo = "to run" if fingerprint else "unknown until loaded"
+                status, reason = ("skipped", lack or reason) if lack or status == "skipped" else (todo, None)
+            seconds = times.of(unit.identity) if status == "to run" else None
+            planned.append(unit.entry(status, reason) | {"seconds": seconds})
+    return planned
+
+
+def _not_applicable(prepared: Prepared, unit: Unit) -> str | None:
+    # Where the model does not run on these samples, its cells will say so when they are tried.
+    return attempt(lambda: prepared.not_applicable(unit), lambda _: None)
+
+
+def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
+    """The entry of a job that cannot begin: its samples, with the reason, which is that of all its cells."""
+    facts = {"key": None, "samples": 0, "status": "error", "reason": reason}
+    names = ("kind", "model", "dataset", "algorithm", "metric")
+    return [{name: getattr(spec, name) for name in names} | facts for spec in of_config(cfg)[:1]]
+
+
+class _Run:
+    """The cells of a job on their way into the store; computed by a process for each of `names`, if there are any."""
+
+    def __init__(self, job: Job, display: Display, splits: Sequence[Split], names: Sequence[str]) -> None:
+        self._job = job
+        self._display = display
+        self._redactor = Redactor([job.cfg])
+        self._splits = splits
+        self._names = names
+        self._units = [list(units(job.ids, job.parts, split)) for split in splits]
+        self._notes = remarks(job.dataset, job.cfg.n)
+        self._done: dict[str, tuple[str, str | None]] = {}
+        self._clauses: list[str] | None = None
+        for unit in self.planned:
+            status, reason = self._known(unit)
+            if status == "reused":
+                self._done[unit.key] = status, reason
+        # With reuse=never: results that stay until there is a new one, or until the attempt to make it fails.
+        self._old: dict[str, Stamp] = {}
+        if job.cfg.reuse == "never":
+            every = (*self.planned, *(unit for number in range(len(splits)) for unit in self._probes(number)))
+            self._old = {unit.key: stamp for unit in every if (stamp := job.store.stamp(unit.key)) is not None}
+
+    @functools.cached_property
+    def _first(self) -> Prepared:
+        job = self._job
+        return Prepared(job.cfg, job.dataset, job.model, job.device, self._splits[0])
+
+    @property
+    def planned(self) -> Iterator[Unit]:
+        """All cells, in the order of the manifest."""
+        for of_block in self._units:
+            yield from of_block
+
+    @property
+    def missing(self) -> list[Unit]:
+        """Cells that nothing has become of yet."""
+        return [unit for unit in self.planned if unit.key not in self._done]
+
+    def outcome(self, *, interrupted: bool = False, error: str | None = None) -> Outcome:
+        """The manifest's entries of all cells, `planned` for those that were not reached."""
+        entries = [unit.entry(*self._done.get(unit.key, ("planned", None))) for unit in self.planned]
+        return Outcome(entries, interrupted, error, self._notes)
+
+    @property
+    def bytes(self) -> int:
+        """Disk that the missing maps will take, as far as the data tells, and some more for records."""
+        split = self._job.dataset.test
+        size = split.inputs[0].numel() * 4 if isinstance(split.inputs, Tensor) and len(split) else 0
+        maps = [unit for unit in self.missing if unit.kind == "attribution"]
+        return _RECORDS + size * sum(len(unit.identity["samples"]) for unit in maps)
+
+    def find_doubts(self) -> None:
+        """Look whether the model can be explained at all; ValueError where the command is to stop if it cannot."""
+        how = self._job.cfg.run.consistency
+        if how == "ignore":
+            return
+        self._clauses = doubts(self._job, [unit.key for unit in self.planned if unit.kind == "samples"])
+        name = f"{self._job.model.name} on {self._job.dataset.name}"
+        sentences = [f"{name}: {clause}." for clause in self._clauses]
+        if how == "stop" and sentences:
+            raise ValueError(f"run.consistency=stop: {' '.join(sentences)}")
+        self._notes += sentences
+
+    def begin(self) -> None:
+        """Tell what a reader of the numbers must know, and how many cells there are."""
+        for note in self._notes:
+            self._display.message(note)
+        self._display.start(sum(map(len, self._units)), len(self._done))
+
+    def workers(self) -> Workers:
+        """Who computes what is missing."""
+        if self._names and self.missing:
+            return Crew(open_pool(self._names), self._job.cfg, self._display)
+        if self.missing:
+            self._announce()
+        return Here(self._job, self._display)
+
+    def _announce(self) -> None:
+        """Say which algorithms cannot be computed, before anything runs."""
+        for unit in self._units[0]:
+            if unit.kind == "attribution" and unit.key not in self._done:
+                reason = _not_applicable(self._first, unit)
+                if reason is not None:
+                    self._display.message(f"skipped: {unit.label}: {reason}")
+
+    def all(self, workers: Workers) -> None:
+        """Every cell that is missing: what scores need first, as many blocks at once as the workers can use."""
+        step = min(workers.at_once, len(self._splits))
+        for first in range(0, len(self._splits), step):
+            some = range(first, min(first + step, len(self._splits)))
+            for kinds in (("samples", "probe"), ("attribution",), ("score",)):
+                if kinds == ("score",):  # not beside attributions, which are timed
+                    self._expect(some.stop, workers)
+                for item, made in workers.run(self._items(some, kinds), alone=kinds == ("attribution",)):
+                    self._keep(item, made)
+
+    def _expect(self, first: int, workers: Workers) -> None:
+        """Name the next block, from number `first` on, that has something to do."""
+        for number in range(first, len(self._splits)):
+            if any(unit.key not in self._done for unit in self._units[number]):
+                workers.expect(number, self._splits[number])
+                return
+
+    def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[Item]:
+        """The missing cells of these kinds; another command on the same store may have done one meanwhile."""
+        for number in some:
+            of_block = [*self._units[number], *self._probes(number)] if "probe" in kinds else self._units[number]
+            for unit in of_block:
+                if unit.kind not in kinds or unit.key in self._done:
+                    continue
+                status, reason = self._without(number, unit) or self._known(unit)
+                if status == "todo":
+                    yield Item(number, self._splits[number], unit)
+                else:
+                    self._done[unit.key] = status, reason
+                    if unit.kind != "probe":
+                        self._display.cell_done(unit.label, status, 0.0, reason)
+
+    def _without(self, number: int, unit: Unit) -> tuple[str, str | None] | None:
+        """Skipped, where a score's map or outputs were skipped while they were computed; else None."""
+        if unit.algorithm is None or unit.metric is None:
+            return None
+        ids, split = self._job.ids, self._splits[number]
+        for needed in (ids.attribution(split, unit.algorithm), ids.probe(split, unit.metric)):
+            status, reason = self._done.get(cell_key(needed), ("", None))
+            if status == "skipped":
+                return status, reason
+        return None
+
+    def _probes(self, number: int) -> list[Unit]:
+        """The block's probes that a missing score needs."""
+        wanted = {u.metric.name for u in self._units[number] if u.metric is not None and u.key not in self._done}
+        found = probes(self._job.ids, self._job.parts, self._splits[number])
+        return [unit for unit in found if unit.metric is not None and unit.metric.name in wanted]
+
+    def _known(self, unit: Unit) -> tuple[str, str | None]:
+        status, reason = known(self._job.store, unit.key, self._job.cfg.reuse)
+        if status == "skipped":  # reuse=only; what could not be computed either says why
+            reason = _not_applicable(self._first, unit) or reason
+        return status, reason
+
+    def _keep(self, item: Item, made: Made) -> None:
+        unit = item.unit
+        try:
+            self._store(item, made)
+        except StoreError as error:
+            self._job.store.check_writable()  # else all other cells would fail like this one: that ends the job
+            made = Made("error", str(error), seconds=made.seconds)
+        self._done[unit.key] = made.status, made.reason
+        if unit.kind != "probe":
+            self._display.cell_done(unit.label, made.status, made.seconds, made.reason)
+
+    def _store(self, item: Item, made: Made) -> None:
+        key, store = item.unit.key, self._job.store
+        if made.status == "ok":
+            found = {} if self._clauses is None else {KEY: self._clauses}
+            fields = {**made.fields, "info": {**made.fields["info"], **found}}
+            store.save(self._record(item, made, seconds=made.seconds, **fields), made.arrays)
+            return
+        if made.status != "skipped":
+            reason = made.reason
+            store.save_failure(
+                self._record(item, made, status=made.status, reason=reason, traceback=made.traceback, **made.fields)
+            )
+        if key in self._old:  # it must not stand for an attempt that failed; a newer one is another command's
+            store.discard(key, self._old[key])
+
+    def _record(self, item: Item, made: Made, **values: Any) -> Record:  # noqa: ANN401  (record fields)
+        unit = item.unit
+        record: dict[str, Any] = {
+            "key": unit.key,
+            "kind": unit.kind,
+            "status": "ok",
+            "reason": None,
+            "identity": unit.identity,
+            "model": unit.identity["model"]["name"],
+            "dataset": unit.identity["dataset"]["name"],
+            "algorithm": unit.algorithm.name if unit.algorithm else None,
+            "metric": unit.metric.name if unit.metric else None,
+            "samples": list(item.split.ids),
+            "environment": self._job.environment,
+            "counters": {"forward_rows": 0, "backward_rows": 0, "repeated_rows": 0},
+        }
+        return Record(**self._redactor.record(record | values))  # type: ignore[typeddict-item]

@@ -1,0 +1,188 @@
+"""The cells of one job on a pool of workers, each with one item in hand.
+
+A process that dies costs its item another try, nothing else. The processes open the job themselves, from its
+configuration: what goes to them is which cell to compute, and what comes back is what came of it. The process that
+gives out the work alone stores results.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from omegaconf import DictConfig
+
+from xbench.config.nodes import plain
+from xbench.datasets.record import Split
+from xbench.run.executor import Item, shares
+from xbench.run.process_main import BEAT, Task
+from xbench.run.processes import STARTS, Cell, Pool, Worker
+from xbench.run.progress import Display
+from xbench.run.result import Made, join
+
+_SILENT = 120.0  # without any, a process counts as lost: stopped, or stuck where nothing interrupts it
+_DEAD = 5.0  # without a word from a process that has ended, no more of its words are under way
+_TRIES = 2
+
+
+class Crew:
+    """A pool at work for one job; see `Workers`."""
+
+    at_once = 1 << 30
+
+    def __init__(self, pool: Pool, cfg: DictConfig, display: Display) -> None:
+        self._pool = pool
+        self._display = display
+        self._timeout: float | None = cfg.run.timeout
+        self._config = plain(cfg)
+        self._shared = cfg.run.timing == "shared"
+        self._beside: int = cfg.run.beside
+        self._unfit = ""  # why a device was given up
+
+    @property
+    def beside(self) -> int:
+        """Other workers that may be busy on a timed cell's processor."""
+        within = len(self._pool.devices) - 1 if self._shared and self._pool.in_order else 0
+        return self._beside + within
+
+    def expect(self, number: int, split: Split) -> None:
+        """Nothing: while one worker reads, the others compute."""
+
+    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+        exclusive = alone and self._pool.in_order and not self._shared
+        whole = alone and not self._shared
+        coming = iter(items)
+        cells: list[Cell] = []
+        try:
+            while True:
+                self._feed(coming, cells, exclusive, whole)
+                if not cells:
+                    return
+                self._listen()
+                for cell in [c for c in cells if c.over or len(c.made) == c.count]:
+                    if not any(w.doing and w.doing[0] is cell for w in self._pool.workers):
+                        cells.remove(cell)
+                        yield cell.item, join([cell.made[first] for first in sorted(cell.made)])
+        except BaseException:
+            self._pool.close()  # what is in hand is lost; a worker left to itself would go on with it
+            raise
+
+    def _feed(self, coming: Iterator[Item], cells: list[Cell], exclusive: bool, whole: bool) -> None:
+        """Give every idle worker something to do; where none is left, everything has crashed."""
+        if not self._pool.workers:
+            cells += [Cell(item, deque(), 1) for item in coming]
+            for lost in cells:
+                lost.over, lost.made = True, {0: Made("crashed", f"no process starts: {self._unfit}")}
+        for worker in self._pool.workers:
+            if worker.doing is not None or (exclusive and any(w.doing for w in self._pool.workers)):
+                continue
+            cell = next((c for c in cells if c.todo and not c.over), None)
+            if cell is None:
+                item = next(coming, None)
+                if item is None:
+                    return
+                parts = shares(item, len(self._pool.devices), alone=whole)
+                cell = Cell(item, deque(parts), len(parts))
+                cells.append(cell)
+                self._display.cell_started(item.unit.label)
+            part = cell.todo.popleft()
+            worker.give(cell, part, Task(self._config, os.getcwd(), self.beside, part.block, part.unit.key, part.share))
+
+    def _listen(self) -> None:
+        """Wait for a word from any worker, or for the lack of one."""
+        for worker, word in self._pool.words(BEAT):
+            self._take(worker, word)
+        now = time.monotonic()
+        for worker in list(self._pool.workers):
+            # A dead process is told by the end of its words, unless a process of its own holds the other end.
+            if not worker.process.is_alive() and now - worker.heard > _DEAD:
+                self._lost(worker, _death(worker))
+            elif now - worker.heard > _SILENT:
+                self._lost(worker, f"its process gave no sign of life for {_SILENT:.0f} s")
+            elif self._late(worker, now):
+                self._end_late(worker)
+
+    def _take(self, worker: Worker, word: Any) -> None:  # noqa: ANN401
+        worker.heard = time.monotonic()
+        match word:
+            case None:
+                self._lost(worker, _death(worker))
+            case "begun":
+                worker.since, worker.began = worker.heard, True
+            case ("made", key, share, made):
+                self._made(worker, key, share, made)
+            case ("advance", done, of) if worker.doing is not None:
+                self._display.advance(_label(worker.doing[1]), done, of)
+            case ("message", text) if worker.doing is not None:
+                self._display.message(text)
+
+    def _made(self, worker: Worker, key: str, share: slice | None, made: Made) -> None:
+        if worker.doing is None or (key, share) != (worker.doing[1].unit.key, worker.doing[1].share):
+            self._lost(worker, "its process answered what it was not asked")
+            return
+        cell, item = worker.doing
+        worker.doing = worker.since = None
+        self._keep(cell, item, made)
+
+    def _keep(self, cell: Cell, item: Item, made: Made) -> None:
+        cell.seconds += made.seconds
+        if cell.over:
+            return
+        cell.made[cell.first(item)] = made
+        if made.status != "ok":  # the other shares are of no use
+            cell.over = True
+            cell.made = {0: made}
+
+    def _late(self, worker: Worker, now: float) -> bool:
+        if self._timeout is None or worker.doing is None or worker.since is None:
+            return False
+        return worker.doing[0].seconds + now - worker.since > self._timeout
+
+    def _end_late(self, worker: Worker) -> None:
+        assert worker.doing is not None
+        cell, item = worker.doing
+        reason = f"took longer than run.timeout={self._timeout:g} s"
+        seconds = self._timeout or 0.0
+        self._pool.replace(worker)
+        self._keep(cell, item, Made("timeout", reason, seconds=seconds))
+
+    def _lost(self, worker: Worker, reason: str) -> None:
+        """Its item gets another try, once."""
+        doing = worker.doing
+        if not self._pool.replace(worker):
+            self._display.message(f"{worker.device}: {reason}, {STARTS} times before it computed anything; given up")
+            self._unfit = reason
+        if doing is None:
+            return
+        cell, item = doing
+        if not worker.began and self._pool.workers:  # which it is not to blame for
+            cell.todo.appendleft(item)
+            return
+        first = cell.first(item)
+        cell.tries[first] = cell.tries.get(first, 1) + 1
+        if cell.over:
+            return
+        if cell.tries[first] <= _TRIES:
+            self._display.message(f"{_label(item)}: {reason}; it gets another try")
+            cell.todo.appendleft(item)
+        else:
+            self._keep(cell, item, Made("crashed", f"{reason}, {_TRIES} times"))
+
+
+def _label(item: Item) -> str:
+    share = "" if item.share is None else f" [{item.share.start}:{item.share.stop}]"
+    return item.unit.label + share
+
+
+def _death(worker: Worker) -> str:
+    worker.process.join(BEAT)
+    code = worker.process.exitcode
+    if code == -signal.SIGKILL:
+        return "its process was killed, as systems do when memory ends (run.memory bounds what xbench takes)"
+    if code is not None and code < 0:
+        return f"its process died of {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"

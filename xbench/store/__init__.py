@@ -1,0 +1,1 @@
+"""Records of cells on disk. No torch."""

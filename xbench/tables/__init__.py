@@ -1,0 +1,1 @@
+"""Stored cells to tables: outcomes, comparison, statistics, text, LaTeX. No torch."""

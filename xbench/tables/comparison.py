@@ -1,0 +1,298 @@
+"""The comparison: a row per algorithm, a column per metric, the best found, and what a reader must know."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from xbench.tables.outcomes import COST, Cell, Column
+
+_FIRST = ("infidelity", "infidelity_scaled", "infidelity_relative", "sensitivity_max", "completeness")
+_LAST = tuple(column.name for column in COST)
+_HARDWARE_BOUND = ("runtime", "peak_memory")
+_CONTROLS = ("random", "constant")
+_REASON_LENGTH = 160
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One algorithm in one column: a mean with its interval, or (status not "ok") why there is none."""
+
+    status: str  # "ok", "undefined" (for every sample), or the status of the cells without a result
+    mean: float
+    low: float
+    high: float
+    n: int  # samples measured
+    n_undefined: int  # of which undefined
+    n_absent: int  # samples planned but not measured: their cells have no result
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One algorithm on one model and dataset. `label` is for readers, `algorithm` is the config's name."""
+
+    model: str
+    dataset: str
+    algorithm: str
+    label: str
+    control: bool
+    entries: Mapping[str, Entry]  # by column name; no entry = not planned
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows in reading order (model and dataset, controls last). `subjects` say what each pair of them is."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    subjects: Mapping[tuple[str, str], str]  # (model, dataset) -> "cnn (accuracy 0.981) on digits, n = 32"
+    notes: tuple[str, ...]  # plain sentences a reader of the numbers must know
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are and on what, in plain sentences."""
+        what = "Means over samples with 95 % bootstrap intervals; best in bold. Runtime and rows are per sample."
+        return f"{what} {'; '.join(self.subjects.values())}."
+
+
+def build(
+    summary: pd.DataFrame,
+    scores: pd.DataFrame,
+    columns: Mapping[str | None, tuple[Column, ...]],
+    cells: Sequence[Cell],
+    *,
+    one_hardware: bool,
+    remarks: Sequence[str] = (),
+) -> Grid:
+    """Rank and annotate a summary. Without `one_hardware` runtime and peak memory are not ranked.
+
+    `remarks` are what the run says of its data; they come first among the notes.
+    """
+    entries = _entries(summary, scores)
+    labels, controls = _labels(cells)
+    rows = [
+        Row(model, dataset, name, labels[name], name in controls, found)
+        for (model, dataset, name), found in entries.items()
+    ]
+    subjects = _subjects(cells)
+    order = list(subjects)
+    rows.sort(key=lambda row: (order.index((row.model, row.dataset)), row.control))
+    ordered = _ordered([column for found in columns.values() for column in found])
+    void = _inapplicable(cells)
+    ordered = [column for column in ordered if column not in {c for metric in void for c in columns[metric]}]
+    ranked = [column for column in ordered if one_hardware or column.source not in _HARDWARE_BOUND]
+    notes = [*remarks]
+    notes += _notes(rows, ordered, [cell for cell in cells if cell.group[3] not in void], labels)
+    notes += [f"– skipped: {', '.join(names)}: {reason}" for reason, names in _by_reason(void).items()]
+    if not one_hardware:
+        notes.append("Runtime and peak memory were measured on different hardware and are not ranked.")
+    return Grid(tuple(ordered), tuple(_with_best(rows, ranked)), subjects, tuple(notes))
+
+
+def frame(grid: Grid) -> pd.DataFrame:
+    """The comparison with raw numbers (no units changed): mean, interval ends and status of every column."""
+    names = [column.name for column in grid.columns]
+    records = []
+    for row in grid.rows:
+        record: dict[str, object] = {"model": row.model, "dataset": row.dataset, "algorithm": row.algorithm}
+        record |= {"label": row.label, "control": row.control}
+        for name in names:
+            entry = row.entries.get(name)
+            record |= {
+                f"{name}_mean": entry.mean if entry else math.nan,
+                f"{name}_ci_low": entry.low if entry else math.nan,
+                f"{name}_ci_high": entry.high if entry else math.nan,
+                f"{name}_status": entry.status if entry else "",
+            }
+        records.append(record)
+    head = ["model", "dataset", "algorithm", "label", "control"]
+    tail = [f"{name}_{part}" for name in names for part in ("mean", "ci_low", "ci_high", "status")]
+    return pd.DataFrame(records, columns=[*head, *tail])
+
+
+def _entries(summary: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, Entry]]:
+    keys = ["model", "dataset", "algorithm", "metric"]
+    unmeasured = scores[~scores["status"].isin(["ok", "undefined"])]
+    absent = {names: Counter(group["status"]) for names, group in unmeasured.groupby(keys, sort=False)}
+    entries: dict[tuple[str, str, str], dict[str, Entry]] = {}
+    for row in summary.to_dict("records"):
+        model, dataset, algorithm, metric = (str(row[key]) for key in keys)
+        gone = absent.get((model, dataset, algorithm, metric), Counter())
+        why = "undefined" if row["n"] else gone.most_common(1)[0][0]
+        entries.setdefault((model, dataset, algorithm), {})[metric] = Entry(
+            status="ok" if row["n"] > row["n_undefined"] else why,
+            mean=row["mean"],
+            low=row["ci_low"],
+            high=row["ci_high"],
+            n=row["n"],
+            n_undefined=row["n_undefined"],
+            n_absent=gone.total(),
+        )
+    return entries
+
+
+def _labels(cells: Iterable[Cell]) -> tuple[dict[str, str], set[str]]:
+    """What readers call each algorithm (with its config name where two share a label), and the controls."""
+    labels: dict[str, str] = {}
+    controls: set[str] = set()
+    for cell in cells:
+        name = cell.group[2]
+        if name is None:
+            continue
+        info = cell.record.get("info", {}) if cell.record and cell.kind == "attribution" else {}
+        if name not in labels or labels[name] == name:
+            labels[name] = info.get("label") or name
+        if info.get("control", name in _CONTROLS):
+            controls.add(name)
+    shared = Counter(labels.values())
+    return {name: f"{text} ({name})" if shared[text] > 1 else text for name, text in labels.items()}, controls
+
+
+def _subjects(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
+    """Each model and dataset in words: accuracy where known, samples, and stand-in data named so."""
+    counts: Counter[tuple[str, str]] = Counter()
+    longest: Counter[tuple[str, str, str | None, str | None]] = Counter()
+    facts: dict[tuple[str, str], Mapping[str, object]] = {}
+    for cell in cells:
+        pair = cell.group[:2]
+        longest[cell.group] += len(cell.samples)
+        counts[pair] = max(counts[pair], longest[cell.group])
+        if cell.kind == "samples" and cell.result:
+            facts[pair] = cell.result["info"]
+    return {pair: _subject(*pair, counts[pair], facts.get(pair, {})) for pair in counts}
+
+
+def _subject(model: str, dataset: str, n: int, facts: Mapping[str, object]) -> str:
+    accuracy = facts.get("accuracy")
+    name = "accuracy" if facts.get("classes", True) else "R²"  # a regression has no classes
+    known = f" ({name} {accuracy:.3f})" if isinstance(accuracy, float | int) else ""
+    standin = f", stand-in data: {facts.get('origin')}" if facts.get("standin") else ""
+    return f"{model}{known} on {dataset}, n = {n}{standin}"
+
+
+def _ordered(columns: Sequence[Column]) -> list[Column]:
+    """Fidelity, robustness, completeness, other metrics as configured, then cost."""
+
+    def rank(column: Column) -> int:
+        if column.source in _FIRST:
+            return _FIRST.index(column.source)
+        return len(_FIRST) + (1 + _LAST.index(column.source) if column.source in _LAST else 0)
+
+    return sorted(columns, key=rank)
+
+
+def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Mark the best entries of each model, dataset and column: all that tie; no control, no lone row.
+
+    An entry whose samples were not all measured is not ranked: its mean is over other samples.
+    """
+    best: dict[tuple[str, str, str], float] = {}
+    for column in columns:
+        pick = {"lower": min, "higher": max}.get(column.direction)
+        groups: dict[tuple[str, str], list[float]] = {}
+        for row in rows:
+            entry = row.entries.get(column.name)
+            if entry and _ranks(row, entry):
+                groups.setdefault((row.model, row.dataset), []).append(entry.mean)
+        best |= {(*pair, column.name): pick(means) for pair, means in groups.items() if pick and len(means) > 1}
+
+    def mark(row: Row, name: str, entry: Entry) -> Entry:
+        winner = best.get((row.model, row.dataset, name))
+        return replace(entry, best=_ranks(row, entry) and entry.mean == winner)
+
+    return [replace(row, entries={name: mark(row, name, entry) for name, entry in row.entries.items()}) for row in rows]
+
+
+def _ranks(row: Row, entry: Entry) -> bool:
+    return not row.control and entry.status == "ok" and not entry.n_absent
+
+
+def _notes(
+    rows: Sequence[Row], columns: Sequence[Column], cells: Sequence[Cell], labels: Mapping[str, str]
+) -> list[str]:
+    many = len({(row.model, row.dataset) for row in rows}) > 1
+    partial = []
+    for row in rows:
+        where = f" on {row.model}, {row.dataset}" if many else ""
+        for column in columns:
+            entry = row.entries.get(column.name)
+            if entry and entry.status == "ok" and entry.n_absent:
+                planned = entry.n + entry.n_absent
+                partial.append(f"{row.label}{where}, {column.name}: {entry.n} of {planned} samples measured")
+    undefined = _undefined(rows, columns, many)
+    notes = [f"† {'; '.join(undefined)}."] if undefined else []
+    notes += [f"‡ not ranked: {'; '.join(partial)}."] if partial else []
+    notes += _perturbations(cells)
+    return notes + _failures(cells, labels, many)
+
+
+def _perturbations(cells: Iterable[Cell]) -> list[str]:
+    """What the metrics did to the samples, in one note; with the data where that differs."""
+    done: dict[str, dict[str, dict[str, None]]] = {}
+    for cell in cells:
+        metric, what = cell.group[3], cell.result["info"].get("perturbation") if cell.result else None
+        if metric is not None and what:
+            done.setdefault(metric, {}).setdefault(what, {})[cell.group[1]] = None
+    texts = [
+        f"{metric}: {what}" + (f" ({', '.join(data)})" if len(found) > 1 else "")
+        for metric, found in done.items()
+        for what, data in found.items()
+    ]
+    return [f"Perturbations: {'; '.join(texts)}."] if texts else []
+
+
+def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> list[str]:
+    """How many scores are undefined; once for all algorithms where it is the same for all, as with empty masks."""
+    for_all: dict[tuple[str, str], list[str]] = {}
+    each: list[str] = []
+    for model, dataset in dict.fromkeys((row.model, row.dataset) for row in rows):
+        where = f" on {model}, {dataset}" if many else ""
+        here = [row for row in rows if (row.model, row.dataset) == (model, dataset)]
+        for column in columns:
+            counts = {
+                row.label: f"{entry.n_undefined} of {entry.n} undefined" if entry.n_undefined else ""
+                for row in here
+                if (entry := row.entries.get(column.name))
+            }
+            if len(counts) > 1 and len(set(counts.values())) == 1 and all(counts.values()):
+                for_all.setdefault((where, next(iter(counts.values()))), []).append(column.name)
+            else:
+                each += [f"{label}{where}, {column.name}: {count}" for label, count in counts.items() if count]
+    return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
+
+
+def _inapplicable(cells: Sequence[Cell]) -> dict[str, str]:
+    """The metrics that were skipped for every method with a map, on all data, for one and the same reason."""
+    reasons: dict[str, set[tuple[str, str | None]]] = {}
+    without = {cell.group[:3] for cell in cells if cell.kind == "attribution" and cell.status == "skipped"}
+    for cell in cells:
+        if cell.group[3] is not None and cell.group[:3] not in without:
+            reasons.setdefault(cell.group[3], set()).add((cell.status, cell.reason))
+    only = {metric: next(iter(found)) for metric, found in reasons.items() if len(found) == 1}
+    return {metric: reason or "" for metric, (status, reason) in only.items() if status == "skipped"}
+
+
+def _by_reason(void: Mapping[str, str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for metric, reason in void.items():
+        grouped.setdefault(reason, []).append(metric)
+    return grouped
+
+
+def _failures(cells: Sequence[Cell], labels: Mapping[str, str], many: bool) -> list[str]:
+    """One note for each reason why cells have no result, which names the algorithms."""
+    notes: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        model, dataset, algorithm, _ = cell.group
+        if cell.status == "ok":
+            continue
+        who = labels[algorithm] if algorithm is not None else "model or data"
+        where = f" on {model}, {dataset}" if many else ""
+        reason = next(iter((cell.reason or "no reason recorded").strip().splitlines()), "")
+        reason = reason.split(" has no result: ")[-1]
+        short = reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…"
+        notes.setdefault((cell.status, f"{where}: {short}"), {})[who] = None
+    return [f"– {status}: {', '.join(names)}{reason}" for (status, reason), names in notes.items()]

@@ -1,0 +1,193 @@
+"""Stored cells to tables: one row per score, per summary, per algorithm and per cell.
+
+`build` reads a store, `write` leaves files. Ranking is in `comparison`, how it looks in `typeset`. Nothing
+here imports torch.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xbench.boundary.files import write_atomic
+from xbench.store.environment import hardware_id
+from xbench.store.store import Store
+from xbench.tables import alike, comparison, latex, outcomes, plain_text
+from xbench.tables.comparison import Grid
+from xbench.tables.outcomes import Cell, Column
+from xbench.tables.stats import mean_interval
+
+_SCORES = dict.fromkeys(("model", "dataset", "algorithm", "metric", "sample"), "str")
+_SCORES |= {"value": "float64", "status": "str"}
+_SUMMARY = dict.fromkeys(("model", "dataset", "algorithm", "metric"), "str")
+_SUMMARY |= {"mean": "float64", "ci_low": "float64", "ci_high": "float64"}
+_SUMMARY |= {"n": "int64", "n_undefined": "int64", "direction": "str"}
+_CELLS = dict.fromkeys(("model", "dataset", "algorithm", "metric", "status", "reason"), "str")
+_CELLS |= {"seconds": "float64", "forward_rows": "Int64", "backward_rows": "Int64"}
+_CELLS |= {"samples": "int64", "timing": "str", "environment": "str", "key": "str"}
+
+FILES = (
+    "scores.parquet",
+    "summary.csv",
+    "comparison.csv",
+    "comparison.md",
+    "comparison.tex",
+    "cells.csv",
+    "environment.json",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins one in a spreadsheet
+
+# The type pandas gives text: str since pandas 3; object before, where "str" would turn None into "None".
+_TEXT = pd.Series(["text"]).dtype
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one manifest. `grid` is `comparison` as a reader sees it: ranked, with notes and caption.
+
+    `scores` holds every planned sample of every column: status "ok", "undefined" (value NaN), or why its
+    cell has no result (error, oom, timeout, crashed, nonfinite, skipped, missing). `summary` counts what was
+    measured: n = ok + undefined samples, mean and interval over the ok ones, NaN when there are none.
+    """
+
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    comparison: pd.DataFrame
+    cells: pd.DataFrame
+    environment: dict[str, Any]
+    grid: Grid
+
+
+def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
+    """All tables of what `manifest` planned, from the files of `store` alone."""
+    cells = outcomes.resolve(store, manifest)
+    columns = outcomes.columns(cells)
+    scores = _scores(cells, columns)
+    summary = _summary(scores, columns)
+    environments = _environments(store, cells)
+    grid = comparison.build(
+        summary,
+        scores,
+        columns,
+        cells,
+        one_hardware=_one_hardware(cells, environments),
+        remarks=manifest.get("notes", ()),
+    )
+    measures = [column.name for metric, found in columns.items() if metric is not None for column in found]
+    labels = {row.algorithm: row.label for row in grid.rows if not row.control}
+    grid = replace(grid, notes=(*grid.notes, *alike.notes(store, cells, scores, measures, labels)))
+    run = {name: manifest.get(name) for name in ("name", "created", "command", "config", "n", "seed")}
+    return Tables(
+        scores=scores,
+        summary=summary,
+        comparison=comparison.frame(grid),
+        cells=_cells(cells),
+        environment={"run": run, "environments": environments},
+        grid=grid,
+    )
+
+
+def write(tables: Tables, directory: Path | str) -> list[Path]:
+    """Write every table under `directory`, each file whole or not at all; returns their paths.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    parquet = BytesIO()
+    tables.scores.to_parquet(parquet, index=False)
+    contents = (
+        parquet.getvalue(),
+        _csv(tables.summary),
+        _csv(tables.comparison),
+        plain_text.markdown(tables.grid).encode(),
+        latex.table(tables.grid).encode(),
+        _csv(tables.cells),
+        json.dumps(tables.environment, indent=1, allow_nan=False).encode(),
+    )
+    files = [Path(directory) / name for name in FILES]
+    for path, data in zip(files, contents, strict=True):
+        write_atomic(path, data)
+    return files
+
+
+def terminal(tables: Tables, width: int = 100) -> str:
+    """The comparison as plain text, `width` columns wide where names allow: means, the best marked `*`."""
+    return plain_text.terminal(tables.grid, width)
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV; a text that a spreadsheet would compute, such as a label "=1+1", has a quote before it."""
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    quoted = frame.assign(**{name: frame[name].map(_quoted, na_action="ignore") for name in texts})
+    return quoted.rename(columns=_quoted).to_csv(index=False).encode()
+
+
+def _quoted(text: object) -> object:
+    return f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
+
+
+def _frame(rows: Sequence[Sequence[object]], kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Rows as a frame of these column types, also when there are no rows; None stays missing."""
+    types = {name: _TEXT if kind == "str" else kind for name, kind in kinds.items()}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(types)
+
+
+def _scores(cells: Iterable[Cell], columns: Mapping[str | None, tuple[Column, ...]]) -> pd.DataFrame:
+    rows: list[Sequence[object]] = []
+    for cell in cells:
+        model, dataset, algorithm, metric = cell.group
+        samples = cell.samples or (None,)  # a cell planned for unknown data still shows: one row without an id
+        for column in columns[metric] if algorithm is not None else ():
+            if cell.result and column.source not in cell.result["values"]:
+                continue  # what another algorithm reports of itself is not undefined here
+            found = cell.result["values"].get(column.source) if cell.result else None
+            absent = "undefined" if cell.result else cell.status
+            for sample, value in zip(samples, found or [None] * len(samples), strict=True):
+                status = absent if value is None else "ok"
+                rows.append((model, dataset, algorithm, column.name, sample, value, status))
+    return _frame(rows, _SCORES)
+
+
+def _summary(scores: pd.DataFrame, columns: Mapping[str | None, tuple[Column, ...]]) -> pd.DataFrame:
+    directions = {column.name: column.direction for found in columns.values() for column in found}
+    rows: list[Sequence[object]] = []
+    for names, group in scores.groupby(["model", "dataset", "algorithm", "metric"], sort=False):
+        measured = group.loc[group["status"].isin(["ok", "undefined"]), "value"]
+        rows.append((*names, *mean_interval(measured.to_numpy()), directions[str(names[3])]))
+    return _frame(rows, _SUMMARY)
+
+
+def _cells(cells: Iterable[Cell]) -> pd.DataFrame:
+    rows: list[Sequence[object]] = []
+    for cell in cells:
+        record: Mapping[str, Any] = cell.record or {}
+        counters = record.get("counters", {})
+        numbers = (record.get("seconds"), counters.get("forward_rows"), counters.get("backward_rows"))
+        where = record.get("environment") or None
+        timing = record.get("info", {}).get("timing")  # of an attribution: how its runtime was measured
+        rows.append((*cell.group, cell.status, cell.reason, *numbers, len(cell.samples), timing, where, cell.key))
+    return _frame(rows, _CELLS)
+
+
+def _environments(store: Store, cells: Iterable[Cell]) -> dict[str, dict[str, Any] | None]:
+    """The environments the cells name, by id; None where the store has lost one."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for cell in cells:
+        name = cell.record.get("environment") if cell.record else None
+        if name and name not in found:
+            try:
+                found[name] = store.environment(name)
+            except KeyError:
+                found[name] = None
+    return found
+
+
+def _one_hardware(cells: Iterable[Cell], environments: Mapping[str, dict[str, Any] | None]) -> bool:
+    """Whether all finished attributions ran on the same hardware (a lost environment counts as its own)."""
+    names = {cell.result["environment"] for cell in cells if cell.result and cell.kind == "attribution"}
+    known = {name: environments.get(name) for name in names}
+    return len({name if found is None else hardware_id(found) for name, found in known.items()}) <= 1

@@ -27,7 +27,7 @@ from experiments.parts.workloads import Encoder, grid
 from xbench.algorithms import Algorithm, DeepLift, FeatureAblation, IntegratedGradients, KernelShap
 from xbench.engine.memory import PeakMemory
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 NAME = "on_a_gpu"
 
@@ -137,7 +137,7 @@ def ends(tiny: bool, device: torch.device) -> str:
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         ballast = torch.empty(max(0, free - 6 * 2**30), dtype=torch.uint8, device=device)
-    made = Explainer(Setting(model, x, 0, rows=most, memory="10TiB"))
+    made = Explainer(Request(model, x, 0, rows=most, memory="10TiB"))
     start = time.perf_counter()
     maps = made.attribute(IntegratedGradients(50))
     took = time.perf_counter() - start

@@ -20,11 +20,11 @@ from xbench.__main__ import main
 from xbench.cli import session
 from xbench.cli.plan import text as plan_text
 from xbench.config.keys import RUN, SETTINGS
-from xbench.run.planned import CellSpec, Outcome, of_config
+from xbench.run.planned import Outcome, PlannedCell, of_config
 from xbench.run.progress import Display
 
 ROOT = Path(__file__).parents[1]
-Status = Callable[[CellSpec], str]
+Status = Callable[[PlannedCell], str]
 
 
 def entries(cfg: DictConfig, status: Status) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from itertools import product
 from typing import Any
 
 from xbench.cli.merge import merge, relabel
-from xbench.run.planned import CellSpec, cells, of_config
+from xbench.run.planned import PlannedCell, cells, of_config
 
 CONTROLS = ["random", "constant"]
 
@@ -36,11 +36,11 @@ def names(entries: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 def test_cells_come_in_the_order_of_the_work() -> None:
     found = cells("cnn", "digits", ["ig", "random"], ["m"], controls=["random"])
     assert found == (
-        CellSpec("samples", "cnn", "digits"),
-        CellSpec("attribution", "cnn", "digits", "ig"),
-        CellSpec("score", "cnn", "digits", "ig", "m"),
-        CellSpec("attribution", "cnn", "digits", "random", None, True),
-        CellSpec("score", "cnn", "digits", "random", "m", True),
+        PlannedCell("samples", "cnn", "digits"),
+        PlannedCell("attribution", "cnn", "digits", "ig"),
+        PlannedCell("score", "cnn", "digits", "ig", "m"),
+        PlannedCell("attribution", "cnn", "digits", "random", None, True),
+        PlannedCell("score", "cnn", "digits", "random", "m", True),
     )
     assert found[2].label == "ig m on digits/cnn"
 

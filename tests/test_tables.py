@@ -12,7 +12,7 @@ import pytest
 from tests.store_samples import ENVIRONMENT, N, cell, fill
 from xbench.store.store import Store, StoreError, cell_key
 from xbench.tables import latex, plain_text, tables
-from xbench.tables.outcomes import Column
+from xbench.tables.outcomes import TableColumn
 
 FILES = ["scores.parquet", "summary.csv", "comparison.csv", "comparison.md", "comparison.tex", "cells.csv"]
 FILES += ["environment.json"]
@@ -414,8 +414,8 @@ def test_terminal_is_readable(sample):
 
 
 def test_headers_show_units_and_directions():
-    assert plain_text.title(Column("hits", "hits", "higher", "%")) == "hits (%) ↑"
-    assert plain_text.title(Column("size", "size", "none", "")) == "size"
+    assert plain_text.title(TableColumn("hits", "hits", "higher", "%")) == "hits (%) ↑"
+    assert plain_text.title(TableColumn("size", "size", "none", "")) == "size"
 
 
 def test_what_the_metrics_do_to_the_samples_is_said_once_and_with_the_data_where_it_differs(maker):

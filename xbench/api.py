@@ -15,15 +15,15 @@ from xbench.engine.speed import Speed
 from xbench.explain.consistency import inconsistencies as found_inconsistencies
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import (
+    AnyModel,
     BaselinesOf,
     Inputs,
-    Layer,
     Layered,
+    LayerNames,
     Layers,
-    Model,
     Neuron,
-    Setting,
-    Tensors,
+    OneOrMany,
+    Request,
     as_module,
     made_baselines,
     on_device,
@@ -31,11 +31,11 @@ from xbench.explain.request import (
 from xbench.explain.score import Explanation, Given, score_maps
 from xbench.metrics.base import Metric
 
-Maps = Tensors | dict[str, Tensor] | tuple[Tensors, ...]
+Attributions = OneOrMany | dict[str, Tensor] | tuple[OneOrMany, ...]
 
 
 def attribute(
-    model: Model,
+    model: AnyModel,
     inputs: Inputs,
     algorithm: Algorithm | str,
     *,
@@ -59,7 +59,7 @@ def attribute(
     create_graph: bool = False,
     notes: dict[str, Tensor] | None = None,
     speed: Speed | None = None,
-) -> Maps:
+) -> Attributions:
     """Attribution maps of the samples, in the structure of the inputs (or of the layer).
 
     Args:
@@ -121,9 +121,9 @@ def attribute(
     if targets is not None and (target is not None or not len(targets)):
         raise ValueError("targets: give at least one, and no `target` beside them")
 
-    def explain(target: Target, read: Layer | None) -> tuple[Explainer, Tensor]:
+    def explain(target: Target, read: LayerNames | None) -> tuple[Explainer, Tensor]:
         explainer = Explainer(
-            Setting(
+            Request(
                 module, inputs, target, baselines, extra, features, layer, read, neuron, output, select, seed,
                 memory=memory, rows=rows, kwargs=kwargs or {}, create_graph=create_graph,
                 layer_baselines=layer_baselines, allow_unused=allow_unused, speed=speed or Speed(),
@@ -131,7 +131,7 @@ def attribute(
         )  # fmt: skip
         return explainer, explainer.attribute(algorithm)
 
-    def maps_at(read: Layer | None) -> Maps:
+    def maps_at(read: LayerNames | None) -> Attributions:
         results = [explain(each, read) for each in ([target] if targets is None else targets)]
         explainer, flat = results[-1]
         if targets is not None:
@@ -155,12 +155,12 @@ def attribute(
         return maps if (isinstance(inputs, tuple) if at_inputs else len(maps) > 1) else maps[0]
 
     if isinstance(places, list | tuple):
-        return tuple(cast(Tensors, maps_at(place)) for place in places)
+        return tuple(cast(OneOrMany, maps_at(place)) for place in places)
     return maps_at(places)
 
 
 def measure(
-    model: Model,
+    model: AnyModel,
     inputs: Inputs,
     explanation: Given | str,
     metric: Metric | str,
@@ -200,7 +200,7 @@ def measure(
     """
     module, layer, _, neuron = _placed(model, devices, layer, None, neuron)
     explainer = Explainer(
-        Setting(
+        Request(
             module, inputs, target, made_baselines(baselines, inputs), extra, features, layer, None, neuron, output,
             select, seed, memory=memory, rows=rows, kwargs=kwargs or {}, layer_baselines=layer_baselines, masks=masks,
             allow_unused=allow_unused, speed=speed or Speed(),
@@ -214,7 +214,7 @@ def measure(
 
 
 def inconsistencies(
-    model: Model,
+    model: AnyModel,
     inputs: Inputs,
     *,
     extra: tuple[object, ...] = (),
@@ -228,12 +228,12 @@ def inconsistencies(
     itself: it takes no more rows than its algorithm. Everything is left as it was, but weights of more than 1 GiB that
     a call changes.
     """
-    setting = Setting(as_module(model), inputs, extra=extra, select=select, kwargs=kwargs or {})
+    setting = Request(as_module(model), inputs, extra=extra, select=select, kwargs=kwargs or {})
     return found_inconsistencies(Explainer(setting).subject)
 
 
 def _placed(
-    model: Model, device: str | torch.device | None, layer: Layers, read: Layers, neuron: Neuron | None
+    model: AnyModel, device: str | torch.device | None, layer: Layers, read: Layers, neuron: Neuron | None
 ) -> tuple[nn.Module, Layers, Layers, Neuron | None]:
     """The model where it is to run, and the layers by their names: modules given are not part of a copy."""
     if isinstance(device, (list, tuple)):

@@ -13,7 +13,7 @@ from xbench.algorithms.base import Algorithm
 from xbench.core.plan import Plan, Want
 from xbench.core.plan import values as scores_of
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Baselines, Inputs, Model, Setting, Tensors, as_module, on_device
+from xbench.explain.request import AnyModel, Baselines, Inputs, OneOrMany, Request, as_module, on_device
 
 Score = Callable[..., Tensor]
 EXPLAINED, GIVEN, KEPT = 0, 1, 2  # Captum's InputRole
@@ -30,8 +30,8 @@ class Importance:
         n: samples.
     """
 
-    values: Tensors
-    errors: Tensors
+    values: OneOrMany
+    errors: OneOrMany
     score: float
     n: int
 
@@ -56,7 +56,7 @@ class Scored(nn.Module):
 
 
 def importance(
-    model: Model,
+    model: AnyModel,
     data: Iterable[object],
     algorithm: Algorithm | str = "feature_permutation",
     *,
@@ -109,7 +109,7 @@ def importance(
         m = len(batch[0])
         parts = [batch[i] if whole else torch.cat([batch[i], kept[i]]) for i in order]
         ids = [str(done + i) for i in range(m)] + [f"pool {i}" for i in range(len(parts[0]) - m)]
-        setting = Setting(
+        setting = Request(
             scored, tuple(parts[:explained]), None, baselines, tuple(parts[explained:]), features, seed=seed,
             ids=tuple(ids), memory=memory, rows=rows,
         )  # fmt: skip

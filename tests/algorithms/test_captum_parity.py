@@ -23,7 +23,7 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.core.draws import Draws
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.rules.lrp import Composite, Epsilon
 
 pytestmark = [
@@ -360,7 +360,7 @@ def test_feature_permutation_with_the_same_donors():
     model, x, _ = pairs()
     groups = torch.tensor([[0, 1, 2]]), torch.tensor([[[2, 3], [0, 0]]])
     method = a.FeaturePermutation(1)
-    explainer = Explainer(Setting(model, x, TARGET, features=groups, seed=SEED))
+    explainer = Explainer(Request(model, x, TARGET, features=groups, seed=SEED))
     points = list(method.plan(explainer.case(distribution=False), explainer.x).points)[1:]
     left, right = [p[:, :3] for p in points], [p[:, 3:].reshape(N, 2, 2) for p in points]
     # Captum asks for each feature in each input that has it: features 0 and 2 are in both.
@@ -373,7 +373,7 @@ def test_feature_permutation_with_the_same_donors():
 # Coalitions
 
 
-def coalitions(setting: Setting, method: a.Algorithm) -> Tensor:
+def coalitions(setting: Request, method: a.Algorithm) -> Tensor:
     """Which features are present in the points that ours evaluates, (n, S, K)."""
     explainer = Explainer(setting)
     case = explainer.case(distribution=False)
@@ -382,19 +382,19 @@ def coalitions(setting: Setting, method: a.Algorithm) -> Tensor:
     return (points == explainer.x.unsqueeze(1))[:, :, first].long()
 
 
-def grouped() -> Setting:
+def grouped() -> Request:
     """Images of nine features, all samples with a baseline of their own."""
     model, x, x0 = images()
-    return Setting(model, x, TARGET, x0, features=torch.arange(36).reshape(1, 1, 6, 6) // 4, seed=SEED)
+    return Request(model, x, TARGET, x0, features=torch.arange(36).reshape(1, 1, 6, 6) // 4, seed=SEED)
 
 
-def maps_of(setting: Setting, method: a.Algorithm) -> Tensor:
+def maps_of(setting: Request, method: a.Algorithm) -> Tensor:
     """Ours."""
     explainer = Explainer(setting)
     return explainer.shaped(explainer.attribute(method))[0]
 
 
-def one_by_one(setting: Setting, explain: Callable[..., Tensor]) -> Tensor:
+def one_by_one(setting: Request, explain: Callable[..., Tensor]) -> Tensor:
     """Captum's maps of the samples, each by itself; `explain` takes its number and the arguments of `attribute`."""
     each = zip(setting.inputs.split(1), setting.baselines.split(1), TARGET, strict=True)
     return torch.cat(
@@ -484,7 +484,7 @@ def test_lime_base_with_ones_own_functions():
         80, Means.of, similarity=lambda _x, _point, present: present.double().mean(1) + 0.25,
         perturb_func=lambda generator, k: generator.random(k) < 0.3, return_input_shape=False,
     )  # fmt: skip
-    chosen = coalitions(Setting(model, x, 1, x0, seed=SEED), method)
+    chosen = coalitions(Request(model, x, 1, x0, seed=SEED), method)
     theirs = c.LimeBase(
         model, Means(), lambda _x, _point, present, **_: present.double().mean(1) + 0.25, Queue(*chosen[0].split(1)),
         True, lambda present, sample, **_: torch.where(present.bool(), sample, x0), None,

@@ -15,7 +15,7 @@ from xbench.algorithms.parts.coalitions import draw_coalitions
 from xbench.algorithms.parts.quadrature import quadrature
 from xbench.core.draws import Draws
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 N, D = 4, 5
 RULES = ["gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"]
@@ -358,7 +358,7 @@ def test_kernel_shap_is_the_constrained_least_squares_of_its_coalitions(paired):
     k, method = 10, a.KernelShap(60, paired)
     model, x, x0 = Game(k), numbers(2, k), numbers(2, k, seed=2)
     maps = attribute(model, x, method, baselines=x0, seed=3)
-    explainer = Explainer(Setting(model, x, baselines=x0, seed=3))
+    explainer = Explainer(Request(model, x, baselines=x0, seed=3))
     points = list(method.plan(explainer.case(distribution=False), explainer.x).points)
     assert torch.equal(points[0], x)
     assert torch.equal(points[1], x0)
@@ -526,7 +526,7 @@ def test_a_stochastic_algorithm_draws_anew_for_every_copy():
 def test_tunnels_may_be_nested():
     model, (x, _) = Power(3), samples()
     inner = a.NoiseTunnel(a.Saliency(abs=False), "smoothgrad", 2, 0.1)
-    explainer = Explainer(Setting(model, x))
+    explainer = Explainer(Request(model, x))
     maps = explainer.attribute(a.NoiseTunnel(inner, "smoothgrad", 3, 0.2))
     assert explainer.engine.counters.forward_rows == N * 6
     ids = tuple(map(str, range(N)))
@@ -554,7 +554,7 @@ def test_a_tunnel_refuses_to_draw_from_baselines_that_are_the_samples_own(inner)
     model, (x, x0) = Quadratic(D), samples()
     tunnel = a.NoiseTunnel(inner, "smoothgrad", 3, 0.1, draw_baseline_from_distrib=True)
     with pytest.raises(ValueError, match="there is no distribution to draw"):
-        Explainer(Setting(model, x, baselines=x0, own_baselines=True)).attribute(tunnel)
+        Explainer(Request(model, x, baselines=x0, own_baselines=True)).attribute(tunnel)
 
 
 @pytest.mark.parametrize("multiply", [True, False])
@@ -595,7 +595,7 @@ def test_controls():
 def test_the_density_of_a_map_adds_up_to_its_features(method):
     model, x = Game(7), numbers(N, 7)
     groups = torch.tensor([[3, 0, 0, -1, 1, 2, 3]])
-    explainer = Explainer(Setting(model, x, features=groups))
+    explainer = Explainer(Request(model, x, features=groups))
     maps = explainer.attribute(method)
     density = method.density(explainer.case(distribution=False), maps)
     exactly(density[:, 1] + density[:, 2], maps[:, 1])
@@ -609,7 +609,7 @@ def test_the_density_of_a_map_adds_up_to_its_features(method):
 def test_the_density_of_an_occlusion_is_per_element_of_the_window():
     model, x = Linear(D), numbers(N, D)
     method = a.Occlusion((D,))
-    explainer = Explainer(Setting(model, x))
+    explainer = Explainer(Request(model, x))
     density = method.density(explainer.case(distribution=False), explainer.attribute(method))
     exactly(density.sum(1), model(x) - 3)
 

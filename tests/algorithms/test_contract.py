@@ -25,7 +25,7 @@ from xbench.config.nodes import instantiate
 from xbench.core.plan import Plan, Want
 from xbench.engine import Counters, OutOfMemory
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 N = 5
 # Fewer evaluations than the configs ask for, a tolerance that no sample meets before max_steps, and maps with signs.
@@ -67,7 +67,7 @@ def algorithm(name: str, *, quick: bool = True) -> a.Algorithm:
     return made
 
 
-def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> Setting:
+def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> Request:
     """What is explained, on a model of its own."""
     texts = {"embedding": TextNet, "attention": AttentionNet}
     made = _text(texts[site]()) if site in texts else _image(None if site == "input" else "conv2")
@@ -79,37 +79,37 @@ def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> 
     return replace(made, **{"speed": Speed(rewrites=False)} | changes)
 
 
-def _image(layer: str | None) -> Setting:
+def _image(layer: str | None) -> Request:
     if layer is None:
         features = torch.arange(36).reshape(1, 1, 6, 6) // 6
         features[..., :2] = -1  # no feature's
         features[..., 0] = 9  # an id far from the others
     else:
         features = torch.arange(8).reshape(1, 2, 4, 1)
-    return Setting(
+    return Request(
         weights(ConvNet()), numbers(N, 1, 6, 6), baselines=numbers(1, 1, 6, 6, seed=2) / 2, features=features,
         layer=layer,
     )  # fmt: skip
 
 
-def _text(model: nn.Module) -> Setting:
+def _text(model: nn.Module) -> Request:
     ids = torch.randint(1, 20, (N, 7), generator=torch.Generator().manual_seed(4))
     mask = torch.arange(7) < torch.tensor(LENGTHS)[:, None]
     features = torch.where(mask, torch.arange(7), -1)
-    return Setting(
+    return Request(
         weights(model, scale=2), ids * mask, baselines=torch.zeros(N, 7, dtype=torch.int64), features=features,
         extra=(mask.double(),), layer="embedding",
     )  # fmt: skip
 
 
-def _distribution(made: Setting) -> Tensor:
+def _distribution(made: Request) -> Tensor:
     """Three baselines for all samples."""
     if made.layer == "embedding":
         return torch.randint(0, 20, (3, 7), generator=torch.Generator().manual_seed(5))
     return numbers(3, 1, 6, 6, seed=2)
 
 
-def picked(made: Setting, rows: list[int]) -> Setting:
+def picked(made: Request, rows: list[int]) -> Request:
     """Only these samples, in this order."""
     assert isinstance(made.inputs, Tensor)
 
@@ -130,13 +130,13 @@ class Result:
     counters: Counters
 
 
-def explain(made: Setting, method: a.Algorithm) -> Result:
+def explain(made: Request, method: a.Algorithm) -> Result:
     explainer = Explainer(made)
     (maps,) = explainer.shaped(explainer.attribute(method))
     return Result(maps, explainer.engine.counters)
 
 
-def prepared(made: Setting, method: a.Algorithm) -> tuple[Explainer, Callable[[], Tensor]]:
+def prepared(made: Request, method: a.Algorithm) -> tuple[Explainer, Callable[[], Tensor]]:
     """The explainer, and the algorithm's own evaluations: baselines are at their site, shapes of layers are known."""
     explainer = Explainer(made)
     assert explainer.missing(method) is None
@@ -308,7 +308,7 @@ def test_the_rows_counted_are_the_rows_sent(name, site):
     assert max(_fuse(made).rows, default=0) <= 4
 
 
-def _fuse(made: Setting) -> Fuse:
+def _fuse(made: Request) -> Fuse:
     fuse = made.model.get_submodule("fuse")
     assert isinstance(fuse, Fuse)
     return fuse
@@ -424,7 +424,7 @@ def test_complete_maps_sum_to_the_difference_from_the_baseline(name, site, reado
     torch.testing.assert_close(total, difference, rtol=1e-6, atol=tolerance)
 
 
-def _explained(made: Setting, x: Tensor) -> Tensor:
+def _explained(made: Request, x: Tensor) -> Tensor:
     """The explained scalar, by hand."""
     seen: list[Tensor] = []
     with torch.no_grad():

@@ -17,7 +17,7 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.core.readouts import Readout
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
 
 TARGET = [1, 2]
@@ -193,7 +193,7 @@ def test_shap_with_one_baseline_is_deeplift():
 def test_shap_with_a_baseline_per_sample_is_deeplift():
     """As in the command, where every sample has a baseline of its own."""
     model, x, rows = mlp(6, 8, 3), numbers(4, 6), numbers(4, 6, seed=2)
-    explainer = Explainer(Setting(model, x, 1, rows, own_baselines=True))
+    explainer = Explainer(Request(model, x, 1, rows, own_baselines=True))
     paired = explainer.attribute(a.DeepLift())
     torch.testing.assert_close(explainer.attribute(a.DeepLiftShap()), paired)
     spread = attribute(model, x, a.DeepLiftShap(), target=1, baselines=rows)

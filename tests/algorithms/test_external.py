@@ -26,7 +26,7 @@ from xbench import attribute, measure
 from xbench.algorithms.parts.captum_methods import METHODS
 from xbench.core.draws import Draws
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.metrics import Completeness, Infidelity, SensitivityMax
 
 pytestmark = [
@@ -379,7 +379,7 @@ def test_the_seed_offered_is_that_of_the_global_generators():
 
 def counted(asked: dict[str, Any], method: a.Algorithm) -> tuple[int, int]:
     asked = asked | {"target": asked.get("target", TARGET)}
-    explainer = Explainer(Setting(asked.pop("model"), asked.pop("inputs"), **asked))
+    explainer = Explainer(Request(asked.pop("model"), asked.pop("inputs"), **asked))
     explainer.restart()
     explainer.attribute(method)
     return explainer.engine.counters.forward_rows, explainer.engine.counters.backward_rows
@@ -660,7 +660,7 @@ def test_a_method_gives_captums_own_numbers(name, init):
 @pytest.mark.parametrize("name", ["GradientShap", "DeepLiftShap"])
 def test_a_baseline_of_each_samples_own_is_its_whole_distribution(name):
     model, x, baselines = weights(ReluNet(), scale=1.5), numbers(N, 2, 6, 6), numbers(N, 2, 6, 6, seed=2)
-    maps = Explainer(Setting(model, x, TARGET, baselines, own_baselines=True)).attribute(a.Captum(name))
+    maps = Explainer(Request(model, x, TARGET, baselines, own_baselines=True)).attribute(a.Captum(name))
     seeded()
     if name == "DeepLiftShap":  # the mean over copies of one baseline
         wanted = c.DeepLift(model).attribute(x, baselines, TARGET)
@@ -813,5 +813,5 @@ def test_a_function_and_captum_beside_ours(run: Run, module, capsys: pytest.Capt
 
 def test_captums_walk_through_all_orders_is_refused_where_it_never_ends():
     method = a.Captum("ShapleyValues")
-    explainer = Explainer(Setting(mlp(9, 4, 2), numbers(2, 9), 1))
+    explainer = Explainer(Request(mlp(9, 4, 2), numbers(2, 9), 1))
     assert "needs at most 8 features: one has 9" in str(explainer.missing(method))

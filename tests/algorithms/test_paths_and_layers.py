@@ -20,7 +20,7 @@ from xbench import attribute
 from xbench.algorithms.parts.quadrature import quadrature
 from xbench.engine import NoGradientError
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore:Input Tensor . did not already require gradients:UserWarning")
 
@@ -500,7 +500,7 @@ def doubled(model: nn.Module, x: Tensor, x0: Tensor, method: a.IntegratedGradien
 )
 def test_each_sample_gets_the_nodes_that_it_needs(method, changes):
     model, x, x0 = hard()
-    explainer = Explainer(Setting(model, x, baselines=x0, **changes))
+    explainer = Explainer(Request(model, x, baselines=x0, **changes))
     maps, counters = explainer.attribute(method), explainer.engine.counters
     rows = [doubled(model, x[[i]], x0, method) for i in range(N)]
     tried = [t for _, t, _ in rows]

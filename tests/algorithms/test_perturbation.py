@@ -15,7 +15,7 @@ from xbench import algorithms as a
 from xbench import attribute
 from xbench.core.draws import Draws
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 N, D = 3, 6
 # Ids with gaps, several elements to a feature, elements of none, another number of features in every sample.
@@ -261,7 +261,7 @@ def test_feature_permutation_against_a_loop_over_donors():
     ids, n_samples = ("m", "b", "z", "a", "k"), 6
     model, x = Game(D), numbers(5, D)
     rows = [0, 1, 2, 1, 0]
-    explainer = Explainer(Setting(model, x, features=FEATURES[rows], ids=ids))
+    explainer = Explainer(Request(model, x, features=FEATURES[rows], ids=ids))
     maps = explainer.attribute(a.FeaturePermutation(n_samples))
     wanted = torch.zeros_like(x)
     for row, groups in enumerate(NUMBERED[rows]):
@@ -382,7 +382,7 @@ def order_of(place: Tensor, groups: Tensor) -> list[int]:
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_shapley_sampling_against_a_loop_over_its_orders(antithetic, n_samples):
     (model, (x, x0)), method = (Game(D), samples()), a.ShapleyValueSampling(n_samples, antithetic)
-    explainer = Explainer(Setting(model, x, baselines=x0, features=FEATURES, seed=4))
+    explainer = Explainer(Request(model, x, baselines=x0, features=FEATURES, seed=4))
     drawn = places(explainer, method)
 
     def sampled(value: Coalitions, row: int) -> np.ndarray:
@@ -397,7 +397,7 @@ def test_shapley_sampling_against_a_loop_over_its_orders(antithetic, n_samples):
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_every_order_is_as_likely_as_another(antithetic):
     n, k = 1200, 4
-    explainer = Explainer(Setting(Game(k), numbers(1, k).expand(n, k), baselines=numbers(1, k, seed=2)))
+    explainer = Explainer(Request(Game(k), numbers(1, k).expand(n, k), baselines=numbers(1, k, seed=2)))
     for place in places(explainer, a.ShapleyValueSampling(5, antithetic))[::2]:
         found = Counter(map(tuple, place.tolist()))
         assert set(found) == set(permutations(range(k)))
@@ -696,7 +696,7 @@ def partition(value: Coalitions, max_evals: int) -> np.ndarray:
 def test_partition_shap_at_any_budget(max_evals):
     """Halves of 6, 3, 2 and 1 feature take 1 + 4 + 16 + 32 cuts."""
     model, (x, x0) = Game(12), samples(N, 12)
-    explainer = Explainer(Setting(model, x, baselines=x0))
+    explainer = Explainer(Request(model, x, baselines=x0))
     maps = explainer.attribute(a.PartitionShap(max_evals))
     exactly(maps, mapped(lambda value, _: partition(value, max_evals), model, x, x0, torch.arange(12)))
     exactly(maps.sum(1), model(x) - model(x0))
@@ -729,7 +729,7 @@ def test_a_cut_gives_each_half_its_sum_where_features_add_up():
 
 @on_features
 def test_the_density_divides_a_feature_among_its_elements(method):
-    explainer = Explainer(Setting(Game(D), numbers(N, D), features=FEATURES))
+    explainer = Explainer(Request(Game(D), numbers(N, D), features=FEATURES))
     maps = explainer.attribute(method)
     density = method.density(explainer.case(distribution=False), maps)
     for row, groups in enumerate(NUMBERED):
@@ -740,14 +740,14 @@ def test_the_density_divides_a_feature_among_its_elements(method):
 
 def test_the_density_of_rise_on_images_is_its_map():
     x, features = numbers(N, 1, 2, 3), FEATURES.reshape(N, 1, 2, 3)
-    explainer = Explainer(Setting(Game(D), x, features=features))
+    explainer = Explainer(Request(Game(D), x, features=features))
     maps = explainer.attribute(a.Rise(5))
     assert torch.equal(a.Rise(5).density(explainer.case(distribution=False), maps), maps)
 
 
 @pytest.mark.parametrize("method", [a.Lime(return_input_shape=False), a.KernelShap(return_input_shape=False)], ids=str)
 def test_values_of_features_have_no_density(method):
-    explainer = Explainer(Setting(Game(D), numbers(N, D), features=FEATURES))
+    explainer = Explainer(Request(Game(D), numbers(N, D), features=FEATURES))
     with pytest.raises(ValueError, match="return_input_shape=False gives values of features"):
         method.density(explainer.case(distribution=False), explainer.attribute(method))
 

@@ -12,12 +12,12 @@ from xbench import attribute
 from xbench.algorithms import ShapleyValueSampling
 from xbench.core.draws import Draws
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 
 def places(method: ShapleyValueSampling, k: int, n: int = 1) -> Tensor:
     """When each of k features joins in every permutation of n samples, (n_samples, n, k), read from the points."""
-    explainer = Explainer(Setting(mlp(k, 1), torch.ones(n, k, dtype=torch.float64)))
+    explainer = Explainer(Request(mlp(k, 1), torch.ones(n, k, dtype=torch.float64)))
     points = list(method.plan(explainer.case(distribution=False), explainer.x).points)[2:]
     absent = (torch.stack(points) == 0).reshape(method.n_samples, k - 1, n, k)
     return absent.sum(1)

@@ -21,8 +21,8 @@ from xbench.datasets.image_folder import ImageFolder
 from xbench.datasets.record import Dataset
 from xbench.engine.rewrites.choice import TRIED
 from xbench.run.block import Block
-from xbench.run.cells import Unit
-from xbench.run.result import Made
+from xbench.run.cells import Cell
+from xbench.run.result import CellResult
 
 REAL = os.environ.get("XBENCH_DATA")
 
@@ -100,7 +100,7 @@ def test_the_next_block_is_read_while_this_one_is_scored(tmp_path: Path, monkeyp
             begun.set()
         return read(self)
 
-    def making(self: Block, unit: Unit, share: slice | None = None) -> Made:
+    def making(self: Block, unit: Cell, share: slice | None = None) -> CellResult:
         if unit.kind == "score" and self.split.ids[0] == order[0][1]:
             assert begun.wait(60)
         order.append((unit.kind, self.split.ids[0]))
@@ -123,7 +123,7 @@ def test_a_block_is_gone_when_the_next_begins(tmp_path: Path, monkeypatch: pytes
     root, make = images(tmp_path / "pets", n=20), Block.make
     alive: dict[str, weakref.ref] = {}
 
-    def making(self: Block, unit: Unit, share: slice | None = None) -> Made:
+    def making(self: Block, unit: Cell, share: slice | None = None) -> CellResult:
         made = make(self, unit, share)
         others = [ref() for name, ref in alive.items() if name != self.split.ids[0]]
         assert others == [None] * len(others)

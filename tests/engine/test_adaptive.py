@@ -15,14 +15,14 @@ from xbench.core.case import Case
 from xbench.core.plan import Answer, Noted, Plan, Steps, Want
 from xbench.core.sites import Site
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 N = 5
 TARGET = [0, 2, 1, 1, 0]
 
 
-def setting(**changes: object) -> Setting:
-    return replace(Setting(weights(ConvNet()), numbers(N, 1, 6, 6), TARGET), **changes)
+def setting(**changes: object) -> Request:
+    return replace(Request(weights(ConvNet()), numbers(N, 1, 6, 6), TARGET), **changes)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from xbench.core.plan import Answer, Plan, Want
 from xbench.engine import Counters, NonFiniteError, OutOfMemory
 from xbench.engine.passes import _LEARNT
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 D = 3
 
@@ -56,7 +56,7 @@ class Bench:
 
 def bench(n: int, **options: Any) -> Bench:
     model = Watched()
-    return Bench(model, Explainer(Setting(model, numbers(n, D), **options)))
+    return Bench(model, Explainer(Request(model, numbers(n, D), **options)))
 
 
 def spread(k: int, x: Tensor) -> list[Tensor]:
@@ -261,7 +261,7 @@ def test_a_repeat_sees_the_same_points_although_the_model_writes_into_its_input(
             return x.square().sum(1)
 
     model = Writes()
-    explainer = Explainer(Setting(model, numbers(6, D), rows=6))
+    explainer = Explainer(Request(model, numbers(6, D), rows=6))
 
     def fail(rows: int) -> None:
         if rows > 2:
@@ -305,7 +305,7 @@ def test_the_peak_that_is_counted_is_that_of_one_evaluation():
 def test_samples_without_a_finite_answer_are_named_by_their_position(rows):
     x = numbers(9, D)
     x[4, 0] = x[7, 0] = torch.nan
-    explainer = Explainer(Setting(Watched(), x, rows=rows))
+    explainer = Explainer(Request(Watched(), x, rows=rows))
     case = explainer.case(distribution=False)
     wanted = {1: "1 sample.s., at position 4", 4: "2 sample.s., at position 4, 7", 64: "2 sample.s., at position 4, 7"}
     with pytest.raises(NonFiniteError, match=wanted[rows]):
@@ -313,7 +313,7 @@ def test_samples_without_a_finite_answer_are_named_by_their_position(rows):
 
 
 def test_many_such_samples_are_counted_and_five_are_named():
-    explainer = Explainer(Setting(Watched(), numbers(9, D) * torch.inf, rows=64))
+    explainer = Explainer(Request(Watched(), numbers(9, D) * torch.inf, rows=64))
     case = explainer.case(distribution=False)
     with pytest.raises(NonFiniteError, match=r"9 sample\(s\), at position 0, 1, 2, 3, 4, \.\.\.$"):
         explainer.run(values_and_gradients(1), case, explainer.x)
@@ -338,7 +338,7 @@ def test_what_was_learnt_stays_with_the_model_and_the_kind_of_evaluation():
     model, x = Watched(), numbers(4, D)
 
     def limits(want: Want, **options: Any) -> Any:
-        explainer = Explainer(Setting(model, x, **options))
+        explainer = Explainer(Request(model, x, **options))
         return explainer.engine._passes.limits(Plan([], 0, want, lambda _: x))
 
     base = limits(Want.VALUE)
@@ -376,7 +376,7 @@ def test_activations_alone_need_no_gradient():
             return torch.sign(x)
 
     x = numbers(5, D)
-    explainer = Explainer(Setting(Model(), x, layer="sign", rows=2))
+    explainer = Explainer(Request(Model(), x, layer="sign", rows=2))
     assert torch.equal(explainer.x, torch.sign(x))
     subject = replace(explainer.subject, inject=None, read=explainer.subject.inject)
     answer = subject.evaluate(x, torch.arange(5), Want.ACTIVATION)

@@ -15,7 +15,7 @@ from xbench import Speed, attribute
 from xbench.algorithms import GradCam, GradientShap, HiResCam, IntegratedGradients, KernelShap, NoiseTunnel, Saliency
 from xbench.engine.memory import LiveBytes, PeakMemory, is_out_of_memory, parse_bytes
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 CPU = torch.device("cpu")
 KB = 1000
@@ -205,7 +205,7 @@ def test_kernel_shap_keeps_its_coalitions_but_not_the_samples_made_from_them():
 def test_a_budget_is_kept():
     model, x = mlp(400, 16, 3), numbers(64, 400)
     budget = 100 * KB
-    explainer = Explainer(Setting(model, x, target=1, memory=budget))
+    explainer = Explainer(Request(model, x, target=1, memory=budget))
     explainer.attribute(IntegratedGradients(20))
     first = explainer.engine.counters.peak_bytes
     explainer.restart()

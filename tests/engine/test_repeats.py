@@ -11,7 +11,7 @@ from tests.models_for_tests import numbers
 from xbench.algorithms import FeatureAblation, NoiseTunnel
 from xbench.core.plan import Plan, Want, sequence, values
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import SensitivityMax
 
@@ -21,7 +21,7 @@ FEATURES = torch.tensor([[0, 1, 2, 3], [0, 1, -1, -1], [0, 0, 1, 1]])
 
 def bench(rows: int | None) -> Bench:
     model = Watched()
-    return Bench(model, Explainer(Setting(model, numbers(N, D), baselines=0.0, features=FEATURES, rows=rows)))
+    return Bench(model, Explainer(Request(model, numbers(N, D), baselines=0.0, features=FEATURES, rows=rows)))
 
 
 @pytest.mark.parametrize("rows", [3, 5, None])
@@ -68,7 +68,7 @@ def test_explaining_again_evaluates_no_row_like_its_first() -> None:
 
 def test_maps_that_are_differentiated_further_have_the_graph_of_every_point() -> None:
     x = torch.zeros(N, D, dtype=torch.float64, requires_grad=True)  # at its baseline: every point equals the first
-    maps = Explainer(Setting(Shifted(), x, baselines=0.0, features=FEATURES, create_graph=True)).attribute(
+    maps = Explainer(Request(Shifted(), x, baselines=0.0, features=FEATURES, create_graph=True)).attribute(
         FeatureAblation()
     )
     (slopes,) = torch.autograd.grad(maps.sum(), x)

@@ -25,7 +25,7 @@ from xbench.algorithms import (
 )
 from xbench.algorithms.base import NotApplicable
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.models.text_cnn import TextCNN
 
 N = 4
@@ -63,7 +63,7 @@ def normed() -> Normed:
 
 
 def explainer(model: nn.Module, speed: Speed, **changes: Any) -> Explainer:
-    return Explainer(replace(Setting(model, X, target=[0, 1, 2, 1]), speed=speed, **changes))
+    return Explainer(replace(Request(model, X, target=[0, 1, 2, 1]), speed=speed, **changes))
 
 
 @pytest.mark.filterwarnings("ignore:Kernel SHAP. n_samples=9 evaluations leave the values of:UserWarning")

@@ -17,7 +17,7 @@ from xbench.algorithms import Algorithm, DeepLift, FeatureAblation, GradCam, Int
 from xbench.algorithms.base import NotApplicable
 from xbench.core.padding import Padded
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.models.text_cnn import TextCNN
 
 NOTE = "padding left out"
@@ -33,7 +33,7 @@ def texts() -> Tensor:
 
 
 def explainer(model: nn.Module, *, trims: bool, **changes: object) -> Explainer:
-    made = Setting(model, texts(), target=0, baselines=torch.full((8, 9), 2), layer="embedding", padded=PADDED)
+    made = Request(model, texts(), target=0, baselines=torch.full((8, 9), 2), layer="embedding", padded=PADDED)
     return Explainer(replace(made, speed=Speed(rewrites="always" if trims else False), **changes))
 
 

@@ -26,7 +26,7 @@ from xbench.config.compose import component
 from xbench.config.nodes import CONF
 from xbench.engine.speed import Speed
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.explain.score import Explanation, probe_outputs, score_maps
 from xbench.metrics import Metric
 
@@ -237,7 +237,7 @@ def test_another_seed_draws_other_perturbations(metric: Metric, model: nn.Module
 def test_stored_outputs_serve_every_algorithm(metric: Metric, model: nn.Module):
     recorder = Recorder(model)
     explainer = Explainer(
-        Setting(recorder, _samples(), rows=4, speed=Speed(rewrites=False), **_setting(list(range(N))))
+        Request(recorder, _samples(), rows=4, speed=Speed(rewrites=False), **_setting(list(range(N))))
     )
     stored = probe_outputs(explainer, metric)
     for algorithm in (IntegratedGradients(n_steps=3), FeatureAblation()):

@@ -22,7 +22,7 @@ from xbench.algorithms import (
     Saliency,
 )
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.explain.score import probe_outputs
 from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
 from xbench.metrics.base import Maps
@@ -109,7 +109,7 @@ def test_one_draw_leaves_nothing_to_explain_after_scaling():
 def test_a_zero_map_explains_nothing():
     model, x = weights(ConvNet()), numbers(N, 1, 6, 6)
     found = score(model, x, Infidelity(DRAWS), maps_of(torch.zeros(N, 36).double(), local=True), target=0)
-    changes = probe_outputs(Explainer(Setting(model, x, target=0)), Infidelity(DRAWS))
+    changes = probe_outputs(Explainer(Request(model, x, target=0)), Infidelity(DRAWS))
     torch.testing.assert_close(found["infidelity"], changes.square().mean(1))
     assert torch.equal(found["infidelity"], found["infidelity_scaled"])
     assert torch.equal(found["infidelity_relative"], torch.ones(N).double())

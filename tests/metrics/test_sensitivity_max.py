@@ -22,7 +22,7 @@ from xbench.algorithms import (
     Saliency,
 )
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import FeatureRemoval, SensitivityMax, TimeRemoval
 from xbench.metrics.parts.perturbations import Removal
@@ -136,7 +136,7 @@ def test_a_stochastic_method_has_a_floor(model: nn.Module, images: Tensor, algor
 
 
 def test_without_a_floor_the_maps_are_half_as_many(model: nn.Module, images: Tensor):
-    made = Explainer(Setting(model, images, target=1))
+    made = Explainer(Request(model, images, target=1))
     rows = []
     for floor in (True, False):
         metric = SensitivityMax(0.05, DRAWS, floor=floor)

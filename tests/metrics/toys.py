@@ -8,7 +8,7 @@ from xbench.algorithms import Algorithm
 from xbench.core.case import Case
 from xbench.engine.speed import Speed
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import Metric
 from xbench.metrics.base import Maps
@@ -52,11 +52,11 @@ def score(
     explanation: object,
     **setting: object,
 ) -> dict[str, Tensor]:
-    """Every column of a metric. Maps come as `Maps`; the keywords are those of `Setting`.
+    """Every column of a metric. Maps come as `Maps`; the keywords are those of `Request`.
 
     The model is evaluated as it is: whether a rewrite pays is found by the clock, and it changes the last digits.
     """
-    explainer = Explainer(Setting(model, inputs, speed=Speed(rewrites=False), **setting))
+    explainer = Explainer(Request(model, inputs, speed=Speed(rewrites=False), **setting))
     made = Explanation(explanation, None) if isinstance(explanation, Maps) else Explanation.of(explanation, explainer)
     return score_maps(explainer, metric, made)
 
@@ -68,11 +68,11 @@ def maps_of(values: Tensor, *, local: bool) -> Maps:
 
 def flat_maps(model: nn.Module, inputs: Tensor | tuple[Tensor, ...], algorithm: Algorithm, **setting: object) -> Maps:
     """An algorithm's maps as a metric sees them."""
-    explainer = Explainer(Setting(model, inputs, **setting))
+    explainer = Explainer(Request(model, inputs, **setting))
     return Explanation.of(algorithm, explainer).maps
 
 
 def case_of(inputs: Tensor | tuple[Tensor, ...], **setting: object) -> tuple[Case, Tensor]:
     """The samples as a metric sees them, and flat, (n, d)."""
-    explainer = Explainer(Setting(nn.Identity(), inputs, **setting))
+    explainer = Explainer(Request(nn.Identity(), inputs, **setting))
     return explainer.case(distribution=False), explainer.x

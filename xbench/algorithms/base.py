@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.model_places import NotApplicable
-from xbench.core.plan import Made
+from xbench.core.plan import Plans
 
 __all__ = ["Algorithm", "Facts", "Need", "NotApplicable", "at_least"]
 
@@ -85,7 +85,7 @@ class Algorithm(ABC):
         """What its maps mean."""
 
     @abstractmethod
-    def plan(self, case: Case, x: Tensor) -> Made:
+    def plan(self, case: Case, x: Tensor) -> Plans:
         """The evaluations that explain the samples at `x`, (n, d). Must be cheap: points are made lazily.
 
         A generator (`result = yield Plan(...)`, then `return map`) where later points depend on earlier answers.

@@ -13,7 +13,7 @@ from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.core.case import Case
 from xbench.core.plan import Answer, Plan, Want
 
-Method = Literal["riemann_trapezoid", "riemann_left", "riemann_right"]
+Riemann = Literal["riemann_trapezoid", "riemann_left", "riemann_right"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Conductance(Algorithm):
     """
 
     n_steps: int = 50
-    method: Method = "riemann_trapezoid"
+    method: Riemann = "riemann_trapezoid"
 
     def __post_init__(self) -> None:
         at_least("n_steps", self.n_steps, 1)
-        if self.method not in get_args(Method):
-            raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+        if self.method not in get_args(Riemann):
+            raise ValueError(f"method: expected one of {', '.join(get_args(Riemann))}, got {self.method!r}")
 
     @property
     def facts(self) -> Facts:

@@ -12,7 +12,7 @@ from torch import Tensor
 from xbench.algorithms.base import Algorithm, Facts, Need
 from xbench.algorithms.deeplift import AttributionFunction, DeepLift
 from xbench.core.case import Case
-from xbench.core.plan import Made, sequence
+from xbench.core.plan import Plans, sequence
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class DeepLiftShap(Algorithm):
     def check(self, case: Case) -> None:
         self._single.check(case)
 
-    def plan(self, case: Case, x: Tensor) -> Made:
+    def plan(self, case: Case, x: Tensor) -> Plans:
         rows = [case.baselines] if case.paired else case.distribution
 
         def average(maps: Iterator[Tensor]) -> Tensor:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.on_features import OnFeatures, warn_undetermined
-from xbench.algorithms.parts.surrogates import Distance, Fit, Model, Similarity, fitted, similarity
+from xbench.algorithms.parts.surrogates import Distance, Fit, Similarity, Surrogate, fitted, similarity
 from xbench.core.case import Case
 from xbench.core.masking import coalition, numbers, to_elements, value_dtype
 from xbench.core.plan import Answer, Plan, Want
 
-Draw = Callable[[np.random.Generator, int], np.ndarray]
+Sampler = Callable[[np.random.Generator, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Lime(OnFeatures):
     """
 
     n_samples: int = 25
-    interpretable_model: Model | Fit = "lasso"
+    interpretable_model: Surrogate | Fit = "lasso"
     alpha: float = 0.01
     similarity: Distance | Similarity = "cosine"
     kernel_width: float = 1.0
-    perturb_func: Draw | None = None
+    perturb_func: Sampler | None = None
     return_input_shape: bool = True
 
     def __post_init__(self) -> None:
@@ -58,8 +58,8 @@ class Lime(OnFeatures):
         at_least("alpha", self.alpha, 0)
         if not self.kernel_width > 0:
             raise ValueError(f"kernel_width: expected a positive number, got {self.kernel_width}")
-        if not callable(self.interpretable_model) and self.interpretable_model not in get_args(Model):
-            known = ", ".join(get_args(Model))
+        if not callable(self.interpretable_model) and self.interpretable_model not in get_args(Surrogate):
+            known = ", ".join(get_args(Surrogate))
             raise ValueError(f"interpretable_model: expected {known}, got {self.interpretable_model!r}")
         if not callable(self.similarity) and self.similarity not in get_args(Distance):
             raise ValueError(f"similarity: expected {' or '.join(get_args(Distance))}, got {self.similarity!r}")

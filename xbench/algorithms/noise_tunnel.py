@@ -13,7 +13,7 @@ from xbench.algorithms.base import Algorithm, Facts, Need, at_least
 from xbench.algorithms.parts.noise import check_stdevs, random_baselines
 from xbench.algorithms.saliency import Saliency
 from xbench.core.case import Case
-from xbench.core.plan import Made, sequence
+from xbench.core.plan import Plans, sequence
 
 NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 _SOURCES = {
@@ -83,12 +83,12 @@ class NoiseTunnel(Algorithm):
     def density(self, case: Case, maps: Tensor) -> Tensor:
         return self.algorithm.density(case, maps)
 
-    def plan(self, case: Case, x: Tensor) -> Made:
+    def plan(self, case: Case, x: Tensor) -> Plans:
         stdevs = case.layout.spread(self.stdevs, x)
         if self.relative:
             stdevs = stdevs * case.ranges(x)
 
-        def plans() -> Iterator[Made]:
+        def plans() -> Iterator[Plans]:
             for draw in range(self.nt_samples):
                 yield self.algorithm.plan(self._case(case, draw, x), x + stdevs * case.draws.normal("tunnel", draw, x))
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from xbench.boundary.printable import say
 from xbench.boundary.redact import Redactor, by_name
-from xbench.cli.merge import Entry, merge, relabel
+from xbench.cli.merge import merge, relabel
 from xbench.cli.preflight import Job
-from xbench.run.planned import NOT_FAILED, OK, Outcome
+from xbench.run.planned import NOT_FAILED, OK, Entry, Outcome
 from xbench.run.progress import Display
 from xbench.store.store import ManifestNotFound, Store, StoreError
 
@@ -41,7 +41,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """What a command did."""
 
     command: Command
@@ -79,7 +79,7 @@ class Result:
         return lines
 
 
-def announce(result: Result, store: Store) -> None:
+def announce(result: CommandResult, store: Store) -> None:
     """Save the manifest of cells that are still to be computed, unless the stored one has them all.
 
     Raises:
@@ -95,7 +95,7 @@ def announce(result: Result, store: Store) -> None:
         store.save_manifest(saved)
 
 
-def refusal(result: Result) -> str | None:
+def refusal(result: CommandResult) -> str | None:
     """Why no job of the command could begin, a line for each reason; None where one could."""
     reasons: dict[str, list[str]] = {}
     for job, outcome in zip(result.jobs, result.outcomes, strict=True):
@@ -107,7 +107,7 @@ def refusal(result: Result) -> str | None:
     return "no job can begin\n" + "\n".join(f"{', '.join(jobs)}: {reason}" for reason, jobs in reasons.items())
 
 
-def conclude(result: Result, store: Store, display: Display) -> int:
+def conclude(result: CommandResult, store: Store, display: Display) -> int:
     """Save the manifest, print the table, write the report, list the failures; the exit code."""
     entries, failures = result.entries(), result.failures()
     report, complete = None, True
@@ -142,7 +142,7 @@ def conclude(result: Result, store: Store, display: Display) -> int:
     return FAILED if failures or not complete else FINE
 
 
-def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
+def manifest(result: CommandResult, entries: Sequence[Entry]) -> dict[str, Any]:
     """What the report of this command shows, see `xbench.store.store`."""
     cfg = result.jobs[0].cfg
     sizes: Counter[tuple[str, str]] = Counter()
@@ -166,7 +166,7 @@ def manifest(result: Result, entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _again(result: Result) -> str:
+def _again(result: CommandResult) -> str:
     """The command that writes the report from the store."""
     cfg = result.jobs[0].cfg
     return shlex.join(["python", "-m", "xbench.report", *(f"{key}={cfg[key]}" for key in _REPORT)])
@@ -185,7 +185,7 @@ def _dated(saved: dict[str, Any], store: Store) -> dict[str, Any]:
     return before if {**before, "created": saved["created"]} == saved else saved
 
 
-def _report(result: Result, store: Store, saved: dict[str, Any], display: Display) -> tuple[Path | None, bool]:
+def _report(result: CommandResult, store: Store, saved: dict[str, Any], display: Display) -> tuple[Path | None, bool]:
     """Print the comparison table and write the report.
 
     Returns:
@@ -214,7 +214,7 @@ def _report(result: Result, store: Store, saved: dict[str, Any], display: Displa
     return Path(page), True
 
 
-def _summary(counts: Counter[str], result: Result, report: Path | None) -> str:
+def _summary(counts: Counter[str], result: CommandResult, report: Path | None) -> str:
     total = sum(counts.values())
     if total and counts["reused"] == total:
         said = f"nothing to do: all {total} cells were in the store already"

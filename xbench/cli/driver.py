@@ -16,7 +16,7 @@ from xbench.boundary.interrupts import interruptible
 from xbench.boundary.printable import say
 from xbench.boundary.redact import Redactor
 from xbench.cli import launchers, plan, session, status
-from xbench.cli.conclude import INTERRUPTED, Command, Result, announce, conclude, refusal
+from xbench.cli.conclude import INTERRUPTED, Command, CommandResult, announce, conclude, refusal
 from xbench.cli.displays import create
 from xbench.cli.preflight import Job, check_names, preflight, relax
 from xbench.config import hydra_main
@@ -92,7 +92,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
         session.end()
     found = [shared.outcomes.get(job.number) or session.outcome_of(directory, job.number) for job in jobs]
     interrupted = shared.interrupted or any(outcome.interrupted for outcome in found if outcome)
-    result = Result(
+    result = CommandResult(
         command=command,
         jobs=jobs,
         outcomes=[outcome or Outcome(error=None if interrupted else _LOST) for outcome in found],
@@ -125,7 +125,7 @@ def _task(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
 def _publish(command: Command, jobs: Sequence[Job], directory: Path) -> None:
     """Save the manifest of the jobs that began: whatever ends the command, what is done can be reported."""
     found = [session.outcome_of(directory, job.number, begun=True) or Outcome() for job in jobs]
-    announce(Result(command, jobs, found, interrupted=False, seconds=0.0), Store(jobs[0].cfg.store))
+    announce(CommandResult(command, jobs, found, interrupted=False, seconds=0.0), Store(jobs[0].cfg.store))
 
 
 def _remove_empty(folder: Path) -> None:

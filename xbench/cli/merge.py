@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Entry = dict[str, Any]
+from xbench.run.planned import Entry
+
 _LABELS = ("kind", "model", "dataset", "algorithm", "metric")
 _RANK = {
     "planned": 0,

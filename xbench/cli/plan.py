@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 from xbench.boundary.printable import say
 from xbench.cli import session
 from xbench.cli.conclude import FAILED, FINE
-from xbench.cli.merge import Entry, merge
+from xbench.cli.merge import merge
 from xbench.config.nodes import ConfigError
+from xbench.run.planned import Entry
 from xbench.run.progress import Display
 
 _NAMED = 3

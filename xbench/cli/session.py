@@ -85,7 +85,7 @@ def job(cfg: DictConfig, publish: Callable[[], None]) -> None:
         _write(_begun(directory, number), outcome)
         publish()
 
-    with interruptible(), status.Noted(display, status.file_of(directory, number)) as noted:
+    with interruptible(), status.StatusDisplay(display, status.file_of(directory, number)) as noted:
         outcome = _outcome(settle(cfg, hydra.runtime.choices), noted, begun)
     if session is not None:
         session.interrupted = outcome.interrupted

@@ -51,7 +51,7 @@ def announce(directory: Path, words: Sequence[str], jobs: int, *, here: bool) ->
     _write(command_file(directory), {"command": list(words), "jobs": jobs, "here": here, **_process()})
 
 
-class Noted:
+class StatusDisplay:
     """A display whose events also go to a job's status file, inside a `with` block."""
 
     def __init__(self, display: Display, path: Path) -> None:

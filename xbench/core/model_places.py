@@ -21,7 +21,7 @@ class NotApplicable(ValueError):
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """One call of a module: where it gives its output, and the shape (without the batch) of that."""
 
     site: Site
@@ -41,7 +41,7 @@ class Places:
     forward: Callable[[], object]
     _layouts: dict[Place, Layout] = field(default_factory=dict)
     _reached: dict[Place, bool] = field(default_factory=dict)
-    _calls: list[Call] = field(default_factory=list)
+    _calls: list[ModuleCall] = field(default_factory=list)
 
     def layout(self, place: Place) -> Layout:
         """The tensors there. ValueError when the forward pass never comes there."""
@@ -68,7 +68,7 @@ class Places:
             self._reached[place] = bool(seen.tensors)
         return self._reached[place]
 
-    def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[Call]:
+    def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[ModuleCall]:
         """The calls of modules of these types, in the order in which the forward pass ends them."""
         return [call for call in self._every_call() if isinstance(call.site.module(self.model), kinds)]
 
@@ -82,7 +82,7 @@ class Places:
         positions = self.calls(CONVOLUTIONS)[-1].shape[1:]
         return [call.site for call in self._every_call() if len(call.shape) > 1 and call.shape[1:] == positions][-1]
 
-    def _every_call(self) -> list[Call]:
+    def _every_call(self) -> list[ModuleCall]:
         """Of all modules that give one tensor, but the model itself."""
         if not self._calls:
             made: list[tuple[str, Size]] = []
@@ -106,7 +106,7 @@ class Places:
             often = Counter(name for name, _ in made)
             for name, shape in made:
                 numbers[name] += 1
-                self._calls.append(Call(Site(name, call=numbers[name] if often[name] > 1 else None), shape))
+                self._calls.append(ModuleCall(Site(name, call=numbers[name] if often[name] > 1 else None), shape))
         return self._calls
 
     def channels_last(self, site: Site, index: int = 0) -> bool:

@@ -140,16 +140,16 @@ class Noted:
 class Several:
     """Adaptive plans, one after the other; `reduce` consumes their maps in order."""
 
-    plans: Iterable[Made]
+    plans: Iterable[Plans]
     reduce: Callable[[Iterator[Tensor]], Tensor]
 
 
 # An adaptive algorithm: each plan it yields is answered with its result, and the map is returned.
 Steps = Generator[Plan | Several, Tensor, Tensor | Noted]
-Made = Plan | Several | Steps
+Plans = Plan | Several | Steps
 
 
-def sequence(plans: Iterable[Made], count: int, reduce: Callable[[Iterator[Tensor]], Tensor]) -> Plan | Several:
+def sequence(plans: Iterable[Plans], count: int, reduce: Callable[[Iterator[Tensor]], Tensor]) -> Plan | Several:
     """`count` plans of one algorithm, one after the other, as one; `reduce` consumes their results in order.
 
     The engine may put points of neighbouring plans in one chunk, unless they are adaptive. Each inner plan lives

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.found import fingerprint
-from xbench.datasets.record import Dataset, Inputs, Lazy, Masks, Part, PartMasks, Split, by_part, each_part
+from xbench.datasets.record import Dataset, Lazy, Masks, PartMasks, Split, SplitInputs, SplitPart, by_part, each_part
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Generated:
     name: str
     modality: str
     classes: tuple[str, ...]
-    inputs: Inputs
+    inputs: SplitInputs
     labels: Tensor
     n: int
     origin: str
@@ -37,7 +37,7 @@ class Generated:
         """Raises ValueError when there is nothing to explain or to train on."""
         if not 0 < self.n < len(self.labels) + (self.learned is not None):
             raise ValueError(f"n and train: expected at least one sample each, got {self.n} of {len(self.labels)}")
-        parts: Mapping[str, Part] = by_part(self.inputs)
+        parts: Mapping[str, SplitPart] = by_part(self.inputs)
         content = [_bytes(part) for part in parts.values()]
         masks: Mapping[str, PartMasks] = {} if self.masks is None else by_part(self.masks)
         content += [_mask_bytes(mask) for mask in masks.values()]
@@ -67,7 +67,7 @@ def _rows(values: Any, rows: slice) -> Any:  # noqa: ANN401  (a tensor or a tupl
     return values.subset(range(len(values))[rows]) if isinstance(values, Lazy) else values[rows]
 
 
-def _bytes(part: Part) -> bytes:
+def _bytes(part: SplitPart) -> bytes:
     if isinstance(part, Lazy):
         return part.content
     return part.numpy().tobytes() if isinstance(part, Tensor) else "\n".join(part).encode()

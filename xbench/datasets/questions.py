@@ -14,7 +14,7 @@ from xbench.datasets.decoding import open_image, reading
 from xbench.datasets.found import Wanted, fingerprint, open_zip
 from xbench.datasets.generated import Generated
 from xbench.datasets.images import patches
-from xbench.datasets.record import Dataset, Part, Split, mixed_order
+from xbench.datasets.record import Dataset, Split, SplitPart, mixed_order
 from xbench.datasets.shapes import CLASSES as SHAPES
 from xbench.datasets.shapes import forms
 
@@ -146,7 +146,7 @@ class NLVR:
         others = [row for row in groups if row not in set(whole)]
 
         def split(part: str, rows: list[int]) -> Split:
-            inputs: dict[str, Part] = {"image": pixels[rows], "text": tuple(texts[row] for row in rows)}
+            inputs: dict[str, SplitPart] = {"image": pixels[rows], "text": tuple(texts[row] for row in rows)}
             return Split(tuple(f"{part}-{ids[row]}" for row in rows), inputs, labels[rows])
 
         return Dataset(

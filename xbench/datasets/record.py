@@ -44,11 +44,11 @@ class Lazy(ABC):
         return self.subset(rows.tolist()).read()
 
 
-Part = Tensor | Lazy | tuple[str, ...]  # one kind of input of all samples
+SplitPart = Tensor | Lazy | tuple[str, ...]  # one kind of input of all samples
 PartMasks = Tensor | tuple[tuple[bool, ...], ...]
-Inputs = Part | Mapping[str, Part]
+SplitInputs = SplitPart | Mapping[str, SplitPart]
 Masks = PartMasks | Mapping[str, PartMasks]
-Tensors = Tensor | Mapping[str, Tensor]
+PartTensors = Tensor | Mapping[str, Tensor]
 
 MODALITIES = ("image", "text", "audio", "video", "tabular", "series", "graph", "multimodal")
 
@@ -70,7 +70,7 @@ class Split:
     """
 
     ids: tuple[str, ...]
-    inputs: Inputs
+    inputs: SplitInputs
     targets: Tensor
     masks: Masks | None = None
     extra: tuple[Tensor, ...] = ()
@@ -81,7 +81,7 @@ class Split:
             raise ValueError("a split needs at least one sample, got none")
         if len(set(self.ids)) != n:
             raise ValueError(f"sample ids must be distinct, {_repeated(self.ids)!r} appears twice")
-        parts: Mapping[str, Part] = by_part(self.inputs)
+        parts: Mapping[str, SplitPart] = by_part(self.inputs)
         for part in parts.values():
             if len(part) != n or tuple(self.targets.shape) != (n,):
                 raise ValueError(
@@ -150,8 +150,8 @@ class Dataset:
     fingerprint: str
     origin: str
     standin: bool = False
-    baseline: Tensors | None = None
-    features: Tensors | Callable[[Split], Tensors] | None = None
+    baseline: PartTensors | None = None
+    features: PartTensors | Callable[[Split], PartTensors] | None = None
     value_range: tuple[float, float] | None = None
     columns: tuple[str, ...] | None = None
     rate: int | None = None
@@ -165,7 +165,7 @@ class Dataset:
             raise ValueError(f"modality must be one of {MODALITIES}, got {self.modality!r}")
         if len(self.fingerprint) != 64:
             raise ValueError(f"fingerprint must be a sha256 in 64 hex digits, got {self.fingerprint!r}")
-        parts: Mapping[str, Part] = by_part(self.test.inputs)
+        parts: Mapping[str, SplitPart] = by_part(self.test.inputs)
         texts = [part for part in parts.values() if isinstance(part, tuple)]
         if bool(texts) != (self.modality in ("text", "multimodal")) and self.modality != "multimodal":
             got = type(next(iter(parts.values()))).__name__
@@ -187,8 +187,8 @@ class Dataset:
         if low < 0 or high >= len(self.classes):
             raise ValueError(f"targets must lie in 0..{len(self.classes) - 1}, got {low}..{high}")
 
-    def _check_one_row(self, name: str, given: Tensors | None) -> None:
-        inputs: Mapping[str, Part] = by_part(self.test.inputs)
+    def _check_one_row(self, name: str, given: PartTensors | None) -> None:
+        inputs: Mapping[str, SplitPart] = by_part(self.test.inputs)
         for part, tensor in by_part(given).items() if given is not None else ():
             if part not in inputs:
                 raise ValueError(f"{name}: {part or 'a tensor'} is no part of the samples: {list(inputs)}")
@@ -214,9 +214,9 @@ def by_part(given: Item | Mapping[str, Item]) -> Mapping[str, Item]:
     return given if isinstance(given, Mapping) else {"": given}
 
 
-def tensors(inputs: Inputs) -> dict[str, Tensor]:
+def tensors(inputs: SplitInputs) -> dict[str, Tensor]:
     """The parts that are numbers, read from disk where they lie there."""
-    parts: Mapping[str, Part] = by_part(inputs)
+    parts: Mapping[str, SplitPart] = by_part(inputs)
     return {
         name: part.read() if isinstance(part, Lazy) else part
         for name, part in parts.items()
@@ -245,7 +245,7 @@ def mixed_order(labels: Sequence[int], keys: Sequence[Hashable]) -> list[int]:
     return sorted(place, key=lambda row: place[row])
 
 
-def _check_masks(ids: tuple[str, ...], inputs: Part, masks: PartMasks) -> None:
+def _check_masks(ids: tuple[str, ...], inputs: SplitPart, masks: PartMasks) -> None:
     if not isinstance(inputs, tuple):
         if not isinstance(masks, Tensor) or masks.dtype != torch.bool or not _fits(masks.shape, inputs.shape):
             raise ValueError(
@@ -261,7 +261,7 @@ def _check_masks(ids: tuple[str, ...], inputs: Part, masks: PartMasks) -> None:
             raise ValueError(f"mask of sample {sample!r} has {len(mask)} entries for {words} words")
 
 
-def _named(columns: tuple[str, ...], inputs: Inputs) -> bool:
+def _named(columns: tuple[str, ...], inputs: SplitInputs) -> bool:
     return isinstance(inputs, Tensor) and tuple(inputs.shape[1:]) == (len(columns),)
 
 

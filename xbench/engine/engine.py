@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.plan import Made, Noted, Plan, Several, Want
+from xbench.core.plan import Noted, Plan, Plans, Several, Want
 from xbench.engine.counters import Counters
 from xbench.engine.memory import keep_freed, parse_bytes
 from xbench.engine.passes import Passes
 from xbench.engine.rewrites.choice import Rewrites
 from xbench.engine.subject import Subject
 
-MakePlan = Callable[[Case, Tensor], Made]
+MakePlan = Callable[[Case, Tensor], Plans]
 
 
 class Engine:
@@ -95,7 +95,7 @@ class Engine:
             done = rows.stop
         return _stack(parts)
 
-    def _solve(self, plan: Made, rows: slice) -> Tensor | Noted:
+    def _solve(self, plan: Plans, rows: slice) -> Tensor | Noted:
         """The result of whatever an algorithm made, on a slice of samples."""
         if isinstance(plan, Plan):
             return plan.reduce(self._passes.answers(plan, rows))
@@ -112,7 +112,7 @@ class Engine:
                 self._passes.of += step.n_points * samples
             result = self._map(step, rows)
 
-    def _map(self, plan: Made, rows: slice) -> Tensor:
+    def _map(self, plan: Plans, rows: slice) -> Tensor:
         result = self._solve(plan, rows)
         return result.map if isinstance(result, Noted) else result
 

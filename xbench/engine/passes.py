@@ -21,7 +21,7 @@ from xbench.core.plan import Answer, Plan, Rule, Want
 from xbench.engine.counters import Counters
 from xbench.engine.memory import OutOfMemory, PeakMemory, is_out_of_memory
 from xbench.engine.repeats import Repeats
-from xbench.engine.rewrites.choice import Form, Kind, Rewrites
+from xbench.engine.rewrites.choice import EvaluationKind, Form, Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
 
@@ -118,7 +118,7 @@ class Passes:
         subject = self._subject.at(plan.read, plan.second)
         if self._rewrites is None or plan.n_points == 0:
             return Form(subject)
-        return self._rewrites.of(subject, samples, Kind.of(plan), self.known)
+        return self._rewrites.of(subject, samples, EvaluationKind.of(plan), self.known)
 
     def _in_groups(self, plan: Plan, kind: _Kind, samples: Tensor) -> Iterator[Answer]:
         """In chunks of whole groups of points."""

@@ -21,9 +21,9 @@ from xbench.core.sites import Site, Sites, device_of, frozen, layer_name
 from xbench.core.truth import Truth
 from xbench.engine import Counters, Engine, MakePlan, Subject, follows
 from xbench.engine.rewrites import trial
-from xbench.engine.rewrites.choice import TRIED, WORTH, Decision, Kind, Rewrites
+from xbench.engine.rewrites.choice import TRIED, WORTH, Decision, EvaluationKind, Rewrites
 from xbench.explain.external import Outside
-from xbench.explain.request import Function, Setting, baseline_tensors
+from xbench.explain.request import FunctionModel, Request, baseline_tensors
 from xbench.rules.attention import AttentionWeights
 
 _ADVICE = {
@@ -43,7 +43,7 @@ class Explainer:
     Construction sends the samples and baselines through the model once when points enter at a layer.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Request) -> None:
         self.setting = setting
         self._cases: dict[bool, Case] = {}
         inputs = setting.tensors
@@ -209,7 +209,7 @@ class Explainer:
                 not black_box and (self._read is not None or any(kinds) or algorithm.facts.reads_elsewhere)
             ),
             Need.NUMBERS: lambda: all(kinds),
-            Need.MODULE: lambda: not black_box and not isinstance(self.setting.model, Function),
+            Need.MODULE: lambda: not black_box and not isinstance(self.setting.model, FunctionModel),
             Need.SAMPLES: lambda: subject.n > 1,
             Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
             Need.IMAGES: lambda: all(len(shape) >= 3 for shape in subject.layout.shapes),
@@ -234,7 +234,7 @@ class Explainer:
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return self.engine.run(make_plan, case, x, whole=whole, share=share)
 
-    def decide(self, kind: Kind) -> Decision:
+    def decide(self, kind: EvaluationKind) -> Decision:
         """Which rewrites of the model serve this kind of evaluation, by a trial on the first samples."""
         with torch.inference_mode(False), frozen(self.setting.model):
             case, s = self.case(distribution=True), self.setting
@@ -327,7 +327,7 @@ def _site(model: nn.Module, layer: str | nn.Module | None) -> Site | None:
     return site
 
 
-def _readout(setting: Setting) -> Readout:
+def _readout(setting: Request) -> Readout:
     if setting.neuron is None:
         return Readout(setting.output, setting.select)
     if not isinstance(setting.neuron, tuple) or len(setting.neuron) != 2:

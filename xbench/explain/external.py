@@ -19,13 +19,13 @@ from xbench.core.question import Explain, Question, target_part
 from xbench.core.readouts import Target
 from xbench.core.sites import check_visited, visit
 from xbench.engine import Counters, Subject, follows
-from xbench.explain.request import Setting
+from xbench.explain.request import Request
 
 
 class Outside:
     """What is explained, as others see it."""
 
-    def __init__(self, setting: Setting, subject: Subject) -> None:
+    def __init__(self, setting: Request, subject: Subject) -> None:
         self.setting = setting
         self.subject = subject
 

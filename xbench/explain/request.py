@@ -1,4 +1,4 @@
-"""What is explained, in the user's own terms: `Setting`, and the forms that models, inputs and baselines may have."""
+"""What is explained, in the user's own terms: `Request`, and the forms that models, inputs and baselines may have."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from xbench.core.sites import device_of
 from xbench.engine.rewrites.choice import Decide
 from xbench.engine.speed import Speed
 
-Tensors = Tensor | tuple[Tensor, ...]
-Inputs = Tensors | Mapping[str, Tensor]
-Model = nn.Module | Callable[..., object]
+OneOrMany = Tensor | tuple[Tensor, ...]
+Inputs = OneOrMany | Mapping[str, Tensor]
+AnyModel = nn.Module | Callable[..., object]
 Layered = Tensor | float | int | Sequence[Tensor | float | int] | None
 Baselines = Layered | Mapping[str, Tensor | float | int]
 BaselinesOf = Baselines | Callable[..., Baselines]
-Layer = str | nn.Module
-Layers = Layer | list[Layer] | tuple[Layer, ...] | None
+LayerNames = str | nn.Module
+Layers = LayerNames | list[LayerNames] | tuple[LayerNames, ...] | None
 Neuron = tuple[str | nn.Module, int | slice | Unit]
 
 
 @dataclass(frozen=True)
-class Setting:
+class Request:
     """Everything that says what is explained, in the user's own terms; see `xbench.attribute` for the meanings."""
 
     model: nn.Module
@@ -90,7 +90,7 @@ class Setting:
         return tensors
 
 
-class Function(nn.Module):
+class FunctionModel(nn.Module):
     """A plain function as a model: it can be evaluated and differentiated, but not looked into."""
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -101,13 +101,13 @@ class Function(nn.Module):
         return self.function(*args, **kwargs)
 
 
-def as_module(model: Model) -> nn.Module:
+def as_module(model: AnyModel) -> nn.Module:
     """The model itself, or a function wrapped."""
     if isinstance(model, nn.Module):
         return model
     if not callable(model):
         raise TypeError(f"model: expected a module or a function of tensors, got {type(model).__name__}")
-    return Function(model)
+    return FunctionModel(model)
 
 
 def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:

@@ -17,7 +17,7 @@ from xbench.models.accuracy import cached_accuracy, predict_split
 from xbench.models.encoders import encode_tensors
 from xbench.models.record import Model
 
-Function = Callable[..., Any]
+Predict = Callable[..., Any]
 
 
 class Asked(nn.Module):
@@ -25,7 +25,7 @@ class Asked(nn.Module):
 
     differentiable: ClassVar[bool] = False  # what needs a gradient is not applicable
 
-    def __init__(self, function: Function, columns: tuple[str, ...] | None = None) -> None:
+    def __init__(self, function: Predict, columns: tuple[str, ...] | None = None) -> None:
         super().__init__()
         self.function = function
         self.columns = columns
@@ -59,7 +59,7 @@ class BlackBox:
     its outputs for the samples of the data set.
     """
 
-    function: Function
+    function: Predict
     builds: bool = False
     name: str = "black_box"
     frame: bool | None = None
@@ -87,7 +87,7 @@ class BlackBox:
         model = Model(self.name, module, content, encode_tensors)
         return replace(model, accuracy=cached_accuracy(model, dataset))
 
-    def _columns(self, function: Function, dataset: Dataset) -> tuple[str, ...] | None:
+    def _columns(self, function: Predict, dataset: Dataset) -> tuple[str, ...] | None:
         """Names of the columns of the frame that the function gets; None where it gets arrays."""
         trained = getattr(getattr(function, "__self__", None), "feature_names_in_", None)
         if self.frame is False or (self.frame is None and trained is None):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xbench.config import sources
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.record import MODALITIES, Dataset, Lazy, Part, Split, by_part
+from xbench.datasets.record import MODALITIES, Dataset, Lazy, Split, SplitPart, by_part
 from xbench.models import trained
 from xbench.models.accuracy import accuracy, predict_split
 from xbench.models.encoders import FusionEncoder, WordEncoder, encode_tensors
@@ -189,7 +189,7 @@ class Reference:
         return trained.save(self._folder(dataset), module.state_dict(), vocabulary, reached, about)
 
     def _vocabulary(self, train: Split) -> Vocabulary | None:
-        parts: Mapping[str, Part] = by_part(train.inputs)
+        parts: Mapping[str, SplitPart] = by_part(train.inputs)
         texts = [part for part in parts.values() if isinstance(part, tuple)]
         return (self.words or Vocabulary.build)(texts[0], self.vocabulary, self.min_count) if texts else None
 
@@ -235,7 +235,7 @@ def _place(built: Callable[..., object]) -> str:
 
 def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor | Lazy, ...]:
     """What the network is called with; images to train on may be of another size than those that are explained."""
-    parts: Mapping[str, Part] = by_part(train.inputs)
+    parts: Mapping[str, SplitPart] = by_part(train.inputs)
     tensors: list[Tensor | Lazy] = []
     for part in parts.values():
         if not isinstance(part, tuple):

@@ -16,7 +16,7 @@ Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodFacts:
     """An algorithm in one setting, with what its attribution cells say about themselves."""
 
     name: str  # as in the tables: "ig"
@@ -53,7 +53,7 @@ class Setting:
     accuracy: float | None
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
-    methods: tuple[Method, ...]  # in the manifest's order, controls last
+    methods: tuple[MethodFacts, ...]  # in the manifest's order, controls last
 
     @property
     def title(self) -> str:
@@ -136,7 +136,7 @@ def _class(value: float | None, classes: Sequence[str]) -> str:
 
 def _methods(
     store: Store, cells: Sequence[Mapping[str, Any]], called: Mapping[str, tuple[str, bool]]
-) -> tuple[Method, ...]:
+) -> tuple[MethodFacts, ...]:
     names = dict.fromkeys(cell["algorithm"] for cell in cells if cell["algorithm"] is not None)
     methods = []
     for name in names:
@@ -145,5 +145,5 @@ def _methods(
         records = [record for key in keys if (record := store.load(key, verify_arrays=False))]
         label, control = called.get(name, (name, False))
         done = tuple(record["key"] for record in records)
-        methods.append(Method(name, label, control, done, records[0]["info"] if records else {}))
+        methods.append(MethodFacts(name, label, control, done, records[0]["info"] if records else {}))
     return tuple(sorted(methods, key=lambda method: method.control))  # stable: controls move to the end

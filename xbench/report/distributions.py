@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xbench.report import figures, words
-from xbench.report.collect import Method, Setting
+from xbench.report.collect import MethodFacts, Setting
 
 METHOD, CONTROL = "#3b76af", "#9aa0a6"
 _MAX_VECTOR_DOTS = 1500  # more are drawn as one picture inside the PDF
@@ -48,7 +48,7 @@ def _distribution(setting: Setting, metric: str, rows: pd.DataFrame) -> figures.
     )
 
 
-def _draw(groups: Sequence[tuple[Method, np.ndarray]], heading: str) -> Figure:
+def _draw(groups: Sequence[tuple[MethodFacts, np.ndarray]], heading: str) -> Figure:
     names = [figures.short(method.label) for method, _ in groups]
     width = 2.2 + max(map(figures.inches, names))  # long names widen the figure rather than narrow the boxes
     figure = Figure(figsize=(width, 0.7 + 0.25 * max(3, len(groups))), dpi=100, layout="constrained")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from xbench.boundary.files import StoreError
 from xbench.report import maps, words
-from xbench.report.collect import Method, Sample, Setting
+from xbench.report.collect import MethodFacts, Sample, Setting
 from xbench.store.store import Store
 
 _DETAILS = {"localisation_ap", "rationale_precision", "rationale_recall", "rationale_iou"}  # no room below a map
@@ -19,7 +19,7 @@ VIEWS = {"text": "words", "tabular": "bars", "multimodal": "both"}  # of the oth
 ROWS = 8  # samples per setting
 MAX_BYTES = 8 * 2**20  # for the galleries of one page together
 
-Cell = dict[str, Any]
+Panel = dict[str, Any]
 Scores = dict[tuple[str, str], dict[str, float]]  # (algorithm, sample) -> metric -> value
 
 
@@ -114,13 +114,13 @@ class _Arrays:
 
 
 def _row(
-    arrays: _Arrays, setting: Setting, view: str, methods: Sequence[Method], sample: Sample, known: Scores
+    arrays: _Arrays, setting: Setting, view: str, methods: Sequence[MethodFacts], sample: Sample, known: Scores
 ) -> _Row:
     positions = [t for t, token in enumerate(sample.tokens or ()) if token]  # padding carries no token
     tokens = None if sample.tokens is None else [sample.tokens[t] for t in positions]
     image = arrays.find([sample.key], sample.id, "image")
     found: list[Mapping[str, Any] | None] = []
-    cells: list[Cell] = []
+    cells: list[Panel] = []
     for method in methods:
         heat, values = (arrays.find(method.keys, sample.id, name) for name in ("heat", "words"))
         entry, missing = _map(heat, values, positions, view, image)
@@ -148,7 +148,7 @@ def _row(
 
 def _map(
     heat: np.ndarray | None, further: np.ndarray | None, positions: Sequence[int], view: str, image: np.ndarray | None
-) -> tuple[Cell | None, str]:
+) -> tuple[Panel | None, str]:
     """What the script needs to colour one map, or None and why there is none.
 
     `further` holds the values of the words of samples that are a picture and a text.
@@ -160,7 +160,7 @@ def _map(
         values = values[list(positions)]
     if not np.isfinite(heat).all() or not np.isfinite(values).all():
         return None, "not finite"
-    entry: Cell = {}
+    entry: Panel = {}
     limit = maps.scale(heat)
     if view in ("picture", "both"):
         png, limit = maps.map_png(heat if image is None else _as_large(heat, image))

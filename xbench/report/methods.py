@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xbench.report import words
-from xbench.report.collect import Manifest, Method, Setting
+from xbench.report.collect import Manifest, MethodFacts, Setting
 from xbench.store.store import Store
 
 _KNOWN = {True: "yes", False: "no", None: "not known"}
@@ -35,7 +35,7 @@ def methods(found: Sequence[Setting], store: Store, manifest: Manifest) -> dict[
     }
 
 
-def _method_row(method: Method) -> dict[str, Any]:
+def _method_row(method: MethodFacts) -> dict[str, Any]:
     info = method.info
     return {
         "name": method.name,
@@ -59,7 +59,7 @@ def _declared(info: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _reported(method: Method, store: Store) -> list[str]:
+def _reported(method: MethodFacts, store: Store) -> list[str]:
     """What an adaptive algorithm reports of every sample beside its costs: "n_steps: median 16, max 128"."""
     values: dict[str, list[float]] = {}
     for key in method.keys:

@@ -5,8 +5,8 @@ from typing import Any
 
 from xbench.report import words
 from xbench.report.collect import Setting
-from xbench.tables.comparison import Entry, Row
-from xbench.tables.outcomes import Column
+from xbench.tables.comparison import Comparison, Row
+from xbench.tables.outcomes import TableColumn
 from xbench.tables.tables import Tables
 
 _ARROWS = {"lower": ("↓", "lower is better"), "higher": ("↑", "higher is better")}
@@ -30,7 +30,7 @@ def comparisons(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
     }
 
 
-def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, Any]:
+def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[TableColumn]) -> dict[str, Any]:
     columns = [c for c in columns if any(c.name in row.entries for row in rows)]
     warned = {m.label: list(m.info.get("warnings") or ()) for m in setting.methods}
     groups = {control: [row for row in rows if row.control is control] for control in (False, True)}
@@ -46,7 +46,7 @@ def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[Column]) -> 
     }
 
 
-def _heading(column: Column) -> dict[str, str]:
+def _heading(column: TableColumn) -> dict[str, str]:
     arrow, told = _ARROWS.get(column.direction, ("", ""))
     return {
         "label": words.label(column.name),
@@ -57,7 +57,7 @@ def _heading(column: Column) -> dict[str, str]:
     }
 
 
-def _row(row: Row, columns: Sequence[Column], warned: bool) -> dict[str, Any]:
+def _row(row: Row, columns: Sequence[TableColumn], warned: bool) -> dict[str, Any]:
     cells = [_cell(row.entries.get(column.name), column) for column in columns]
     badges = {cell["badge"] for cell in cells}
     whole = badges.pop() if len(badges) == 1 else ""  # one badge across the row, not one in every column
@@ -65,7 +65,7 @@ def _row(row: Row, columns: Sequence[Column], warned: bool) -> dict[str, Any]:
     return {"label": row.label, "marks": marks, "whole": whole, "cells": [] if whole else cells}
 
 
-def _cell(entry: Entry | None, column: Column) -> dict[str, Any]:
+def _cell(entry: Comparison | None, column: TableColumn) -> dict[str, Any]:
     """A mean and its interval; a dash where no sample is defined; a badge where the cell did not finish."""
     empty = {"value": "", "text": "", "badge": "", "best": False, "marks": "", "interval": ""}
     if entry is None:

@@ -15,7 +15,7 @@ from typing import ClassVar
 from xbench.rules import maxima, operations, rescale
 from xbench.rules.composites import COMPOSITES
 from xbench.rules.override import Override, Unknown
-from xbench.rules.paired import Paired, Rule
+from xbench.rules.paired import Paired, PairRule
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Rescale:
         return Paired("DeepLIFT-Rescale", _TABLE, self.eps, self.unknown, self.inputs)
 
 
-_TABLE: dict[str, Rule] = {
+_TABLE: dict[str, PairRule] = {
     **dict.fromkeys(operations.PER_EXAMPLE, rescale.per_example),
     **dict.fromkeys(operations.ELEMENTWISE, rescale.elementwise),
     **dict.fromkeys(operations.PRODUCTS, rescale.product),

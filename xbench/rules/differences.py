@@ -5,16 +5,12 @@ are of no use, and 0.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from xbench.rules.override import RuleFunction
-from xbench.rules.pairs import Place
-
-Context = Any  # autograd's contexts take any attribute
-
+from xbench.rules.override import Context, RuleFunction
+from xbench.rules.pairs import PairAxis
 
 _ULPS = 4  # how far the rounding of a function may move the difference of two of its values
 
@@ -44,7 +40,7 @@ class Quotient(RuleFunction):
     """An elementwise function, with the difference quotient as its derivative."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, function: Callable[[Tensor], Tensor], place: Place, eps: float) -> Tensor:
+    def forward(ctx: Context, x: Tensor, function: Callable[[Tensor], Tensor], place: PairAxis, eps: float) -> Tensor:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             y = function(leaf)
@@ -74,7 +70,7 @@ class AtMean(RuleFunction):
         a: Tensor,
         b: Tensor,
         function: Callable[[Tensor, Tensor], Tensor],
-        places: tuple[Place, Place],
+        places: tuple[PairAxis, PairAxis],
     ) -> Tensor:
         means = [sum(place.sides(operand)) / 2 for operand, place in zip((a, b), places, strict=True)]
         ctx.save_for_backward(*means)
@@ -102,7 +98,7 @@ class Ratio(RuleFunction):
     """
 
     @staticmethod
-    def forward(ctx: Context, a: Tensor, b: Tensor, place: Place) -> Tensor:
+    def forward(ctx: Context, a: Tensor, b: Tensor, place: PairAxis) -> Tensor:
         y = a / b
         (a1, a0), (b1, b0), (y1, y0) = (place.sides(tensor) for tensor in (a, b, y))
         same = (b1 > 0) == (b0 > 0)
@@ -122,7 +118,7 @@ class Larger(RuleFunction):
     """The larger of a and b: b + relu(a - b), without the rounding of these steps."""
 
     @staticmethod
-    def forward(ctx: Context, a: Tensor, b: Tensor, place: Place) -> Tensor:
+    def forward(ctx: Context, a: Tensor, b: Tensor, place: PairAxis) -> Tensor:
         (a1, a0), (b1, b0) = place.sides(a), place.sides(b)
         lead, lead0 = a1 - b1, a0 - b0
         ahead, same, change = lead > 0, (lead > 0) == (lead0 > 0), lead - lead0
@@ -148,7 +144,7 @@ class CrossMaximum(RuleFunction):
     """
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, y: Tensor, index: Tensor, place: Place, eps: float) -> Tensor:
+    def forward(ctx: Context, x: Tensor, y: Tensor, index: Tensor, place: PairAxis, eps: float) -> Tensor:
         (x1, x0), (y1, y0), (index1, index0) = (place.sides(tensor) for tensor in (x, y, index))
         position = torch.where(y1 >= y0, index1, index0)
         run = x1.gather(-1, position) - x0.expand_as(x1).gather(-1, position)

@@ -15,23 +15,19 @@ single precision however large the logits are.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from xbench.rules.override import RuleFunction
-from xbench.rules.pairs import Place
-
-Context = Any  # autograd's contexts take any attribute
+from xbench.rules.override import Context, RuleFunction
+from xbench.rules.pairs import PairAxis
 
 
-def _within(place: Place, dim: int) -> int:
+def _within(place: PairAxis, dim: int) -> int:
     """A dimension of a tensor, counted from the back, in the sides that `place` splits it into."""
     return dim if dim > place.dim else dim - 2
 
 
-def _means(x: Tensor, dim: int, place: Place) -> Tensor:
+def _means(x: Tensor, dim: int, place: PairAxis) -> Tensor:
     """The logarithmic means q of softmax(x) at inputs and references: (1 - exp(-r)) / r times the larger of two."""
     (x1, x0), (log1, log0) = place.sides(x), place.sides(x.log_softmax(dim))
     ratio = (log1 - log0).abs_()
@@ -49,7 +45,7 @@ class LogSumExp(RuleFunction):
     """log(sum(exp(x))) along a dimension (from the back), which is kept with size 1."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, dim: int, place: Place) -> Tensor:
+    def forward(ctx: Context, x: Tensor, dim: int, place: PairAxis) -> Tensor:
         ctx.save_for_backward(_shares(_means(x, dim, place), _within(place, dim)))
         ctx.place = place
         return x.logsumexp(dim, keepdim=True)
@@ -64,7 +60,7 @@ class LogSoftmax(RuleFunction):
     """log(softmax(x)) along a dimension (from the back)."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, dim: int, place: Place) -> Tensor:
+    def forward(ctx: Context, x: Tensor, dim: int, place: PairAxis) -> Tensor:
         ctx.save_for_backward(_shares(_means(x, dim, place), _within(place, dim)))
         ctx.place, ctx.dim = place, _within(place, dim)
         return x.log_softmax(dim)
@@ -84,7 +80,7 @@ class Softmax(RuleFunction):
     """softmax(x) along a dimension (from the back)."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, dim: int, place: Place) -> Tensor:
+    def forward(ctx: Context, x: Tensor, dim: int, place: PairAxis) -> Tensor:
         ctx.save_for_backward(_means(x, dim, place))
         ctx.place, ctx.dim = place, _within(place, dim)
         return x.softmax(dim)

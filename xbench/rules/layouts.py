@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xbench.rules import operations
 from xbench.rules.override import Call
-from xbench.rules.pairs import Pairs, Place, broadcast, moved, reduced
+from xbench.rules.pairs import PairAxis, Pairs, broadcast, moved, reduced
 
 _ELLIPSIS = "0123456789"  # names for the dimensions that "..." stands for
 
@@ -24,7 +24,7 @@ def follow(call: Call, explained: Sequence[Tensor], pairs: Pairs, results: Seque
     return [_one(call, explained, places, result) for result in results]
 
 
-def _one(call: Call, explained: Sequence[Tensor], places: list[Place | None], result: Tensor) -> int | None:
+def _one(call: Call, explained: Sequence[Tensor], places: list[PairAxis | None], result: Tensor) -> int | None:
     name, first, place = call.name, explained[0], places[0]
     if place is None:
         return None
@@ -56,7 +56,7 @@ def _one(call: Call, explained: Sequence[Tensor], places: list[Place | None], re
 
 
 def _moved(
-    call: Call, explained: Sequence[Tensor], places: list[Place | None], results: Sequence[Tensor]
+    call: Call, explained: Sequence[Tensor], places: list[PairAxis | None], results: Sequence[Tensor]
 ) -> list[int | None]:
     place = places[0]
     if call.name == "cat" and place is not None and all(other == place for other in places):
@@ -75,7 +75,7 @@ def fourier_dims(call: Call, ndim: int) -> set[int]:
 
 
 def matrix_product(
-    operands: Sequence[object], explained: Sequence[Tensor], places: Sequence[Place | None], result: Tensor
+    operands: Sequence[object], explained: Sequence[Tensor], places: Sequence[PairAxis | None], result: Tensor
 ) -> int | None:
     """Rows of the left operand and columns of the right stay; the summed dimension is not the batch."""
     kept = []
@@ -91,7 +91,7 @@ def matrix_product(
     return broadcast(kept, result.shape)
 
 
-def einsum(call: Call, explained: Sequence[Tensor], places: Sequence[Place | None], result: Tensor) -> int | None:
+def einsum(call: Call, explained: Sequence[Tensor], places: Sequence[PairAxis | None], result: Tensor) -> int | None:
     """The letter of the batch must be the same in all explained operands, and appear in the result."""
     equation, *operands = call.args
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):

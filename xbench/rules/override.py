@@ -56,6 +56,8 @@ _IN_PLACE_OPERATORS = {
 }
 _PYTHON_CHECKS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
 
+Context = Any  # autograd's contexts take any attribute
+
 
 @dataclass(frozen=True)
 class Call:

@@ -11,16 +11,16 @@ from xbench.rules.errors import UnknownOperation
 from xbench.rules.hooked import is_passed_on
 from xbench.rules.layouts import follow
 from xbench.rules.override import Call, Override, Unknown, public_name, refuse_if_used, tensors_in
-from xbench.rules.pairs import Pairs, Place
+from xbench.rules.pairs import PairAxis, Pairs
 
 # What a rule does at one call, given the tensors in it that carry gradients; returns the call's result.
-Rule = Callable[["Paired", Call, list[Tensor]], object]
+PairRule = Callable[["Paired", Call, list[Tensor]], object]
 
 
 class Paired(Override):
     """Runs a table of rules by operation name; linear operations pass, unknown ones are refused where they are used."""
 
-    def __init__(self, title: str, table: Mapping[str, Rule], eps: float, unknown: Unknown, inputs: int) -> None:
+    def __init__(self, title: str, table: Mapping[str, PairRule], eps: float, unknown: Unknown, inputs: int) -> None:
         super().__init__(unknown)
         self.title = title
         self.eps = eps
@@ -134,7 +134,7 @@ class Paired(Override):
         """Note the blocks (`Place.outer`) of a tensor that a rule made by itself."""
         self._pairs.remember(tensor, outer)
 
-    def place(self, call: Call, tensor: Tensor) -> Place | None:
+    def place(self, call: Call, tensor: Tensor) -> PairAxis | None:
         """Where the two sides of an operand are; the call is refused when that is not known."""
         place = self._pairs.place(tensor)
         if place is None:

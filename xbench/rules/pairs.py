@@ -26,7 +26,7 @@ _FRACTION = 633 / 1024
 
 
 @dataclass(frozen=True)
-class Place:
+class PairAxis:
     """Dimension `dim` (counted from the back: -1 is the last) has size `blocks` * (`inputs` + 1) * (references).
 
     `inputs` is how many have the same reference.
@@ -75,14 +75,14 @@ class Place:
         return pairs.flatten(self.dim - 2, self.dim)
 
 
-def locate(shape: Sequence[int], outer: int, inputs: int) -> Place | None:
+def locate(shape: Sequence[int], outer: int, inputs: int) -> PairAxis | None:
     """The dimension that holds inputs and references; None when no single dimension does."""
     before = 1
     for dim, size in enumerate(shape):
         if before * size > outer:
             blocks, rest = divmod(outer, before)
             fits = rest == 0 and size % ((inputs + 1) * blocks) == 0
-            return Place(dim - len(shape), blocks, inputs) if fits else None
+            return PairAxis(dim - len(shape), blocks, inputs) if fits else None
         before *= size
     return None
 
@@ -110,7 +110,7 @@ class Pairs:
         outer = self._outer.get(tensor, 1)
         return outer if isinstance(outer, str) else None
 
-    def place(self, tensor: Tensor) -> Place | None:
+    def place(self, tensor: Tensor) -> PairAxis | None:
         outer = self.outer(tensor)
         return None if outer is None else locate(tensor.shape, outer, self._inputs)
 
@@ -132,7 +132,7 @@ class Pairs:
         return outer is not None
 
 
-def broadcast(places: Sequence[Place | None], shape: Sequence[int]) -> int | None:
+def broadcast(places: Sequence[PairAxis | None], shape: Sequence[int]) -> int | None:
     """Blocks of a result of this shape, whose operands have these places; None when they do not agree."""
     first = places[0]
     if first is None or any(place != first for place in places) or -first.dim > len(shape):
@@ -140,7 +140,7 @@ def broadcast(places: Sequence[Place | None], shape: Sequence[int]) -> int | Non
     return first.outer(shape)
 
 
-def reduced(place: Place | None, ndim: int, dims: int | Sequence[int] | None, shape: Sequence[int]) -> int | None:
+def reduced(place: PairAxis | None, ndim: int, dims: int | Sequence[int] | None, shape: Sequence[int]) -> int | None:
     """Blocks of a sum over `dims` of a tensor with `ndim` dimensions, whose result has this shape."""
     if place is None or dims is None or (not isinstance(dims, int) and len(dims) == 0):
         return None
@@ -153,7 +153,7 @@ def reduced(place: Place | None, ndim: int, dims: int | Sequence[int] | None, sh
     return replace(place, dim=place.dim + sum(other > dim for other in summed)).outer(shape)
 
 
-def moved(call: Call, explained: Sequence[tuple[Tensor, Place | None]]) -> list[int | None]:
+def moved(call: Call, explained: Sequence[tuple[Tensor, PairAxis | None]]) -> list[int | None]:
     """Blocks of each result of an operation that only moves values.
 
     The operation is run on row numbers instead of values, to see where they go. The numbers are expanded from
@@ -199,7 +199,7 @@ def _found(numbers: Tensor, count: int, of_each: int, candidates: set[int]) -> i
         for blocks in candidates:
             if size < 2 or size % ((of_each + 1) * blocks):
                 continue
-            place = Place(dim - numbers.ndim, blocks, of_each)
+            place = PairAxis(dim - numbers.ndim, blocks, of_each)
             inputs, references = place.sides(small)
             constant = (inputs == references) & (inputs.frac() != _FRACTION)
             opposite = (references < count) & (inputs > references) & ((inputs - references) % count == 0)

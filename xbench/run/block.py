@@ -24,10 +24,10 @@ from xbench.engine.passes import synchronise
 from xbench.explain.score import Explanation, probe_outputs, score_maps
 from xbench.inputs.pictures import heats, picture
 from xbench.models.record import Model
-from xbench.run.cells import Algorithms, Identities, Named, Unit
+from xbench.run.cells import Algorithms, Cell, Identities, Named
 from xbench.run.decisions import Decisions
 from xbench.run.prepared import Prepared
-from xbench.run.result import Arrays, Made, NeededFailed, failed
+from xbench.run.result import Arrays, CellResult, NeededFailed, failed
 from xbench.store.records import canonical, cell_key
 from xbench.store.store import Store
 from xbench.tables.outcomes import COST
@@ -39,7 +39,7 @@ _COSTS = {column.source: {"direction": column.direction, "unit": column.unit} fo
 
 
 @dataclass(frozen=True)
-class Job:
+class OpenJob:
     """One model on one dataset with its algorithms and metrics, opened on a device.
 
     environment: the id under which the store knows where this runs.
@@ -63,14 +63,14 @@ class Block:
     `progress` is told the rows of a cell that are done, and those in all.
     """
 
-    def __init__(self, job: Job, split: Split, progress: Callable[[int, int], None]) -> None:
+    def __init__(self, job: OpenJob, split: Split, progress: Callable[[int, int], None]) -> None:
         self.job = job
         self.split = split
         self._decisions = Decisions(job.cfg, job.dataset, job.model, job.device, job.ids, job.store, job.environment)
         self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress, self._decisions)
         self._probes: dict[str, _Evidence] = {}
 
-    def make(self, unit: Unit, share: slice | None = None) -> Made:
+    def make(self, unit: Cell, share: slice | None = None) -> CellResult:
         """Compute a cell, or the samples `share` of it; a failure is what came of it."""
         make = {
             "samples": self._samples,
@@ -81,18 +81,18 @@ class Block:
         where = {"environment": self.job.environment}
         start = time.perf_counter()
 
-        def work() -> Made:
+        def work() -> CellResult:
             reason = self.prepared.not_applicable(unit)
             if reason is not None:
-                return Made("skipped", reason)
+                return CellResult("skipped", reason)
             fields, arrays = self._decisions.made_before(lambda: make(unit, share or slice(0, len(self.split))))
             _check(fields)
             sources.check()
-            return Made("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
+            return CellResult("ok", fields=fields | where, arrays=arrays, seconds=time.perf_counter() - start)
 
         return attempt(work, lambda error: failed(error, time.perf_counter() - start, where))
 
-    def _samples(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+    def _samples(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
         job, chosen = self.job, self.prepared.chosen
         tokens = self.prepared.encoded.tokens
         info = {
@@ -110,7 +110,7 @@ class Block:
         arrays = {} if shown is None else {"image": shown}
         return {"columns": {}, "values": {}, "counters": _counts(Counters()), "info": info}, arrays
 
-    def _attribution(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+    def _attribution(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
         algorithm: Algorithm = unit.algorithm.component
         explainer, n = self.prepared.explainer, share.stop - share.start
@@ -178,7 +178,7 @@ class Block:
             return flat, again, peak.bytes, "second run"
         return flat, statistics.median([seconds, again, once()[1]]), peak.bytes, "median of 3"
 
-    def _probe(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+    def _probe(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.metric is not None
         explainer = self.prepared.explainer
         counters = explainer.restart()
@@ -187,7 +187,7 @@ class Block:
         info = {"rewrites": counters.rewrites}
         return {"columns": {}, "values": {}, "counters": _counts(counters), "info": info}, arrays
 
-    def _score(self, unit: Unit, share: slice) -> tuple[dict[str, Any], Arrays]:
+    def _score(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
         assert unit.metric is not None
         explainer, metric = self.prepared.explainer, unit.metric.component

@@ -134,7 +134,7 @@ def entry(
 
 
 @dataclass(frozen=True)
-class Unit:
+class Cell:
     """One cell of one block."""
 
     kind: str
@@ -156,19 +156,19 @@ class Unit:
         return entry(self.kind, self.identity, status, reason, **{k: v.name if v else None for k, v in names.items()})
 
 
-def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
-    yield Unit("samples", ids.samples(block))
+def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Cell]:
+    yield Cell("samples", ids.samples(block))
     for algorithm in parts.algorithms:
-        yield Unit("attribution", ids.attribution(block, algorithm), algorithm)
+        yield Cell("attribution", ids.attribution(block, algorithm), algorithm)
         for metric in parts.metrics:
-            yield Unit("score", ids.score(block, algorithm, metric), algorithm, metric)
+            yield Cell("score", ids.score(block, algorithm, metric), algorithm, metric)
 
 
-def probes(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Unit]:
+def probes(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Cell]:
     """What metrics evaluate for all algorithms at once; no cell of the table."""
     for metric in parts.metrics:
         if metric.component.has_probe:
-            yield Unit("probe", ids.probe(block, metric), None, metric)
+            yield Cell("probe", ids.probe(block, metric), None, metric)
 
 
 def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:

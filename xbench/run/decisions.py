@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from xbench.boundary.redact import Redactor
 from xbench.datasets.record import Dataset, Split
-from xbench.engine.rewrites.choice import TRIED, Decision, Kind
+from xbench.engine.rewrites.choice import TRIED, Decision, EvaluationKind
 from xbench.engine.rewrites.trial import settled
 from xbench.models.record import Model
 from xbench.run.cells import Identities
@@ -26,7 +26,7 @@ _Made = TypeVar("_Made")
 class Undecided(Exception):
     """Evaluations of this kind are to come, and nobody has tried rewrites for them."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: EvaluationKind) -> None:
         super().__init__(f"rewrites are not decided for {kind.identity}")
         self.kind = kind
 
@@ -47,7 +47,7 @@ class Decisions:
     environment: str
     _known: dict[str, Decision] = field(default_factory=dict)
 
-    def __call__(self, kind: Kind) -> Decision:
+    def __call__(self, kind: EvaluationKind) -> Decision:
         key = cell_key(self._identity(kind))
         if key not in self._known:
             found = self.store.decision(key)
@@ -65,13 +65,13 @@ class Decisions:
                 kind = lacking.kind
             self._decide(kind)
 
-    def _decide(self, kind: Kind) -> None:
+    def _decide(self, kind: EvaluationKind) -> None:
         decision = settled(speed_of(self.cfg), lambda: self._prepared.explainer.decide(kind))
         identity, redact = self._identity(kind), Redactor([self.cfg])
         key = cell_key(identity)
         self._known[key] = self.store.decide(key, redact(identity), redact(decision), self.environment)
 
-    def _identity(self, kind: Kind) -> dict[str, Any]:
+    def _identity(self, kind: EvaluationKind) -> dict[str, Any]:
         # Not the device itself, of which others like it give the same numbers.
         return self.ids.rewrites(self._tried, kind.identity | {"device": self.device.type})
 

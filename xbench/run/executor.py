@@ -10,21 +10,21 @@ from typing import Protocol
 from xbench.datasets.record import Split
 from xbench.engine.memory import give_back
 from xbench.metrics.base import ReexplainingMetric
-from xbench.run.block import Block, Job
-from xbench.run.cells import Unit
+from xbench.run.block import Block, OpenJob
+from xbench.run.cells import Cell
 from xbench.run.progress import Display
-from xbench.run.result import Made
+from xbench.run.result import CellResult
 
 _FEWEST = 4  # samples of a share
 
 
 @dataclass(frozen=True)
-class Item:
+class WorkItem:
     """A cell of one block, or the samples `share` of it."""
 
     block: int
     split: Split
-    unit: Unit
+    unit: Cell
     share: slice | None = None
 
 
@@ -36,7 +36,7 @@ class Workers(Protocol):
 
     at_once: int
 
-    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+    def run(self, items: Iterable[WorkItem], *, alone: bool) -> Iterator[tuple[WorkItem, CellResult]]:
         """Each item with what came of it, as they finish. With `alone`, nothing runs beside an item on its device.
 
         An item is taken from `items` when there is somebody to start it.
@@ -51,14 +51,14 @@ class Here:
 
     at_once = 1
 
-    def __init__(self, job: Job, display: Display) -> None:
+    def __init__(self, job: OpenJob, display: Display) -> None:
         self._job = job
         self._display = display
         self._block: tuple[int, Block] | None = None
         self._next: tuple[int, Block] | None = None
         self._label = ""
 
-    def block(self, item: Item) -> Block:
+    def block(self, item: WorkItem) -> Block:
         """The item's block; the last one is kept."""
         if self._block is None or self._block[0] != item.block:
             expected, self._next = self._next, None
@@ -73,7 +73,7 @@ class Here:
         self._next = number, Block(self._job, split, self._progress)
         self._next[1].prepared.read_ahead()
 
-    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+    def run(self, items: Iterable[WorkItem], *, alone: bool) -> Iterator[tuple[WorkItem, CellResult]]:
         for item in items:
             self._label = item.unit.label
             self._display.cell_started(self._label)
@@ -83,7 +83,7 @@ class Here:
         self._display.advance(self._label, done, of)
 
 
-def shares(item: Item, workers: int, *, alone: bool) -> list[Item]:
+def shares(item: WorkItem, workers: int, *, alone: bool) -> list[WorkItem]:
     """The item cut by samples, so that several workers end at about the same time; each share has a batch's worth."""
     n, unit = len(item.split), item.unit
     count = min(2 * workers, n // _FEWEST)
@@ -93,4 +93,4 @@ def shares(item: Item, workers: int, *, alone: bool) -> list[Item]:
     if workers == 1 or alone or count < 2 or whole or unit.kind == "samples":
         return [item]
     edges = [n * i // count for i in range(count + 1)]
-    return [Item(item.block, item.split, unit, slice(a, b)) for a, b in pairwise(edges)]
+    return [WorkItem(item.block, item.split, unit, slice(a, b)) for a, b in pairwise(edges)]

@@ -14,7 +14,7 @@ from xbench.core.sites import Site
 from xbench.datasets.record import Dataset
 from xbench.explain.request import on_device
 from xbench.models.record import Model
-from xbench.run.block import Job
+from xbench.run.block import OpenJob
 from xbench.run.cells import Algorithms, Identities
 from xbench.run.rehearsal import try_samples
 from xbench.store.environment import environment
@@ -22,7 +22,7 @@ from xbench.store.records import digest
 from xbench.store.store import Store
 
 
-def open_job(cfg: DictConfig, device: torch.device, beside: int = 0, *, tried: bool = False) -> Job:
+def open_job(cfg: DictConfig, device: torch.device, beside: int = 0, *, tried: bool = False) -> OpenJob:
     """The job of a settled config on `device`; see `block.Job` for `beside`.
 
     Raises whatever a user's files and code raise while data and model load and, unless they were `tried` elsewhere,
@@ -34,7 +34,7 @@ def open_job(cfg: DictConfig, device: torch.device, beside: int = 0, *, tried: b
     names = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
     where = store.save_environment(environment(devices=names, threads=torch.get_num_threads(), beside=beside))
     ids = Identities(cfg, dataset, model.name, model.fingerprint)
-    return Job(cfg, store, parts, dataset, model, device, ids, where, beside)
+    return OpenJob(cfg, store, parts, dataset, model, device, ids, where, beside)
 
 
 def opened(cfg: DictConfig, device: torch.device, *, tried: bool = False) -> tuple[Dataset, Model]:

@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["samples", "attribution", "score"]
+Entry = dict[str, Any]  # a cell in a manifest
+CellKind = Literal["samples", "attribution", "score"]
 OK = ("ok", "reused")
 NOT_FAILED = ("ok", "reused", "skipped", "planned")
 
 
 @dataclass(frozen=True)
-class CellSpec:
+class PlannedCell:
     """One cell before its samples are known: the runner cuts it into blocks and gives every block a key."""
 
-    kind: Kind
+    kind: CellKind
     model: str
     dataset: str
     algorithm: str | None = None
@@ -52,24 +53,24 @@ def cells(
     *,
     controls: Sequence[str] = (),
     skip: Mapping[str | tuple[str, str], str] | None = None,
-) -> tuple[CellSpec, ...]:
+) -> tuple[PlannedCell, ...]:
     """The cells of one model on one dataset: its samples, then per algorithm an attribution and its scores.
 
     `skip` maps an algorithm, or an (algorithm, metric) pair, to the reason why it cannot be computed here;
     the scores of a skipped attribution are skipped for the same reason.
     """
     reasons = skip or {}
-    found = [CellSpec("samples", model, dataset)]
+    found = [PlannedCell("samples", model, dataset)]
     for algorithm in algorithms:
         control, reason = algorithm in controls, reasons.get(algorithm)
-        found.append(CellSpec("attribution", model, dataset, algorithm, None, control, reason))
+        found.append(PlannedCell("attribution", model, dataset, algorithm, None, control, reason))
         for metric in metrics:
             because = reason or reasons.get((algorithm, metric))
-            found.append(CellSpec("score", model, dataset, algorithm, metric, control, because))
+            found.append(PlannedCell("score", model, dataset, algorithm, metric, control, because))
     return tuple(found)
 
 
-def of_config(cfg: Mapping[str, Any]) -> tuple[CellSpec, ...]:
+def of_config(cfg: Mapping[str, Any]) -> tuple[PlannedCell, ...]:
     """The cells of a settled job config, named as on the command line (loaded models may name themselves)."""
     names = [str(name) for name in cfg["algorithm"]]
     controls = [str(name) for name in cfg["control"]]

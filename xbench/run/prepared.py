@@ -17,14 +17,14 @@ from xbench.datasets.record import Dataset, Lazy, Split, by_part
 from xbench.engine.rewrites.choice import Decide
 from xbench.engine.speed import Speed
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Neuron, Setting
+from xbench.explain.request import Neuron, Request
 from xbench.explain.score import refusal
 from xbench.inputs.baselines import choose_baseline
 from xbench.inputs.features import CELLS, as_cells, regroup
 from xbench.inputs.spectral import FromSpectrum
 from xbench.inputs.targets import Chosen, choose
 from xbench.models.record import Encoded, Model
-from xbench.run.cells import Unit
+from xbench.run.cells import Cell
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Prepared:
             layer, read = (name and f"network.{name}" for name in (layer, read))
             neuron = neuron and (f"network.{neuron[0]}", neuron[1])
         inputs = tuple(t.to(self.device) for t in encoded.inputs)
-        setting = Setting(
+        setting = Request(
             model=model,
             inputs=inputs if len(inputs) > 1 else inputs[0],
             target=self.chosen.target,
@@ -122,7 +122,7 @@ class Prepared:
         )
         return Explainer(setting)
 
-    def not_applicable(self, unit: Unit) -> str | None:
+    def not_applicable(self, unit: Cell) -> str | None:
         """Why a cell cannot be computed whatever happens, `needs ...`; None when it can."""
         if unit.algorithm is None:
             return None

@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 from xbench.boundary.attempt import attempt
 from xbench.engine.memory import give_back
 from xbench.run.block import Block
-from xbench.run.cells import Unit, blocks, probes, units
+from xbench.run.cells import Cell, blocks, probes, units
 from xbench.run.open_job import open_job
 from xbench.run.progress import NoDisplay, logging_through
-from xbench.run.result import Made, failed
+from xbench.run.result import CellResult, failed
 
 BEAT = 1.0  # seconds between two signs of life
 _OFTEN = 0.2  # seconds between two reports of progress
@@ -86,14 +86,14 @@ class _Bench:
         self._voice = voice
         self._of: tuple[object, ...] = ()
         self._block: Block | None = None
-        self._units: dict[str, Unit] = {}
+        self._units: dict[str, Cell] = {}
 
-    def attempt(self, task: Task) -> Made:
+    def attempt(self, task: Task) -> CellResult:
         """Do a task; what fails here outside its cell is opening the job, which succeeded in the other process."""
         start = time.perf_counter()
         return attempt(lambda: self._make(task), lambda error: failed(error, time.perf_counter() - start, {}))
 
-    def _make(self, task: Task) -> Made:
+    def _make(self, task: Task) -> CellResult:
         os.chdir(task.folder)
         of = (task.config, task.folder, task.beside, task.block)
         if of != self._of:

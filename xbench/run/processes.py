@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from xbench.run.executor import Item
+from xbench.run.executor import WorkItem
 from xbench.run.process_main import Task, serve
-from xbench.run.result import Made
+from xbench.run.result import CellResult
 
 STARTS = 3  # processes in a row that may die before they compute anything; a device where that happens is given up
 _GONE = 10.0  # seconds that the system may take to end a process
@@ -24,18 +24,18 @@ _START = 300.0  # seconds a process may take to import its libraries
 
 
 @dataclass
-class Cell:
+class CellInProgress:
     """A cell in the making: its shares to do and done."""
 
-    item: Item
-    todo: deque[Item]
+    item: WorkItem
+    todo: deque[WorkItem]
     count: int
-    made: dict[int, Made] = field(default_factory=dict)
+    made: dict[int, CellResult] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
     over: bool = False
 
-    def first(self, share: Item) -> int:
+    def first(self, share: WorkItem) -> int:
         return 0 if share.share is None else share.share.start
 
 
@@ -58,12 +58,12 @@ class Worker:
         self._listener = threading.Thread(target=self._listen, daemon=True, name=f"xbench hears {device}")
         self._listener.start()
         self.heard = time.monotonic() + _START
-        self.doing: tuple[Cell, Item] | None = None
+        self.doing: tuple[CellInProgress, WorkItem] | None = None
         self.since: float | None = None  # when it began to compute what it has in hand
         self.began = False  # to compute anything, ever
         self.stillborn = stillborn  # processes before it, one after the other, that never did
 
-    def give(self, cell: Cell, item: Item, task: Task) -> None:
+    def give(self, cell: CellInProgress, item: WorkItem, task: Task) -> None:
         self.doing, self.since = (cell, item), None
         with contextlib.suppress(OSError):  # it died just now, which is noticed in a moment
             self.connection.send(task)

@@ -6,8 +6,8 @@ from xbench.boundary.attempt import attempt
 from xbench.datasets.record import Dataset
 from xbench.explain.consistency import SAMPLES, inconsistencies
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Setting
-from xbench.run.block import Job
+from xbench.explain.request import Request
+from xbench.run.block import OpenJob
 
 KEY = "inconsistencies"  # of what cells say about themselves
 
@@ -26,7 +26,7 @@ def remarks(dataset: Dataset, n: int | None) -> list[str]:
     return [f"{dataset.name}: {note}." for note in found]
 
 
-def doubts(job: Job, cells: Iterable[str]) -> list[str]:
+def doubts(job: OpenJob, cells: Iterable[str]) -> list[str]:
     """What keeps the job's model from being explained, a clause each: as these cells, by their keys, say, or found now.
 
     What was found is decided once: the cells that a run stores hold it, and later runs say the same.
@@ -38,8 +38,8 @@ def doubts(job: Job, cells: Iterable[str]) -> list[str]:
     return attempt(lambda: _doubts_now(job), lambda _: [])  # of a user's files and code the cells will tell
 
 
-def _doubts_now(job: Job) -> list[str]:
+def _doubts_now(job: OpenJob) -> list[str]:
     test = job.dataset.test
     encoded = job.model.encode(job.dataset, test.subset(range(min(SAMPLES, len(test)))).in_memory())
-    setting = Setting(job.model.module, encoded.inputs, extra=encoded.extra, select=job.model.output)
+    setting = Request(job.model.module, encoded.inputs, extra=encoded.extra, select=job.model.output)
     return list(inconsistencies(Explainer(setting).subject))

@@ -18,7 +18,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Made:
+class CellResult:
     """Goes from a worker to the process that stores it.
 
     Attributes:
@@ -44,10 +44,10 @@ class NeededFailed(RuntimeError):
         self.status = status
 
 
-def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> Made:
+def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> CellResult:
     """Inside an `except` block: what to tell of the error."""
     if isinstance(error, NotApplicable):
-        return Made("skipped", message(error), seconds=seconds)
+        return CellResult("skipped", message(error), seconds=seconds)
     if isinstance(error, NeededFailed):
         status, reason = error.status, str(error)
     else:
@@ -57,10 +57,10 @@ def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> M
             status = "oom"
         elif isinstance(error, NonFiniteError):
             status = "nonfinite"
-    return Made(status, reason, fields, seconds=seconds, traceback=trace())
+    return CellResult(status, reason, fields, seconds=seconds, traceback=trace())
 
 
-def join(shares: Sequence[Made]) -> Made:
+def join(shares: Sequence[CellResult]) -> CellResult:
     """The shares of a cell, in the order of their samples, as if made at once; the first failure fails it."""
     first = shares[0]
     if len(shares) == 1:
@@ -68,7 +68,7 @@ def join(shares: Sequence[Made]) -> Made:
     seconds = sum(made.seconds for made in shares)
     for made in shares:
         if made.status != "ok":
-            return Made(made.status, made.reason, made.fields, seconds=seconds, traceback=made.traceback)
+            return CellResult(made.status, made.reason, made.fields, seconds=seconds, traceback=made.traceback)
     n = [len(next(iter(made.fields["values"].values()), ())) for made in shares]
     values = {
         name: [value for made, m in zip(shares, n, strict=True) for value in _column(made, name, m)]
@@ -78,7 +78,7 @@ def join(shares: Sequence[Made]) -> Made:
         values["peak_memory"] = [max(values["peak_memory"])] * len(values["peak_memory"])
     columns = {name: column for made in shares for name, column in made.fields["columns"].items()}
     counters = {name: sum(made.fields["counters"][name] for made in shares) for name in first.fields["counters"]}
-    return Made(
+    return CellResult(
         "ok",
         fields={**first.fields, "columns": columns, "values": values, "counters": counters, "info": _info(shares)},
         arrays={name: np.concatenate(_equally_wide([made.arrays[name] for made in shares])) for name in first.arrays},
@@ -86,14 +86,14 @@ def join(shares: Sequence[Made]) -> Made:
     )
 
 
-def _info(shares: Sequence[Made]) -> dict[str, Any]:
+def _info(shares: Sequence[CellResult]) -> dict[str, Any]:
     """The first share's, with the rewrites of all of them: one may say for which rows it was not used."""
     info: dict[str, Any] = dict(shares[0].fields["info"])
     notes = [note for made in shares for note in made.fields["info"].get("rewrites", {}).items()]
     return info | ({"rewrites": dict(sorted(notes, key=lambda note: len(note[1])))} if "rewrites" in info else {})
 
 
-def _column(made: Made, name: str, n: int) -> list[Any]:
+def _column(made: CellResult, name: str, n: int) -> list[Any]:
     # What an algorithm reports of itself may be missing where it had nothing to report.
     return made.fields["values"].get(name, [float("nan")] * n)
 

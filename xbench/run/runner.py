@@ -17,22 +17,21 @@ from xbench.boundary.redact import Redactor
 from xbench.config import devices
 from xbench.config.nodes import ConfigError, instantiate
 from xbench.datasets.record import Split
-from xbench.run.block import Job
-from xbench.run.cells import Algorithms, Identities, Unit, blocks, known, probes, units
+from xbench.run.block import OpenJob
+from xbench.run.cells import Algorithms, Cell, Identities, blocks, known, probes, units
 from xbench.run.estimates import Times
-from xbench.run.executor import Here, Item, Workers
+from xbench.run.executor import Here, Workers, WorkItem
 from xbench.run.open_job import dataset_of, open_job, opened
-from xbench.run.planned import Outcome, of_config
+from xbench.run.planned import Entry, Outcome, of_config
 from xbench.run.prepared import Prepared
 from xbench.run.processes import open_pool
 from xbench.run.progress import Display
 from xbench.run.remarks import KEY, doubts, remarks
-from xbench.run.result import Made
+from xbench.run.result import CellResult
 from xbench.run.schedule import Crew
 from xbench.store.records import Record, cell_key
 from xbench.store.store import Stamp, Store, StoreError
 
-Entry = dict[str, Any]
 _RECORDS = 64 * 2**20  # bytes
 
 
@@ -118,7 +117,7 @@ def _planned(cfg: DictConfig) -> list[Entry]:
     return planned
 
 
-def _not_applicable(prepared: Prepared, unit: Unit) -> str | None:
+def _not_applicable(prepared: Prepared, unit: Cell) -> str | None:
     # Where the model does not run on these samples, its cells will say so when they are tried.
     return attempt(lambda: prepared.not_applicable(unit), lambda _: None)
 
@@ -133,7 +132,7 @@ def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
 class _Run:
     """The cells of a job on their way into the store; computed by a process for each of `names`, if there are any."""
 
-    def __init__(self, job: Job, display: Display, splits: Sequence[Split], names: Sequence[str]) -> None:
+    def __init__(self, job: OpenJob, display: Display, splits: Sequence[Split], names: Sequence[str]) -> None:
         self._job = job
         self._display = display
         self._redactor = Redactor([job.cfg])
@@ -159,13 +158,13 @@ class _Run:
         return Prepared(job.cfg, job.dataset, job.model, job.device, self._splits[0])
 
     @property
-    def planned(self) -> Iterator[Unit]:
+    def planned(self) -> Iterator[Cell]:
         """All cells, in the order of the manifest."""
         for of_block in self._units:
             yield from of_block
 
     @property
-    def missing(self) -> list[Unit]:
+    def missing(self) -> list[Cell]:
         """Cells that nothing has become of yet."""
         return [unit for unit in self.planned if unit.key not in self._done]
 
@@ -234,7 +233,7 @@ class _Run:
                 workers.expect(number, self._splits[number])
                 return
 
-    def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[Item]:
+    def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[WorkItem]:
         """The missing cells of these kinds; another command on the same store may have done one meanwhile."""
         for number in some:
             of_block = [*self._units[number], *self._probes(number)] if "probe" in kinds else self._units[number]
@@ -243,13 +242,13 @@ class _Run:
                     continue
                 status, reason = self._without(number, unit) or self._known(unit)
                 if status == "todo":
-                    yield Item(number, self._splits[number], unit)
+                    yield WorkItem(number, self._splits[number], unit)
                 else:
                     self._done[unit.key] = status, reason
                     if unit.kind != "probe":
                         self._display.cell_done(unit.label, status, 0.0, reason)
 
-    def _without(self, number: int, unit: Unit) -> tuple[str, str | None] | None:
+    def _without(self, number: int, unit: Cell) -> tuple[str, str | None] | None:
         """Skipped, where a score's map or outputs were skipped while they were computed; else None."""
         if unit.algorithm is None or unit.metric is None:
             return None
@@ -260,30 +259,30 @@ class _Run:
                 return status, reason
         return None
 
-    def _probes(self, number: int) -> list[Unit]:
+    def _probes(self, number: int) -> list[Cell]:
         """The block's probes that a missing score needs."""
         wanted = {u.metric.name for u in self._units[number] if u.metric is not None and u.key not in self._done}
         found = probes(self._job.ids, self._job.parts, self._splits[number])
         return [unit for unit in found if unit.metric is not None and unit.metric.name in wanted]
 
-    def _known(self, unit: Unit) -> tuple[str, str | None]:
+    def _known(self, unit: Cell) -> tuple[str, str | None]:
         status, reason = known(self._job.store, unit.key, self._job.cfg.reuse)
         if status == "skipped":  # reuse=only; what could not be computed either says why
             reason = _not_applicable(self._first, unit) or reason
         return status, reason
 
-    def _keep(self, item: Item, made: Made) -> None:
+    def _keep(self, item: WorkItem, made: CellResult) -> None:
         unit = item.unit
         try:
             self._store(item, made)
         except StoreError as error:
             self._job.store.check_writable()  # else all other cells would fail like this one: that ends the job
-            made = Made("error", str(error), seconds=made.seconds)
+            made = CellResult("error", str(error), seconds=made.seconds)
         self._done[unit.key] = made.status, made.reason
         if unit.kind != "probe":
             self._display.cell_done(unit.label, made.status, made.seconds, made.reason)
 
-    def _store(self, item: Item, made: Made) -> None:
+    def _store(self, item: WorkItem, made: CellResult) -> None:
         key, store = item.unit.key, self._job.store
         if made.status == "ok":
             found = {} if self._clauses is None else {KEY: self._clauses}
@@ -298,7 +297,7 @@ class _Run:
         if key in self._old:  # it must not stand for an attempt that failed; a newer one is another command's
             store.discard(key, self._old[key])
 
-    def _record(self, item: Item, made: Made, **values: Any) -> Record:  # noqa: ANN401  (record fields)
+    def _record(self, item: WorkItem, made: CellResult, **values: Any) -> Record:  # noqa: ANN401  (record fields)
         unit = item.unit
         record: dict[str, Any] = {
             "key": unit.key,

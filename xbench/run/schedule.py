@@ -18,11 +18,11 @@ from omegaconf import DictConfig
 
 from xbench.config.nodes import plain
 from xbench.datasets.record import Split
-from xbench.run.executor import Item, shares
+from xbench.run.executor import WorkItem, shares
 from xbench.run.process_main import BEAT, Task
-from xbench.run.processes import STARTS, Cell, Pool, Worker
+from xbench.run.processes import STARTS, CellInProgress, Pool, Worker
 from xbench.run.progress import Display
-from xbench.run.result import Made, join
+from xbench.run.result import CellResult, join
 
 _SILENT = 120.0  # without any, a process counts as lost: stopped, or stuck where nothing interrupts it
 _DEAD = 5.0  # without a word from a process that has ended, no more of its words are under way
@@ -52,11 +52,11 @@ class Crew:
     def expect(self, number: int, split: Split) -> None:
         """Nothing: while one worker reads, the others compute."""
 
-    def run(self, items: Iterable[Item], *, alone: bool) -> Iterator[tuple[Item, Made]]:
+    def run(self, items: Iterable[WorkItem], *, alone: bool) -> Iterator[tuple[WorkItem, CellResult]]:
         exclusive = alone and self._pool.in_order and not self._shared
         whole = alone and not self._shared
         coming = iter(items)
-        cells: list[Cell] = []
+        cells: list[CellInProgress] = []
         try:
             while True:
                 self._feed(coming, cells, exclusive, whole)
@@ -71,12 +71,12 @@ class Crew:
             self._pool.close()  # what is in hand is lost; a worker left to itself would go on with it
             raise
 
-    def _feed(self, coming: Iterator[Item], cells: list[Cell], exclusive: bool, whole: bool) -> None:
+    def _feed(self, coming: Iterator[WorkItem], cells: list[CellInProgress], exclusive: bool, whole: bool) -> None:
         """Give every idle worker something to do; where none is left, everything has crashed."""
         if not self._pool.workers:
-            cells += [Cell(item, deque(), 1) for item in coming]
+            cells += [CellInProgress(item, deque(), 1) for item in coming]
             for lost in cells:
-                lost.over, lost.made = True, {0: Made("crashed", f"no process starts: {self._unfit}")}
+                lost.over, lost.made = True, {0: CellResult("crashed", f"no process starts: {self._unfit}")}
         for worker in self._pool.workers:
             if worker.doing is not None or (exclusive and any(w.doing for w in self._pool.workers)):
                 continue
@@ -86,7 +86,7 @@ class Crew:
                 if item is None:
                     return
                 parts = shares(item, len(self._pool.devices), alone=whole)
-                cell = Cell(item, deque(parts), len(parts))
+                cell = CellInProgress(item, deque(parts), len(parts))
                 cells.append(cell)
                 self._display.cell_started(item.unit.label)
             part = cell.todo.popleft()
@@ -120,7 +120,7 @@ class Crew:
             case ("message", text) if worker.doing is not None:
                 self._display.message(text)
 
-    def _made(self, worker: Worker, key: str, share: slice | None, made: Made) -> None:
+    def _made(self, worker: Worker, key: str, share: slice | None, made: CellResult) -> None:
         if worker.doing is None or (key, share) != (worker.doing[1].unit.key, worker.doing[1].share):
             self._lost(worker, "its process answered what it was not asked")
             return
@@ -128,7 +128,7 @@ class Crew:
         worker.doing = worker.since = None
         self._keep(cell, item, made)
 
-    def _keep(self, cell: Cell, item: Item, made: Made) -> None:
+    def _keep(self, cell: CellInProgress, item: WorkItem, made: CellResult) -> None:
         cell.seconds += made.seconds
         if cell.over:
             return
@@ -148,7 +148,7 @@ class Crew:
         reason = f"took longer than run.timeout={self._timeout:g} s"
         seconds = self._timeout or 0.0
         self._pool.replace(worker)
-        self._keep(cell, item, Made("timeout", reason, seconds=seconds))
+        self._keep(cell, item, CellResult("timeout", reason, seconds=seconds))
 
     def _lost(self, worker: Worker, reason: str) -> None:
         """Its item gets another try, once."""
@@ -170,10 +170,10 @@ class Crew:
             self._display.message(f"{_label(item)}: {reason}; it gets another try")
             cell.todo.appendleft(item)
         else:
-            self._keep(cell, item, Made("crashed", f"{reason}, {_TRIES} times"))
+            self._keep(cell, item, CellResult("crashed", f"{reason}, {_TRIES} times"))
 
 
-def _label(item: Item) -> str:
+def _label(item: WorkItem) -> str:
     share = "" if item.share is None else f" [{item.share.start}:{item.share.stop}]"
     return item.unit.label + share
 

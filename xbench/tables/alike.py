@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from xbench.store.store import Store, StoreError
-from xbench.tables.outcomes import Cell
+from xbench.tables.outcomes import StoredCell
 
 _TOLERANCE = 1e-5  # of the largest value of a map: float32 sums in another order stay below
 
 
 def notes(
-    store: Store, cells: Iterable[Cell], scores: pd.DataFrame, measures: Iterable[str], labels: Mapping[str, str]
+    store: Store, cells: Iterable[StoredCell], scores: pd.DataFrame, measures: Iterable[str], labels: Mapping[str, str]
 ) -> list[str]:
     """A sentence per model and data set that has methods with the same maps.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from xbench.tables.outcomes import COST, Cell, Column
+from xbench.tables.outcomes import COST, StoredCell, TableColumn
 
 _FIRST = ("infidelity", "infidelity_scaled", "infidelity_relative", "sensitivity_max", "completeness")
 _LAST = tuple(column.name for column in COST)
@@ -17,7 +17,7 @@ _REASON_LENGTH = 160
 
 
 @dataclass(frozen=True)
-class Entry:
+class Comparison:
     """One algorithm in one column: a mean with its interval, or (status not "ok") why there is none."""
 
     status: str  # "ok", "undefined" (for every sample), or the status of the cells without a result
@@ -39,14 +39,14 @@ class Row:
     algorithm: str
     label: str
     control: bool
-    entries: Mapping[str, Entry]  # by column name; no entry = not planned
+    entries: Mapping[str, Comparison]  # by column name; no entry = not planned
 
 
 @dataclass(frozen=True)
 class Grid:
     """Rows in reading order (model and dataset, controls last). `subjects` say what each pair of them is."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: tuple[Row, ...]
     subjects: Mapping[tuple[str, str], str]  # (model, dataset) -> "cnn (accuracy 0.981) on digits, n = 32"
     notes: tuple[str, ...]  # plain sentences a reader of the numbers must know
@@ -61,8 +61,8 @@ class Grid:
 def build(
     summary: pd.DataFrame,
     scores: pd.DataFrame,
-    columns: Mapping[str | None, tuple[Column, ...]],
-    cells: Sequence[Cell],
+    columns: Mapping[str | None, tuple[TableColumn, ...]],
+    cells: Sequence[StoredCell],
     *,
     one_hardware: bool,
     remarks: Sequence[str] = (),
@@ -113,16 +113,16 @@ def frame(grid: Grid) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*head, *tail])
 
 
-def _entries(summary: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, Entry]]:
+def _entries(summary: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, Comparison]]:
     keys = ["model", "dataset", "algorithm", "metric"]
     unmeasured = scores[~scores["status"].isin(["ok", "undefined"])]
     absent = {names: Counter(group["status"]) for names, group in unmeasured.groupby(keys, sort=False)}
-    entries: dict[tuple[str, str, str], dict[str, Entry]] = {}
+    entries: dict[tuple[str, str, str], dict[str, Comparison]] = {}
     for row in summary.to_dict("records"):
         model, dataset, algorithm, metric = (str(row[key]) for key in keys)
         gone = absent.get((model, dataset, algorithm, metric), Counter())
         why = "undefined" if row["n"] else gone.most_common(1)[0][0]
-        entries.setdefault((model, dataset, algorithm), {})[metric] = Entry(
+        entries.setdefault((model, dataset, algorithm), {})[metric] = Comparison(
             status="ok" if row["n"] > row["n_undefined"] else why,
             mean=row["mean"],
             low=row["ci_low"],
@@ -134,7 +134,7 @@ def _entries(summary: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str
     return entries
 
 
-def _labels(cells: Iterable[Cell]) -> tuple[dict[str, str], set[str]]:
+def _labels(cells: Iterable[StoredCell]) -> tuple[dict[str, str], set[str]]:
     """What readers call each algorithm (with its config name where two share a label), and the controls."""
     labels: dict[str, str] = {}
     controls: set[str] = set()
@@ -151,7 +151,7 @@ def _labels(cells: Iterable[Cell]) -> tuple[dict[str, str], set[str]]:
     return {name: f"{text} ({name})" if shared[text] > 1 else text for name, text in labels.items()}, controls
 
 
-def _subjects(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
+def _subjects(cells: Iterable[StoredCell]) -> dict[tuple[str, str], str]:
     """Each model and dataset in words: accuracy where known, samples, and stand-in data named so."""
     counts: Counter[tuple[str, str]] = Counter()
     longest: Counter[tuple[str, str, str | None, str | None]] = Counter()
@@ -173,10 +173,10 @@ def _subject(model: str, dataset: str, n: int, facts: Mapping[str, object]) -> s
     return f"{model}{known} on {dataset}, n = {n}{standin}"
 
 
-def _ordered(columns: Sequence[Column]) -> list[Column]:
+def _ordered(columns: Sequence[TableColumn]) -> list[TableColumn]:
     """Fidelity, robustness, completeness, other metrics as configured, then cost."""
 
-    def rank(column: Column) -> int:
+    def rank(column: TableColumn) -> int:
         if column.source in _FIRST:
             return _FIRST.index(column.source)
         return len(_FIRST) + (1 + _LAST.index(column.source) if column.source in _LAST else 0)
@@ -184,7 +184,7 @@ def _ordered(columns: Sequence[Column]) -> list[Column]:
     return sorted(columns, key=rank)
 
 
-def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+def _with_best(rows: Sequence[Row], columns: Sequence[TableColumn]) -> list[Row]:
     """Mark the best entries of each model, dataset and column: all that tie; no control, no lone row.
 
     An entry whose samples were not all measured is not ranked: its mean is over other samples.
@@ -199,19 +199,19 @@ def _with_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
                 groups.setdefault((row.model, row.dataset), []).append(entry.mean)
         best |= {(*pair, column.name): pick(means) for pair, means in groups.items() if pick and len(means) > 1}
 
-    def mark(row: Row, name: str, entry: Entry) -> Entry:
+    def mark(row: Row, name: str, entry: Comparison) -> Comparison:
         winner = best.get((row.model, row.dataset, name))
         return replace(entry, best=_ranks(row, entry) and entry.mean == winner)
 
     return [replace(row, entries={name: mark(row, name, entry) for name, entry in row.entries.items()}) for row in rows]
 
 
-def _ranks(row: Row, entry: Entry) -> bool:
+def _ranks(row: Row, entry: Comparison) -> bool:
     return not row.control and entry.status == "ok" and not entry.n_absent
 
 
 def _notes(
-    rows: Sequence[Row], columns: Sequence[Column], cells: Sequence[Cell], labels: Mapping[str, str]
+    rows: Sequence[Row], columns: Sequence[TableColumn], cells: Sequence[StoredCell], labels: Mapping[str, str]
 ) -> list[str]:
     many = len({(row.model, row.dataset) for row in rows}) > 1
     partial = []
@@ -229,7 +229,7 @@ def _notes(
     return notes + _failures(cells, labels, many)
 
 
-def _perturbations(cells: Iterable[Cell]) -> list[str]:
+def _perturbations(cells: Iterable[StoredCell]) -> list[str]:
     """What the metrics did to the samples, in one note; with the data where that differs."""
     done: dict[str, dict[str, dict[str, None]]] = {}
     for cell in cells:
@@ -244,7 +244,7 @@ def _perturbations(cells: Iterable[Cell]) -> list[str]:
     return [f"Perturbations: {'; '.join(texts)}."] if texts else []
 
 
-def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> list[str]:
+def _undefined(rows: Sequence[Row], columns: Sequence[TableColumn], many: bool) -> list[str]:
     """How many scores are undefined; once for all algorithms where it is the same for all, as with empty masks."""
     for_all: dict[tuple[str, str], list[str]] = {}
     each: list[str] = []
@@ -264,7 +264,7 @@ def _undefined(rows: Sequence[Row], columns: Sequence[Column], many: bool) -> li
     return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
 
 
-def _inapplicable(cells: Sequence[Cell]) -> dict[str, str]:
+def _inapplicable(cells: Sequence[StoredCell]) -> dict[str, str]:
     """The metrics that were skipped for every method with a map, on all data, for one and the same reason."""
     reasons: dict[str, set[tuple[str, str | None]]] = {}
     without = {cell.group[:3] for cell in cells if cell.kind == "attribution" and cell.status == "skipped"}
@@ -282,7 +282,7 @@ def _by_reason(void: Mapping[str, str]) -> dict[str, list[str]]:
     return grouped
 
 
-def _failures(cells: Sequence[Cell], labels: Mapping[str, str], many: bool) -> list[str]:
+def _failures(cells: Sequence[StoredCell], labels: Mapping[str, str], many: bool) -> list[str]:
     """One note for each reason why cells have no result, which names the algorithms."""
     notes: dict[tuple[str, str], dict[str, None]] = {}
     for cell in cells:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from xbench.tables.comparison import Entry, Grid, Row
-from xbench.tables.outcomes import Column
+from xbench.tables.comparison import Comparison, Grid, Row
+from xbench.tables.outcomes import TableColumn
 from xbench.tables.plain_text import groups, mark, numbers, several, title
 
 _WIDTH = 345.0  # points: the text width of an article, for which tables are split
@@ -53,10 +53,10 @@ def _escape(text: str) -> str:
     return "".join(f"[U+{ord(part):04X}]" if len(part) == 1 and ord(part) > 0x17F else part for part in known)
 
 
-def _blocks(grid: Grid) -> list[list[Column]]:
+def _blocks(grid: Grid) -> list[list[TableColumn]]:
     """The columns in as few tabulars as fit the text width, by an estimate of what each needs."""
     left = max((len(row.label) for row in grid.rows), default=0) * 4.0
-    blocks: list[list[Column]] = [[]]
+    blocks: list[list[TableColumn]] = [[]]
     used = left
     for column in grid.columns:
         head = _SCRIPT * max(map(len, title(column).split(" "))) + _GAP
@@ -69,7 +69,7 @@ def _blocks(grid: Grid) -> list[list[Column]]:
     return blocks
 
 
-def _width(entry: Entry | None, column: Column) -> float:
+def _width(entry: Comparison | None, column: TableColumn) -> float:
     if entry is None or entry.status != "ok":
         return _GAP + _DIGIT * (2 + len(entry.status) if entry else 0)
     mean, interval = (text.replace("e", "x10") for text in numbers(entry, column))
@@ -77,7 +77,7 @@ def _width(entry: Entry | None, column: Column) -> float:
     return _GAP + _DIGIT * len(mean + mark(entry)) + _SCRIPT * ends
 
 
-def _tabular(grid: Grid, columns: Sequence[Column]) -> str:
+def _tabular(grid: Grid, columns: Sequence[TableColumn]) -> str:
     heads = [_head(column) for column in columns]
     lines = [f"\\begin{{tabular}}{{@{{}}l{'r' * len(columns)}@{{}}}}", r"\toprule"]
     lines += [" & ".join(["Algorithm", *heads]) + r" \\", r"\midrule"]
@@ -93,20 +93,20 @@ def _tabular(grid: Grid, columns: Sequence[Column]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def _head(column: Column) -> str:
+def _head(column: TableColumn) -> str:
     words = re.sub(r" (?=[↓↑])", "\0", title(column)).split(" ")  # the arrow stays with the last word
     stacked = r"\\".join(_escape(word).replace("\0", "~") for word in words)
     return f"\\scriptsize\\shortstack[r]{{{stacked}}}"
 
 
-def _row(row: Row, columns: Sequence[Column]) -> str:
+def _row(row: Row, columns: Sequence[TableColumn]) -> str:
     label = _escape(row.label)
     cells = [f"\\emph{{{label}}}" if row.control else label]
     cells += [_entry(row.entries.get(column.name), column) for column in columns]
     return " & ".join(cells) + r" \\"
 
 
-def _entry(entry: Entry | None, column: Column) -> str:
+def _entry(entry: Comparison | None, column: TableColumn) -> str:
     """The mean with the ends of its interval as subscript and superscript."""
     if entry is None:
         return ""

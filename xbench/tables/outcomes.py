@@ -8,13 +8,13 @@ from typing import Any
 from xbench.store.records import FAILURES, Record
 from xbench.store.store import Store
 
-Group = tuple[str, str, str | None, str | None]  # model, dataset, algorithm, metric
+CellGroup = tuple[str, str, str | None, str | None]  # model, dataset, algorithm, metric
 
 _MISSING = "not computed: the run was interrupted; the same command continues it"
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of numbers: its name in the tables, its name in the records, its direction and unit."""
 
     name: str
@@ -24,18 +24,18 @@ class Column:
 
 
 COST = (
-    Column("runtime", "runtime", "lower", "s/sample"),
-    Column("forward_rows", "forward_rows", "lower", "rows/sample"),
-    Column("backward_rows", "backward_rows", "lower", "rows/sample"),
-    Column("peak_memory", "peak_memory", "lower", "bytes"),
+    TableColumn("runtime", "runtime", "lower", "s/sample"),
+    TableColumn("forward_rows", "forward_rows", "lower", "rows/sample"),
+    TableColumn("backward_rows", "backward_rows", "lower", "rows/sample"),
+    TableColumn("peak_memory", "peak_memory", "lower", "bytes"),
 )
 
 
 @dataclass(frozen=True)
-class Cell:
+class StoredCell:
     """A planned cell and what became of it."""
 
-    group: Group
+    group: CellGroup
     key: str | None  # None where the job failed before it was known
     status: str  # "ok", "skipped", "missing" or one of records.FAILURES
     reason: str | None
@@ -53,25 +53,25 @@ class Cell:
         return self.record if self.status == "ok" else None
 
 
-def resolve(store: Store, manifest: Mapping[str, Any]) -> list[Cell]:
+def resolve(store: Store, manifest: Mapping[str, Any]) -> list[StoredCell]:
     """The planned cells with their outcomes: groups in the order planned, the blocks of a group together.
 
     A cell without a record of its own that needed a cell which failed (a score its attribution, an
     attribution its model and samples) takes that one's status; else a failure the manifest itself tells
     counts, and else it is "missing". A key planned twice counts once.
     """
-    groups: dict[Group, dict[str | None, Mapping[str, Any]]] = {}
+    groups: dict[CellGroup, dict[str | None, Mapping[str, Any]]] = {}
     for planned in manifest["cells"]:
         group = (planned["model"], planned["dataset"], planned["algorithm"], planned["metric"])
         groups.setdefault(group, {})[planned["key"]] = planned
-    done: dict[tuple[Group, int], Cell] = {}
+    done: dict[tuple[CellGroup, int], StoredCell] = {}
     for group in sorted(groups, key=lambda names: (names[3] is not None, names[2] is not None)):
         for block, planned in enumerate(groups[group].values()):
             done[group, block] = _outcome(store, planned, group, done.get((_needed(group), block)))
     return [done[group, block] for group in groups for block in range(len(groups[group]))]
 
 
-def columns(cells: Iterable[Cell]) -> dict[str | None, tuple[Column, ...]]:
+def columns(cells: Iterable[StoredCell]) -> dict[str | None, tuple[TableColumn, ...]]:
     """The columns of every metric (None: of the attributions), as its finished cells tell.
 
     A column that two metrics of the grid both have is called `<metric>.<column>` in all tables. A metric
@@ -83,14 +83,14 @@ def columns(cells: Iterable[Cell]) -> dict[str | None, tuple[Column, ...]]:
             known = found.setdefault(cell.group[3], {})
             known.update(cell.result["columns"] if cell.result else {})
     owners = Counter(name for known in found.values() for name in known)
-    named: dict[str | None, tuple[Column, ...]] = {}
+    named: dict[str | None, tuple[TableColumn, ...]] = {}
     for metric, known in found.items():
-        fallback = COST if metric is None else (Column(metric, metric, "none", ""),)
+        fallback = COST if metric is None else (TableColumn(metric, metric, "none", ""),)
         named[metric] = (
             fallback
             if not known
             else tuple(
-                Column(
+                TableColumn(
                     name=name if metric is None or owners[name] == 1 else f"{metric}.{name}",
                     source=name,
                     direction=facts["direction"],
@@ -102,22 +102,22 @@ def columns(cells: Iterable[Cell]) -> dict[str | None, tuple[Column, ...]]:
     return named
 
 
-def _needed(group: Group) -> Group:
+def _needed(group: CellGroup) -> CellGroup:
     model, dataset, algorithm, metric = group
     return (model, dataset, algorithm if metric is not None else None, None)
 
 
-def _outcome(store: Store, planned: Mapping[str, Any], group: Group, needed: Cell | None) -> Cell:
+def _outcome(store: Store, planned: Mapping[str, Any], group: CellGroup, needed: StoredCell | None) -> StoredCell:
     key, count, status = planned["key"], planned["samples"], planned["status"]
     samples = needed.samples if needed and len(needed.samples) == count else (None,) * count
     if status == "skipped":
-        return Cell(group, key, status, planned["reason"], samples, None)
+        return StoredCell(group, key, status, planned["reason"], samples, None)
     record = store.load(key, verify_arrays=False) or store.failure(key) if key else None
     if record is not None:
-        return Cell(group, key, record["status"], record["reason"], tuple(record["samples"]), record)
+        return StoredCell(group, key, record["status"], record["reason"], tuple(record["samples"]), record)
     if needed is not None and needed.key != key and needed.status not in ("ok", "missing"):
         what = "attribution" if group[3] is not None else "model or data"
-        return Cell(group, key, needed.status, f"its {what} has no result: {needed.reason}", samples, None)
+        return StoredCell(group, key, needed.status, f"its {what} has no result: {needed.reason}", samples, None)
     if status in FAILURES:  # the job failed before this cell had a record
-        return Cell(group, key, status, planned["reason"], samples, None)
-    return Cell(group, key, "missing", _MISSING, samples, None)
+        return StoredCell(group, key, status, planned["reason"], samples, None)
+    return StoredCell(group, key, "missing", _MISSING, samples, None)

@@ -9,8 +9,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from xbench.tables.comparison import Entry, Grid, Row
-from xbench.tables.outcomes import Column
+from xbench.tables.comparison import Comparison, Grid, Row
+from xbench.tables.outcomes import TableColumn
 
 # Factor from the records' unit, and what a reader sees; the caption says which are per sample.
 _UNITS = {"runtime": (1e3, "ms"), "peak_memory": (2.0**-20, "MiB"), "forward_rows": (1.0, "")}
@@ -30,26 +30,26 @@ def number(value: float) -> str:
     return f"{mantissa}e{int(power)}"
 
 
-def title(column: Column) -> str:
+def title(column: TableColumn) -> str:
     """What heads a column: its name in words, the unit where it has one, an arrow to where better is."""
     unit = _UNITS.get(column.source, (1.0, column.unit))[1]
     parts = [column.name.replace("_", " "), f"({unit})" if unit else "", _ARROWS.get(column.direction, "")]
     return " ".join(part for part in parts if part)
 
 
-def numbers(entry: Entry, column: Column) -> tuple[str, str]:
+def numbers(entry: Comparison, column: TableColumn) -> tuple[str, str]:
     """Mean and interval in a reader's unit; the interval is "" where it has no width."""
     mean, low, high = (_text(value, column) for value in (entry.mean, entry.low, entry.high))
     return mean, "" if entry.low == entry.high else f"[{low}, {high}]"
 
 
-def _text(value: float, column: Column) -> str:
+def _text(value: float, column: TableColumn) -> str:
     if column.source.endswith("_rows") and value.is_integer() and abs(value) < 1e5:
         return str(int(value))  # a count: 50, not 50.0
     return number(value * _UNITS.get(column.source, (1.0, ""))[0])
 
 
-def mark(entry: Entry) -> str:
+def mark(entry: Comparison) -> str:
     """† some samples undefined, ‡ some not measured: explained in the notes."""
     return ("†" if entry.n_undefined else "") + ("‡" if entry.status == "ok" and entry.n_absent else "")
 
@@ -115,7 +115,7 @@ def _markdown_escape(text: str) -> str:
     return re.sub(r"([\\|*`<\[\]])", r"\\\1", text)
 
 
-def _markdown_entry(entry: Entry | None, column: Column) -> str:
+def _markdown_entry(entry: Comparison | None, column: TableColumn) -> str:
     if entry is None:
         return ""
     if entry.status != "ok":
@@ -125,7 +125,7 @@ def _markdown_entry(entry: Entry | None, column: Column) -> str:
     return f"{bold}{mark(entry)} {interval}".rstrip()
 
 
-def _terminal_column(rows: Sequence[Row], column: Column) -> list[str]:
+def _terminal_column(rows: Sequence[Row], column: TableColumn) -> list[str]:
     """Head (a line per word) and cells of one column, all of one width, marks to the right of the numbers."""
     texts: list[tuple[str, str]] = []
     for row in rows:

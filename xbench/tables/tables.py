@@ -18,7 +18,7 @@ from xbench.store.environment import hardware_id
 from xbench.store.store import Store
 from xbench.tables import alike, comparison, latex, outcomes, plain_text
 from xbench.tables.comparison import Grid
-from xbench.tables.outcomes import Cell, Column
+from xbench.tables.outcomes import StoredCell, TableColumn
 from xbench.tables.stats import mean_interval
 
 _SCORES = dict.fromkeys(("model", "dataset", "algorithm", "metric", "sample"), "str")
@@ -136,7 +136,7 @@ def _frame(rows: Sequence[Sequence[object]], kinds: Mapping[str, str]) -> pd.Dat
     return pd.DataFrame(rows, columns=list(kinds)).astype(types)
 
 
-def _scores(cells: Iterable[Cell], columns: Mapping[str | None, tuple[Column, ...]]) -> pd.DataFrame:
+def _scores(cells: Iterable[StoredCell], columns: Mapping[str | None, tuple[TableColumn, ...]]) -> pd.DataFrame:
     rows: list[Sequence[object]] = []
     for cell in cells:
         model, dataset, algorithm, metric = cell.group
@@ -152,7 +152,7 @@ def _scores(cells: Iterable[Cell], columns: Mapping[str | None, tuple[Column, ..
     return _frame(rows, _SCORES)
 
 
-def _summary(scores: pd.DataFrame, columns: Mapping[str | None, tuple[Column, ...]]) -> pd.DataFrame:
+def _summary(scores: pd.DataFrame, columns: Mapping[str | None, tuple[TableColumn, ...]]) -> pd.DataFrame:
     directions = {column.name: column.direction for found in columns.values() for column in found}
     rows: list[Sequence[object]] = []
     for names, group in scores.groupby(["model", "dataset", "algorithm", "metric"], sort=False):
@@ -161,7 +161,7 @@ def _summary(scores: pd.DataFrame, columns: Mapping[str | None, tuple[Column, ..
     return _frame(rows, _SUMMARY)
 
 
-def _cells(cells: Iterable[Cell]) -> pd.DataFrame:
+def _cells(cells: Iterable[StoredCell]) -> pd.DataFrame:
     rows: list[Sequence[object]] = []
     for cell in cells:
         record: Mapping[str, Any] = cell.record or {}
@@ -173,7 +173,7 @@ def _cells(cells: Iterable[Cell]) -> pd.DataFrame:
     return _frame(rows, _CELLS)
 
 
-def _environments(store: Store, cells: Iterable[Cell]) -> dict[str, dict[str, Any] | None]:
+def _environments(store: Store, cells: Iterable[StoredCell]) -> dict[str, dict[str, Any] | None]:
     """The environments the cells name, by id; None where the store has lost one."""
     found: dict[str, dict[str, Any] | None] = {}
     for cell in cells:
@@ -186,7 +186,7 @@ def _environments(store: Store, cells: Iterable[Cell]) -> dict[str, dict[str, An
     return found
 
 
-def _one_hardware(cells: Iterable[Cell], environments: Mapping[str, dict[str, Any] | None]) -> bool:
+def _one_hardware(cells: Iterable[StoredCell], environments: Mapping[str, dict[str, Any] | None]) -> bool:
     """Whether all finished attributions ran on the same hardware (a lost environment counts as its own)."""
     names = {cell.result["environment"] for cell in cells if cell.result and cell.kind == "attribution"}
     known = {name: environments.get(name) for name in names}

@@ -22,7 +22,7 @@ KNOWN_WARNINGS = (  # what it does to the model is undone, and several samples a
 
 
 @dataclass(frozen=True)
-class Method:
+class CaptumMethod:
     """What must be known of a method: see `Facts`. `grouped`: one value per feature, given to all its elements."""
 
     label: str
@@ -38,25 +38,27 @@ class Method:
 
 _MODULE = (Need.NUMBERS, Need.GRADIENT, Need.MODULE)
 METHODS = {
-    "IntegratedGradients": Method("Integrated Gradients", "Sundararajan et al. 2017", complete=True),
+    "IntegratedGradients": CaptumMethod("Integrated Gradients", "Sundararajan et al. 2017", complete=True),
     # Not complete: functional operations and products get plain gradients there (reference: docs/captum.md).
-    "DeepLift": Method("DeepLIFT", "Shrikumar et al. 2017", _MODULE),
-    "DeepLiftShap": Method("DeepLiftShap", "Lundberg, Lee 2017", _MODULE, distribution=True),
-    "GradientShap": Method("Gradient SHAP", "Erion et al. 2021", stochastic=True, distribution=True),
-    "Saliency": Method("Saliency", "Simonyan et al. 2013", local=True),
-    "InputXGradient": Method("Input x gradient", "Shrikumar et al. 2016"),
-    "GuidedBackprop": Method("Guided Backprop", "Springenberg et al. 2014", _MODULE, local=True),
-    "Deconvolution": Method("Deconvolution", "Zeiler, Fergus 2014", _MODULE, local=True),
-    "LRP": Method("LRP", "Bach et al. 2015", _MODULE),
-    "FeatureAblation": Method("Feature Ablation", "Zeiler, Fergus 2014", (), grouped=True),
-    "FeaturePermutation": Method("Feature Permutation", "Breiman 2001", (Need.SAMPLES,), stochastic=True, grouped=True),
-    "Occlusion": Method("Occlusion", "Zeiler, Fergus 2014", (), required=("sliding_window_shapes",)),
-    "ShapleyValueSampling": Method(
+    "DeepLift": CaptumMethod("DeepLIFT", "Shrikumar et al. 2017", _MODULE),
+    "DeepLiftShap": CaptumMethod("DeepLiftShap", "Lundberg, Lee 2017", _MODULE, distribution=True),
+    "GradientShap": CaptumMethod("Gradient SHAP", "Erion et al. 2021", stochastic=True, distribution=True),
+    "Saliency": CaptumMethod("Saliency", "Simonyan et al. 2013", local=True),
+    "InputXGradient": CaptumMethod("Input x gradient", "Shrikumar et al. 2016"),
+    "GuidedBackprop": CaptumMethod("Guided Backprop", "Springenberg et al. 2014", _MODULE, local=True),
+    "Deconvolution": CaptumMethod("Deconvolution", "Zeiler, Fergus 2014", _MODULE, local=True),
+    "LRP": CaptumMethod("LRP", "Bach et al. 2015", _MODULE),
+    "FeatureAblation": CaptumMethod("Feature Ablation", "Zeiler, Fergus 2014", (), grouped=True),
+    "FeaturePermutation": CaptumMethod(
+        "Feature Permutation", "Breiman 2001", (Need.SAMPLES,), stochastic=True, grouped=True
+    ),
+    "Occlusion": CaptumMethod("Occlusion", "Zeiler, Fergus 2014", (), required=("sliding_window_shapes",)),
+    "ShapleyValueSampling": CaptumMethod(
         "Shapley sampling", "Castro et al. 2009", (), stochastic=True, complete=True, grouped=True
     ),
-    "ShapleyValues": Method("Shapley values", "Shapley 1953", (), complete=True, grouped=True),
-    "KernelShap": Method("Kernel SHAP", "Lundberg, Lee 2017", (), stochastic=True, grouped=True),
-    "Lime": Method("LIME", "Ribeiro et al. 2016", (), stochastic=True, grouped=True),
+    "ShapleyValues": CaptumMethod("Shapley values", "Shapley 1953", (), complete=True, grouped=True),
+    "KernelShap": CaptumMethod("Kernel SHAP", "Lundberg, Lee 2017", (), stochastic=True, grouped=True),
+    "Lime": CaptumMethod("LIME", "Ribeiro et al. 2016", (), stochastic=True, grouped=True),
 }
 
 

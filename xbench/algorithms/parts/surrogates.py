@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
-Model = Literal["lasso", "ridge", "linear"]
+Surrogate = Literal["lasso", "ridge", "linear"]
 Distance = Literal["cosine", "euclidean"]
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -27,7 +27,7 @@ def similarity(how: Distance | Similarity, width: float, x: Tensor, point: Tenso
     return torch.exp(-distance.square() / (2 * width**2))
 
 
-def fitted(model: Model | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def fitted(model: Surrogate | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Coefficients (K,) of y (S,) on z (S, K)."""
     if callable(model):
         return np.asarray(model(z, y, weights))
@@ -37,7 +37,7 @@ def fitted(model: Model | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weigh
         return np.asarray(_regression(model, alpha).fit(z, y, sample_weight=weights).coef_)
 
 
-def _regression(model: Model, alpha: float) -> Lasso | Ridge | LinearRegression:
+def _regression(model: Surrogate, alpha: float) -> Lasso | Ridge | LinearRegression:
     from sklearn.linear_model import Lasso, LinearRegression, Ridge
 
     if model == "ridge":

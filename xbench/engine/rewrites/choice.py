@@ -37,7 +37,7 @@ Decision = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Kind:
+class EvaluationKind:
     """A kind of evaluation: what is asked of the model, at whatever points of whatever samples.
 
     Attributes are those of `Plan`.
@@ -50,7 +50,7 @@ class Kind:
     second: Site | None
 
     @classmethod
-    def of(cls, plan: Plan) -> Kind:
+    def of(cls, plan: Plan) -> EvaluationKind:
         return cls(plan.want, plan.rule, plan.group, plan.read, plan.second)
 
     @property
@@ -61,7 +61,7 @@ class Kind:
         return texts | {"want": str(self.want), "group": str(self.group)}
 
 
-Decide = Callable[[Kind], Decision]
+Decide = Callable[[EvaluationKind], Decision]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Rewrites:
     worth: int = 0
     _forms: dict[tuple[tuple[str, str], ...], Form] = field(default_factory=dict)
 
-    def of(self, subject: Subject, samples: Tensor, kind: Kind, rows: int | None) -> Form:
+    def of(self, subject: Subject, samples: Tensor, kind: EvaluationKind, rows: int | None) -> Form:
         """How evaluations of this kind are done in a run of so many rows; None: nobody knows how many."""
         if rows is not None and rows < self.worth:
             return Form(subject)
@@ -110,7 +110,7 @@ class Rewrites:
             self._forms[name] = self._form(subject, samples, kind)
         return self._forms[name]
 
-    def _form(self, subject: Subject, samples: Tensor, kind: Kind) -> Form:
+    def _form(self, subject: Subject, samples: Tensor, kind: EvaluationKind) -> Form:
         possible = rewrites(self.speed)
         decision = self.decide(kind) if possible else {}
         notes: dict[str, str] = {}

@@ -26,7 +26,7 @@ from xbench.core.plan import Answer, Plan, Want
 from xbench.core.sites import Site
 from xbench.engine.engine import Engine, MakePlan
 from xbench.engine.memory import OutOfMemory
-from xbench.engine.rewrites.choice import TRIED, USED, Decision, Kind, rewrites
+from xbench.engine.rewrites.choice import TRIED, USED, Decision, EvaluationKind, rewrites
 from xbench.engine.speed import Speed
 from xbench.engine.subject import Subject
 
@@ -38,7 +38,13 @@ _LONG = 160  # characters of a note
 
 
 def decide(
-    speed: Speed, subject: Subject, kind: Kind, case: Case, x: Tensor, memory: int | str | None, rows: int | None
+    speed: Speed,
+    subject: Subject,
+    kind: EvaluationKind,
+    case: Case,
+    x: Tensor,
+    memory: int | str | None,
+    rows: int | None,
 ) -> Decision:
     """How the trial of each rewrite on the first samples of a case ended; nothing of those that do not apply.
 
@@ -96,7 +102,7 @@ class _Outcome:
 class _Trial:
     """The evaluation that is repeated with every rewrite."""
 
-    kind: Kind
+    kind: EvaluationKind
     case: Case
     x: Tensor
     memory: int | str | None

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from xbench.rules.lrp.mode import Relevance, arguments
-from xbench.rules.lrp.propagate import Function, in_proportion
+from xbench.rules.lrp.propagate import TorchFunction, in_proportion
 from xbench.rules.override import Call
 
 _NORMS = {
@@ -46,7 +46,7 @@ def norm(mode: Relevance, call: Call, active: list[Tensor]) -> object:
     return mode.shared(call, in_proportion(_with_constant_denominator(call.name, given), mode.composite.stabilizer), x)
 
 
-def _with_constant_denominator(name: str, given: dict[str, Any]) -> Function:
+def _with_constant_denominator(name: str, given: dict[str, Any]) -> TorchFunction:
     """The norm as a linear function of its input: what it divides by is detached."""
     weight, bias, eps = given.get("weight"), given.get("bias"), given.get("eps", 1e-5)
     shape = given["input"].shape

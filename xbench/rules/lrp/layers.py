@@ -30,16 +30,16 @@ class Layer:
     weight: Tensor
     bias: Tensor | None = None
 
-    def part(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Part:
+    def part(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Term:
         """The same layer with another input and other parameters."""
         leaf = x.detach().requires_grad_()
         with torch.enable_grad():
             z = self.function(leaf, weight)
-        return Part(leaf, z, z.detach() if bias is None else z.detach() + bias)
+        return Term(leaf, z, z.detach() if bias is None else z.detach() + bias)
 
 
 @dataclass(frozen=True)
-class Part:
+class Term:
     """One term of a rule's numerator or denominator: what came out at `leaf`, `z` without and `total` with bias."""
 
     leaf: Tensor

@@ -5,16 +5,14 @@ move their relevance just as they move gradients, so those keep their own backwa
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from xbench.rules.lrp.layers import divide
-from xbench.rules.override import Call, RuleFunction
+from xbench.rules.override import Call, Context, RuleFunction
 
-Context = Any  # autograd's contexts take any attribute
-Function = Callable[..., Tensor]
+TorchFunction = Callable[..., Tensor]
 # From the relevance of an operation's result and its operands, the relevance of each operand.
 Shares = Callable[..., tuple[Tensor, ...]]
 
@@ -53,7 +51,7 @@ class Passed(RuleFunction):
         return None, None, None, *(kept.sum_to_size(shape) for shape in ctx.shapes)
 
 
-def of_operands(call: Call, operands: Sequence[Tensor]) -> Function:
+def of_operands(call: Call, operands: Sequence[Tensor]) -> TorchFunction:
     """The call as a function of these operands, in order. It keeps their places, not the tensors themselves."""
     blanks = [torch.empty(0) for _ in operands]
     blank_of = {id(tensor): blank for tensor, blank in zip(operands, blanks, strict=True)}
@@ -67,7 +65,7 @@ def of_operands(call: Call, operands: Sequence[Tensor]) -> Function:
     return function
 
 
-def in_proportion(function: Function, stabilizer: float, factors: int = 1) -> Shares:
+def in_proportion(function: TorchFunction, stabilizer: float, factors: int = 1) -> Shares:
     """R_i = x_i dz/dx_i / (n z) R: what is linear in each of `n` factors is shared in proportion, exactly.
 
     For other functions this is the first term of their Taylor expansion.

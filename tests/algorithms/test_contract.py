@@ -75,7 +75,7 @@ def setting(site: str, readout: str, algorithm: a.Algorithm, **changes: Any) -> 
         made = replace(made, baselines=_distribution(made))
     # With a neuron the target matters to Conductance alone: the output whose gradient flows through it.
     made = replace(made, ids=IDS, target=TARGET, neuron=NEURON if readout == "neuron" else None)
-    # Rewritten models are copies, whose fuse nobody watches; tests/engine/test_rewrites.py is about them.
+    # Rewritten models are copies, whose fuse nobody watches; tests/engine/rewrites/test_choice.py is about them.
     return replace(made, **{"speed": Speed(rewrites=False)} | changes)
 
 

@@ -23,7 +23,7 @@ from xbench.config.keys import RUN, SETTINGS
 from xbench.run.planned import Outcome, PlannedCell, of_config
 from xbench.run.progress import Display
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Status = Callable[[PlannedCell], str]
 
 
@@ -270,7 +270,7 @@ def test_a_store_that_cannot_be_written_is_an_error_before_the_work(
 
 
 def python(*words: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "cli")])
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,

@@ -17,7 +17,7 @@ from tests.jobs import Run, blobs, cells, same, table
 from tests.lab import Net
 from xbench.report.__main__ import main as report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_sweep_and_a_set_give_the_same_table(run: Run) -> None:

@@ -214,7 +214,7 @@ def test_an_answer_that_was_not_asked_for_is_no_other_cells(run: Run) -> None:
 
 def typed(*words: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     line = [sys.executable, "-m", "xbench", *words]
     return subprocess.run(line, env=environment, stdout=out, stderr=err, text=True, timeout=300)
 

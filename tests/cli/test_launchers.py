@@ -15,7 +15,7 @@ import pytest
 from tests.jobs import BUSY, Run, blobs, cells, numbers
 from xbench.config.compose import Composer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SWEEP = ["algorithm=saliency,gradient_shap", "metric=[infidelity,sensitivity_max]", "-m"]
 WORKERS = {
     "joblib": ["hydra.launcher.n_jobs=2"],

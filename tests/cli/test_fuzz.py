@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import xbench.report
 import xbench.tables.tables
-from tests.test_command import Runner
+from tests.cli.test_command import Runner
 from xbench.__main__ import main
 from xbench.cli import session
 from xbench.config.keys import RUN, SETTINGS

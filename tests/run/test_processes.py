@@ -15,7 +15,7 @@ import pytest
 from tests.jobs import BUSY, Run, blobs, cells, numbers
 from xbench.store.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def maps(store: str) -> dict[tuple[str, int], np.ndarray]:

@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 
 from tests.lab import Net
-from xbench.algorithms.base import Algorithm, Facts, NotApplicable
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.core.case import Case
+from xbench.core.needs import NotApplicable
 from xbench.core.plan import Answer, Plan, Want
-from xbench.metrics.base import Column, Maps, Metric, MetricFacts
+from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.maps import Maps
 
 
 class Bare(BaseException):
@@ -205,7 +207,7 @@ class FaultyMetric(Metric):
     def describe(self, case: Case) -> str:
         return object() if self.fault == "describe" else ""  # type: ignore[return-value]
 
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         act(self.fault)
         if self.fault == "not applicable":
             raise NotApplicable("needs maps of another kind")

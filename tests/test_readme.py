@@ -55,7 +55,7 @@ def test_a_user_s_own_parts_run(program: list[str], tmp_path: Path, monkeypatch:
     assert done.returncode == 0, done.stderr
     summary = pd.read_csv("reports/latest/tables/summary.csv")
     assert {"ig", "sign_gradient", "random", "constant"} == set(summary["algorithm"])
-    assert {"infidelity", "sparseness"} <= set(summary["metric"])
+    assert {"infidelity", "concentration"} <= set(summary["metric"])
     assert set(summary["dataset"]) == {"stripes"}
     (code,) = [text for kind, text in BLOCKS if kind == "python" and "xbench.results" in text]
     names: dict[str, Any] = {}

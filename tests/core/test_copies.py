@@ -28,7 +28,7 @@ from xbench.algorithms.base import Algorithm, Facts
 from xbench.core.case import Case
 from xbench.core.plan import Plan, Want
 from xbench.metrics import Column, Completeness, Infidelity, Metric, MetricFacts, SensitivityMax
-from xbench.metrics.base import Maps
+from xbench.metrics.maps import Maps
 from xbench.models.black_box import Asked
 
 METHODS = [
@@ -146,7 +146,7 @@ class Overwrites(Metric):
     def facts(self) -> MetricFacts:
         return MetricFacts("Overwrites", "a test", {"overwrites": Column("none")})
 
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         total = maps.values.sum(1)
         for given in (x, maps.values, maps.density):
             given.zero_()

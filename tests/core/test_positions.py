@@ -59,7 +59,7 @@ def test_positions_of_the_inputs_own_shape_are_no_doubt() -> None:
         model, tokens, FeatureAblation(), target=0, layer="0", features=THREE.reshape(1, 3, 1).expand(1, 3, 3)
     )
     maps = xbench.attribute(model, tokens, FeatureAblation(), target=0, layer="0", features=THREE.expand(1, 3))
-    assert torch.equal(maps, whole)
+    torch.testing.assert_close(maps, whole)  # rows differ, and rounding with them
     assert (maps[..., :1] == maps).all()
 
 

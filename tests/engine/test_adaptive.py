@@ -10,8 +10,9 @@ from torch import Tensor
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute
-from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Noted, Plan, Steps, Want
 from xbench.core.sites import Site
 from xbench.explain.explainer import Explainer

@@ -189,7 +189,7 @@ def test_divergence_infidelity_removes_what_already_equals_its_baseline(model: n
 def _sensitivity(metric: SensitivityMax, explain: Callable[..., object], inputs: Tensor, **setting: object) -> Tensor:
     """Captum's score on our perturbed samples."""
     case, x = case_of(inputs, **setting)
-    count, versions = metric.perturbed(case, x, maps_of(x, local=True))
+    count, versions = metric.evidence[0].versions(case, x, maps_of(x, local=True))
     perturbed = torch.stack([version for _, version in versions], dim=1).flatten(0, 1)
     order = metric.norm_ord if metric.norm_ord == "fro" else float(metric.norm_ord)
     return captum.metrics.sensitivity_max(

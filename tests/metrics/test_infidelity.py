@@ -23,9 +23,9 @@ from xbench.algorithms import (
 )
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
-from xbench.explain.score import probe_outputs
+from xbench.explain.score import gather
 from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
-from xbench.metrics.base import Maps
+from xbench.metrics.maps import Maps
 
 N = 3
 DRAWS = 6
@@ -109,7 +109,7 @@ def test_one_draw_leaves_nothing_to_explain_after_scaling():
 def test_a_zero_map_explains_nothing():
     model, x = weights(ConvNet()), numbers(N, 1, 6, 6)
     found = score(model, x, Infidelity(DRAWS), maps_of(torch.zeros(N, 36).double(), local=True), target=0)
-    changes = probe_outputs(Explainer(Request(model, x, target=0)), Infidelity(DRAWS))
+    changes = gather(Explainer(Request(model, x, target=0)), Infidelity(DRAWS).evidence[0], None)
     torch.testing.assert_close(found["infidelity"], changes.square().mean(1))
     assert torch.equal(found["infidelity"], found["infidelity_scaled"])
     assert torch.equal(found["infidelity_relative"], torch.ones(N).double())
@@ -264,8 +264,8 @@ def test_token_ids_without_an_embedding_as_site(algorithm: Algorithm):
 @pytest.mark.parametrize("shape", [(1, 6, 6), (3, 8, 8), (36,), (4, 9)])
 def test_images_lose_squares_and_everything_else_features(shape: tuple[int, ...]):
     case, _ = case_of(numbers(2, *shape))
-    assert Infidelity().chosen(case) == (SquareRemoval() if len(shape) == 3 else FeatureRemoval())
-    assert Infidelity(perturbation=GaussianNoise()).chosen(case) == GaussianNoise()
+    assert Infidelity().evidence[0].chosen(case) == (SquareRemoval() if len(shape) == 3 else FeatureRemoval())
+    assert Infidelity(perturbation=GaussianNoise()).evidence[0].chosen(case) == GaussianNoise()
 
 
 @pytest.mark.parametrize("count", [0, -3])

@@ -9,7 +9,7 @@ from tests.metrics.toys import bag, linear, maps_of, score
 from tests.models_for_tests import numbers
 from xbench import measure
 from xbench.algorithms import IntegratedGradients, Saliency
-from xbench.core.model_places import NotApplicable
+from xbench.core.needs import NotApplicable
 from xbench.metrics import (
     GridPointingGame,
     LocalisationAUC,

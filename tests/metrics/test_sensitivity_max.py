@@ -25,7 +25,7 @@ from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import FeatureRemoval, SensitivityMax, TimeRemoval
-from xbench.metrics.parts.perturbations import Removal
+from xbench.metrics.perturbations import Removal
 
 N = 3
 DRAWS = 5
@@ -59,7 +59,7 @@ def images() -> Tensor:
 def _versions(metric: SensitivityMax, inputs: Tensor | tuple[Tensor, ...], **setting: object) -> Tensor:
     """The perturbed samples, (draws, n, d)."""
     case, x = case_of(inputs, **setting)
-    _, versions = metric.perturbed(case, x, maps_of(x, local=True))
+    _, versions = metric.evidence[0].versions(case, x, maps_of(x, local=True))
     return torch.stack([version for _, version in versions])
 
 
@@ -299,7 +299,7 @@ def test_a_method_of_captum_scores_like_ours(model: nn.Module, images: Tensor, o
 @pytest.mark.parametrize("given", ["tensor", "tuple"])
 def test_maps_alone_are_refused_with_what_to_pass(model: nn.Module, images: Tensor, given: str):
     maps = (images,) if given == "tuple" else images
-    with pytest.raises(ValueError, match=r"explains perturbed samples again: pass the algorithm \(or a callable\)"):
+    with pytest.raises(ValueError, match=r"explains samples again: pass the algorithm \(or a callable\)"):
         score(model, images, SensitivityMax(), maps, target=1)
 
 

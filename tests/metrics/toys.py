@@ -11,7 +11,7 @@ from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import Metric
-from xbench.metrics.base import Maps
+from xbench.metrics.maps import Maps
 
 # What Captum says whenever it is given a tensor that does not require a gradient yet.
 CAPTUM_LEAF = "ignore:Input Tensor .* did not already require gradients:UserWarning"

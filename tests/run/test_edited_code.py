@@ -58,7 +58,7 @@ class Total(Metric):
     def facts(self):
         return MetricFacts("Total", "a test", {{"total": Column("higher")}})
 
-    def score(self, case, x, maps, evidence):
+    def score(self, case, x, maps):
         return {{"total": maps.values.double().sum(1) * {PACKAGE}.scale.METRIC}}
 """,
     "unrelated.py": "x = 1\n",

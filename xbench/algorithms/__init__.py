@@ -4,7 +4,7 @@ from xbench.algorithms.ablation_cam import AblationCam
 from xbench.algorithms.activation import Activation
 from xbench.algorithms.attention_gradient_rollout import AttentionGradientRollout
 from xbench.algorithms.attention_rollout import AttentionRollout
-from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.blur_ig import BlurIG
 from xbench.algorithms.captum import Captum
 from xbench.algorithms.conductance import Conductance
@@ -40,6 +40,7 @@ from xbench.algorithms.saliency import Saliency
 from xbench.algorithms.scorecam import ScoreCam
 from xbench.algorithms.shapley_exact import ShapleyValues
 from xbench.algorithms.shapley_sampling import ShapleyValueSampling
+from xbench.core.needs import Need, NotApplicable
 
 __all__ = [
     "IDGI",

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.attention import WEIGHTS, Rollout, weights
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Want
 
 

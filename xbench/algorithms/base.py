@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.model_places import NotApplicable
+from xbench.core.needs import Need
 from xbench.core.plan import Plans
-
-__all__ = ["Algorithm", "Facts", "Need", "NotApplicable", "at_least"]
-
-
-class Need(enum.Enum):
-    """What an algorithm cannot do without; the planner skips its cells with `needs ...` where it is missing."""
-
-    GRADIENT = "a gradient"
-    MODULE = "a module whose operations can be seen"
-    SAMPLES = "at least two samples"
-    CONVOLUTION = "a convolutional layer"
-    ATTENTION = "an attention layer"
-    NUMBERS = "real-valued points"
-    IMAGES = "images"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need, at_least
+from xbench.algorithms.base import Algorithm, Facts, at_least
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Want
 
 Riemann = Literal["riemann_trapezoid", "riemann_left", "riemann_right"]

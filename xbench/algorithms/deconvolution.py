@@ -8,8 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Want
 from xbench.rules.guided import PositiveGradients
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.integrated_gradients import same_site
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Want
 from xbench.rules.deeplift import Rescale
 

@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.deeplift import AttributionFunction, DeepLift
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Plans, sequence
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need, at_least
+from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.on_features import OnFeatures
 from xbench.core.case import Case
 from xbench.core.masking import to_elements, value_dtype
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Want
 
 

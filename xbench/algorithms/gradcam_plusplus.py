@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.cam import GradientMap, by_place, weighted
+from xbench.core.needs import Need
 
 
 @dataclass(frozen=True)

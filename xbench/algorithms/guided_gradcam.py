@@ -7,12 +7,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.base import Facts
 from xbench.algorithms.gradcam import GradCam
 from xbench.algorithms.guided_backprop import GuidedBackprop
 from xbench.algorithms.parts.cam import ActivationMap
 from xbench.algorithms.parts.positions import Mode
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Steps
 
 

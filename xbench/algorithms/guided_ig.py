@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need, at_least
+from xbench.algorithms.base import Algorithm, Facts, at_least
 from xbench.algorithms.integrated_gradients import same_site
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Steps, Want
 
 

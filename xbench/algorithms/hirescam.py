@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need
+from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.cam import GradientMap
+from xbench.core.needs import Need
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need, NotApplicable, at_least
+from xbench.algorithms.base import Algorithm, Facts, at_least
 from xbench.algorithms.parts.quadrature import Method, check_method, quadrature
 from xbench.core.case import Case
+from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Answer, Noted, Plan, Steps, Want, values
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.parts.quadrature import Method, check_method, quadrature
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Answer, Plan, Want
 
 

@@ -9,10 +9,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need, at_least
+from xbench.algorithms.base import Algorithm, Facts, at_least
 from xbench.algorithms.parts.noise import check_stdevs, random_baselines
 from xbench.algorithms.saliency import Saliency
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Plans, sequence
 
 NoiseType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]

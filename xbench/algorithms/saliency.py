@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, Facts, Need
+from xbench.algorithms.base import Algorithm, Facts
 from xbench.core.case import Case
+from xbench.core.needs import Need
 from xbench.core.plan import Plan, Want
 
 

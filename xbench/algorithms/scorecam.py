@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, Need, NotApplicable
+from xbench.algorithms.base import Facts
 from xbench.algorithms.parts.cam import ActivationMap, weighted
 from xbench.algorithms.parts.positions import onto_samples
 from xbench.core.case import Case
 from xbench.core.masking import blend
+from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Plan, Steps, Want, values
 
 

@@ -9,10 +9,11 @@ from math import comb
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Facts, NotApplicable, at_least
+from xbench.algorithms.base import Facts, at_least
 from xbench.algorithms.parts.on_features import OnFeatures
 from xbench.core.case import Case
 from xbench.core.masking import coalition, to_elements, value_dtype
+from xbench.core.needs import NotApplicable
 from xbench.core.plan import Answer, Plan, Want
 
 

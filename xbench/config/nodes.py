@@ -26,7 +26,7 @@ from xbench.config.arguments import ConfigError, check, fit, hints, join, neares
 _PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel carries conf/ inside the package; a checkout, editable or not, has it beside the package.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-__all__ = ["CONF", "ConfigError", "canonical", "instantiate", "nearest", "plain", "source"]
+__all__ = ["CONF", "ConfigError", "canonical", "identity", "instantiate", "nearest", "plain", "source"]
 _BOOL = "true or false"
 _SPECIAL = ("_target_", "_partial_", "_args_", "_recursive_")
 
@@ -179,10 +179,23 @@ def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], found)
 
 
+def identity(component: object) -> dict[str, Any]:
+    """A component that exists, as `canonical` gives one that a node describes: a dataclass by its class and fields."""
+    described = _json(component)
+    assert isinstance(described, dict), "a component is a dataclass"
+    return described
+
+
 def _described(target: Callable[..., Any]) -> dict[str, Any]:
     version = getattr(target, "version", None)
-    name = f"{target.__module__}.{target.__qualname__}"
+    name = f"{_home(target.__module__)}.{target.__qualname__}"
     return {"_target_": name} | ({"_version_": version} if isinstance(version, int) else {})
+
+
+def _home(module: str) -> str:
+    """A module of metrics without the folder of its family, so that a metric keeps its results when it moves."""
+    parts = module.split(".")
+    return ".".join([*parts[:2], *parts[-1:]]) if parts[:2] == ["xbench", "metrics"] and len(parts) > 2 else module
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  (any value a parameter may have)

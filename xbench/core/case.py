@@ -11,7 +11,8 @@ from torch import Tensor
 
 from xbench.core.draws import Draws
 from xbench.core.layout import Layout
-from xbench.core.model_places import NotApplicable, Places
+from xbench.core.model_places import Places
+from xbench.core.needs import NotApplicable
 from xbench.core.positions import from_left
 from xbench.core.sites import Place
 from xbench.core.truth import Truth

@@ -10,14 +10,11 @@ import torch
 from torch import Size, Tensor, nn
 
 from xbench.core.layout import Layout
+from xbench.core.needs import NotApplicable
 from xbench.core.sites import Place, Site, check_visited, frozen
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CHANNELS_LAST = (nn.Embedding, nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer)
-
-
-class NotApplicable(ValueError):
-    """A method does not suit this model or these samples, whatever its parameters: its cells are skipped."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ class Counters:
         self.forward_rows += rows
         self.backward_rows += rows if backward else 0
 
+    def add(self, other: Counters) -> None:
+        """The costs of a run that belongs to this one."""
+        self.forward_rows += other.forward_rows
+        self.backward_rows += other.backward_rows
+        self.repeated_rows += other.repeated_rows
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+
     def note(self, notes: dict[str, Tensor]) -> None:
         """Append what was reported for the next slice of samples."""
         for name, values in notes.items():

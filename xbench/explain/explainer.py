@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,11 +11,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from xbench.algorithms.base import Algorithm, Need, NotApplicable
+from xbench.algorithms.base import Algorithm
 from xbench.core.case import Case, Mates, expand_features
 from xbench.core.draws import Draws
 from xbench.core.layout import Layout
 from xbench.core.model_places import CONVOLUTIONS
+from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Plan, Want
 from xbench.core.question import Asking, Explain
 from xbench.core.readouts import Readout, target_rows
@@ -33,6 +36,8 @@ _ADVICE = {
     Need.SAMPLES: "there is only one",
     Need.CONVOLUTION: "the model has none",
     Need.IMAGES: "the samples are not (channels, ..., height, width)",
+    Need.TRUTH: "the data come without",
+    Need.OUTPUTS: "there is one, or a neuron is explained",
     Need.ATTENTION: "no attention weights (samples, heads, positions, positions) were seen in the model",
 }
 
@@ -199,33 +204,66 @@ class Explainer:
     def missing(self, algorithm: Algorithm) -> str | None:
         """`needs ...`, when the model or the samples lack something that the algorithm needs."""
         if self._read is not None and not algorithm.facts.reads:
-            reason = "chooses where it reads" if algorithm.facts.reads_elsewhere else "reads outputs only"
-            return f"takes no `read`: it {reason}; `layer` names the place where points enter"
+            reads = "chooses where it reads" if algorithm.facts.reads_elsewhere else "reads outputs only"
+            return f"takes no `read`: it {reads}; `layer` names the place where points enter"
+        reason = self.lacks(algorithm.facts.needs, reads_elsewhere=algorithm.facts.reads_elsewhere)
+        if reason is not None:
+            return reason
+        try:
+            algorithm.check(self.case(distribution=algorithm.facts.distribution))
+        except NotApplicable as error:
+            return str(error)
+        except ValueError:  # parameters that do not fit are the user's mistake, which explaining reports
+            pass
+        return None
+
+    def lacks(self, needs: Sequence[Need], *, reads_elsewhere: bool = False) -> str | None:
+        """`needs ...`, for the first need that the model, the samples or the data do not meet.
+
+        reads_elsewhere: gradients are read at a layer that the algorithm chooses.
+        """
         subject = self.subject
         kinds = [dtype.is_floating_point for dtype in subject.layout.dtypes]
         black_box = not getattr(self.setting.model, "differentiable", True)
         has = {
-            Need.GRADIENT: lambda: (
-                not black_box and (self._read is not None or any(kinds) or algorithm.facts.reads_elsewhere)
-            ),
+            Need.GRADIENT: lambda: not black_box and (self._read is not None or any(kinds) or reads_elsewhere),
             Need.NUMBERS: lambda: all(kinds),
             Need.MODULE: lambda: not black_box and not isinstance(self.setting.model, FunctionModel),
             Need.SAMPLES: lambda: subject.n > 1,
             Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
             Need.IMAGES: lambda: all(len(shape) >= 3 for shape in subject.layout.shapes),
             Need.ATTENTION: lambda: self.places.has(AttentionWeights()),
+            Need.TRUTH: lambda: self.case(distribution=False).truth is not None,
+            Need.OUTPUTS: lambda: (
+                subject.target is not None and self.setting.neuron is None and math.prod(self.outputs) > 1
+            ),
         }
-        missing = next((need for need in algorithm.facts.needs if not has[need]()), None)
-        if missing is not None:
-            hidden = black_box and missing in (Need.GRADIENT, Need.MODULE)
-            return f"needs {missing.value}: {'the model is a black box' if hidden else _ADVICE[missing]}"
-        try:
-            algorithm.check(self.case(distribution=algorithm.facts.distribution))
-        except NotApplicable as reason:
-            return str(reason)
-        except ValueError:  # parameters that do not fit are the user's mistake, which explaining reports
-            pass
-        return None
+        missing = next((need for need in needs if not has[need]()), None)
+        if missing is None:
+            return None
+        hidden = black_box and missing in (Need.GRADIENT, Need.MODULE)
+        return f"needs {missing.value}: {'the model is a black box' if hidden else _ADVICE[missing]}"
+
+    @functools.cached_property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of one sample's output."""
+        with torch.inference_mode(False), frozen(self.setting.model), torch.no_grad():
+            output = self.subject.readout.tensor(self._first())
+        return tuple(output.shape[1:])
+
+    def changed(self, model: nn.Module | None = None, target: Tensor | None = None) -> Explainer:
+        """The same samples in another model, or of another output (n, k); evaluated without rewrites of the model."""
+        setting = self.setting
+        return Explainer(
+            replace(
+                setting,
+                model=setting.model if model is None else model,
+                target=setting.target if target is None else target,
+                speed=replace(setting.speed, rewrites=False, compile=None),
+                decide=None,
+                progress=None,
+            )
+        )
 
     def run(
         self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None

@@ -1,21 +1,25 @@
-"""Scores maps with a metric: runs the metric's plans and hands it the maps in its own terms."""
+"""Scores maps with a metric: gathers the evidence that it names, and hands it the maps in its own terms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, NotApplicable
+from xbench.algorithms.base import Algorithm
 from xbench.algorithms.external import External
 from xbench.core.case import Case
-from xbench.core.plan import Plan, Several, sequence
+from xbench.core.needs import NotApplicable
+from xbench.core.plan import Plan, Plans, Several, sequence
 from xbench.core.question import flat_maps
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Inputs
-from xbench.metrics.base import Maps, Metric, ReexplainingMetric
+from xbench.metrics.base import Metric
+from xbench.metrics.evidence import Again, Changed, Evidence, Explained, Ranked, Shared
+from xbench.metrics.maps import Maps
 
 Given = Inputs | tuple[Inputs, Algorithm] | Algorithm | Callable[..., object]
 
@@ -61,11 +65,16 @@ def refusal(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -
     setting = explainer.setting
     if setting.read is not None and not metric.facts.anywhere:
         return f"needs a map where points enter: this one is read at {setting.read}"
-    if metric.facts.truth and explainer.case(distribution=False).truth is None:
-        return "needs masks of where the evidence lies: the data come without"
+    reason = explainer.lacks(metric.facts.needs)
+    if reason is not None:
+        return reason
     through = algorithm is not None and algorithm.facts.through_neuron and setting.read is None
-    if through and setting.neuron is not None and not isinstance(metric, ReexplainingMetric):
+    if through and setting.neuron is not None and not _explains(metric):
         return "needs a map of the neuron: this one is of the output, as far as it passes the neuron"
+    try:
+        metric.check(_case(explainer, metric, algorithm))
+    except NotApplicable as error:
+        return str(error)
     return None
 
 
@@ -73,10 +82,10 @@ def score_maps(
     explainer: Explainer,
     metric: Metric,
     explanation: Explanation,
-    evidence: Tensor | None = None,
+    found: Sequence[Tensor] | None = None,
     share: slice | None = None,
 ) -> dict[str, Tensor]:
-    """The metric's columns, (n,) each. `evidence` is a stored `probe_outputs` of the same samples and metric.
+    """The metric's columns, (n,) each. `found` is what was gathered before as its evidence, of the same samples.
 
     With `share`, of these samples alone; the explanation and the evidence are those of all.
     """
@@ -84,15 +93,29 @@ def score_maps(
     if refused is not None:
         raise NotApplicable(f"{metric.facts.label} {refused}")
     rows = slice(0, len(explainer.x)) if share is None else share
-    if isinstance(metric, ReexplainingMetric):
-        case = explainer.case(distribution=explanation.again is None or explanation.again.facts.distribution)
-        evidence = _reexplain(explainer, metric, explanation, rows)
+    if _explains(metric) and explanation.again is None:
+        raise ValueError(
+            f"{metric.facts.label} explains samples again: pass the algorithm (or a callable) instead of its maps"
+        )
+    if found is None:
+        found = [gather(explainer, each, explanation, rows) for each in metric.evidence]
     else:
-        case = explainer.case(distribution=False)
-        evidence = probe_outputs(explainer, metric, rows) if evidence is None else evidence[rows].clone()
+        found = [outputs[rows].clone() for outputs in found]
+    case = _case(explainer, metric, explanation.again)
     # Copies: a metric may write into what it is given.
-    scores = metric.score(case.part(rows), explainer.x[rows].clone(), explanation.maps.part(rows), evidence)
+    scores = metric.score(case.part(rows), explainer.x[rows].clone(), explanation.maps.part(rows), *found)
     return _columns(metric, scores, rows.stop - rows.start)
+
+
+def _case(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -> Case:
+    """The samples for `check` and `score`: baselines are a distribution where the algorithm explains again with one."""
+    averages = _explains(metric) and (algorithm is None or algorithm.facts.distribution)
+    return explainer.case(distribution=averages)
+
+
+def _explains(metric: Metric) -> bool:
+    """Whether samples are explained for the metric's evidence."""
+    return any(each.explains for each in metric.evidence)
 
 
 def _columns(metric: Metric, scores: object, n: int) -> dict[str, Tensor]:
@@ -108,36 +131,64 @@ def _columns(metric: Metric, scores: object, n: int) -> dict[str, Tensor]:
     return {name: scores[name] for name in names}
 
 
-def probe_outputs(explainer: Explainer, metric: Metric, share: slice | None = None) -> Tensor | None:
-    """The metric's evaluations that no map enters, (n, q); None when it has none."""
-    case = explainer.case(distribution=False)
-    if metric.probe(case, explainer.x.clone()) is None:
-        return None
-
-    def plan(part: Case, x: Tensor) -> Plan:
-        made = metric.probe(part, x)
-        assert made is not None
-        return made
-
-    return explainer.run(plan, case, explainer.x, share=share)
-
-
-def _reexplain(explainer: Explainer, metric: ReexplainingMetric, explanation: Explanation, share: slice) -> Tensor:
-    algorithm = explanation.again
-    if algorithm is None:
-        raise ValueError(
-            f"{metric.facts.label} explains perturbed samples again: pass the algorithm (or a callable) "
-            "instead of its maps"
+def gather(
+    explainer: Explainer, evidence: Evidence, explanation: Explanation | None, share: slice | None = None
+) -> Tensor:
+    """What the evidence finds, (n, q); of the samples `share` alone. `explanation` may be None where no map enters."""
+    if isinstance(evidence, Shared):
+        # A copy: whoever plans may write into what it is given.
+        return explainer.run(evidence.plan, explainer.case(distribution=False), explainer.x.clone(), share=share)
+    assert explanation is not None, "evidence of a map needs one"
+    maps = explanation.maps
+    if isinstance(evidence, Ranked):
+        return explainer.run(
+            lambda part, x: evidence.plan(part, x, maps.part(part.span)),
+            explainer.case(distribution=False),
+            explainer.x.clone(),
+            share=share,
         )
+    algorithm = explanation.again
+    assert algorithm is not None, "nothing explains again without the algorithm"
+    if isinstance(evidence, Again):
+        return _again(explainer, evidence, maps, algorithm, share)
+    assert isinstance(evidence, Changed), "evidence is of one of four kinds"
+    return _changed(explainer, evidence, maps, algorithm, share)
+
+
+def _again(explainer: Explainer, evidence: Again, maps: Maps, algorithm: Algorithm, share: slice | None) -> Tensor:
     case = explainer.case(distribution=algorithm.facts.distribution)
 
     def plan(part: Case, x: Tensor) -> Plan | Several:
-        maps = explanation.maps.part(part.span)
-        count, versions = metric.perturbed(part, x, maps)
-        plans = (algorithm.plan(keyed, perturbed) for keyed, perturbed in versions)
-        return sequence(plans, count, lambda again: metric.compare(part, maps, again))
+        own = maps.part(part.span)
+        count, versions = evidence.versions(part, x, own)
+        moved: deque[Tensor] = deque()
+
+        def plans() -> Iterator[Plans]:
+            for keyed, version in versions:
+                moved.append(version)
+                yield algorithm.plan(keyed, version)
+
+        def pairs(again: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+            for found in again:
+                yield moved.popleft(), found
+
+        return sequence(plans(), count, lambda again: evidence.reduce(part, x, own, pairs(again)))
 
     return explainer.run(plan, case, explainer.x, whole=algorithm.facts.whole, share=share)
+
+
+def _changed(explainer: Explainer, evidence: Changed, maps: Maps, algorithm: Algorithm, share: slice | None) -> Tensor:
+    case = explainer.case(distribution=algorithm.facts.distribution)
+    explained = Explained(explainer.setting.model, explainer.subject.target, explainer.outputs)
+    rows = slice(0, len(explainer.x)) if share is None else share
+
+    def others() -> Iterator[Tensor]:
+        for change in evidence.changes(case, explained):
+            other = explainer.changed(change.model, change.target)
+            yield other.attribute(algorithm, share)
+            explainer.engine.counters.add(other.engine.counters)
+
+    return evidence.reduce(case.part(rows), maps.part(rows), others())
 
 
 def _flat(maps: Inputs, explainer: Explainer) -> Tensor:

@@ -1,33 +1,56 @@
 """Metrics, one file each; names and parameters are Captum's where the meaning is."""
 
+from xbench.metrics.axiomatic.completeness import Completeness, ConvergenceDelta
 from xbench.metrics.base import Column, Metric, MetricFacts
-from xbench.metrics.completeness import Completeness, ConvergenceDelta
-from xbench.metrics.infidelity import Infidelity
-from xbench.metrics.localisation_auc import LocalisationAUC
-from xbench.metrics.parts.perturbations import FeatureRemoval, GaussianNoise, Perturbation, SquareRemoval, TimeRemoval
-from xbench.metrics.pointing_game import PointingGame
-from xbench.metrics.rationale import Rationale
-from xbench.metrics.relevance_accuracy import GridPointingGame, RelevanceMass, RelevanceRank
-from xbench.metrics.sensitivity_max import SensitivityMax
-from xbench.metrics.top_k_intersection import TopKIntersection
+from xbench.metrics.complexity.sparseness import Sparseness
+from xbench.metrics.evidence import Again, Change, Changed, Evidence, Explained, Ranked, Shared
+from xbench.metrics.faithfulness.deletion import DeletionAUC, PixelFlipping
+from xbench.metrics.faithfulness.infidelity import Infidelity
+from xbench.metrics.faithfulness.monotonicity_correlation import MonotonicityCorrelation
+from xbench.metrics.localisation.localisation_auc import LocalisationAUC
+from xbench.metrics.localisation.pointing_game import PointingGame
+from xbench.metrics.localisation.rationale import Rationale
+from xbench.metrics.localisation.relevance_accuracy import GridPointingGame, RelevanceMass, RelevanceRank
+from xbench.metrics.localisation.top_k_intersection import TopKIntersection
+from xbench.metrics.maps import Maps
+from xbench.metrics.perturbations import FeatureRemoval, GaussianNoise, Perturbation, SquareRemoval, TimeRemoval
+from xbench.metrics.randomisation.mprt import MPRT
+from xbench.metrics.randomisation.random_logit import RandomLogit
+from xbench.metrics.robustness.sensitivity_avg import SensitivityAvg
+from xbench.metrics.robustness.sensitivity_max import SensitivityMax
 
 __all__ = [
+    "MPRT",
+    "Again",
+    "Change",
+    "Changed",
     "Column",
     "Completeness",
     "ConvergenceDelta",
+    "DeletionAUC",
+    "Evidence",
+    "Explained",
     "FeatureRemoval",
     "GaussianNoise",
     "GridPointingGame",
     "Infidelity",
     "LocalisationAUC",
+    "Maps",
     "Metric",
     "MetricFacts",
+    "MonotonicityCorrelation",
     "Perturbation",
+    "PixelFlipping",
     "PointingGame",
+    "RandomLogit",
+    "Ranked",
     "Rationale",
     "RelevanceMass",
     "RelevanceRank",
+    "SensitivityAvg",
     "SensitivityMax",
+    "Shared",
+    "Sparseness",
     "SquareRemoval",
     "TimeRemoval",
     "TopKIntersection",

@@ -1,68 +1,71 @@
-"""What every metric is: a score per sample from a map, with the evaluations it needs declared as plans."""
+"""What every metric is: parameters, facts, the evidence it needs beside the map, and arithmetic."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.plan import Plan
+from xbench.core.needs import Need
+from xbench.metrics.evidence import Evidence
+from xbench.metrics.maps import Maps
 
 Direction = Literal["lower", "higher", "none"]
+Family = Literal["faithfulness", "robustness", "randomisation", "complexity", "localisation", "axiomatic", "own"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One number per sample: which way is better, and its unit ("" for none)."""
+    """One number per sample.
+
+    Attributes:
+        direction: which way is better.
+        unit: "" for none.
+        label: the heading; "": the column's name in words.
+        short: the heading where there is little room; "": the label.
+        meaning: one sentence for the reader of a table.
+        low, high: the least and the greatest value that is possible; None: no bound.
+        detail: says more about the main column; left out where there is little room.
+    """
 
     direction: Direction
     unit: str = ""
+    label: str = ""
+    short: str = ""
+    meaning: str = ""
+    low: float | None = None
+    high: float | None = None
+    detail: bool = False
 
 
 @dataclass(frozen=True)
 class MetricFacts:
     """What tables, the planner and the store must know.
 
-    truth: compares with where the evidence is known to lie; not applicable where nobody knows.
-    anywhere: scores also maps that were read at another place than where points enter.
-    version: raised when the numbers change.
+    Attributes:
+        label, citation: the name in tables, and the source.
+        columns: the numbers, by name; the first is the main score.
+        family: what kind of question the metric asks.
+        needs: what the model, the samples and the data must offer.
+        anywhere: scores also maps that were read at another place than where points enter.
+        version: raised when the numbers change.
     """
 
     label: str
     citation: str
     columns: Mapping[str, Column]
+    family: Family = "own"
+    needs: tuple[Need, ...] = ()
     anywhere: bool = False
-    truth: bool = False
     version: int = 1
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Maps as a metric sees them.
-
-    Attributes:
-        values: (n, d) as the algorithm gives them.
-        density: (n, d) the same per element: what adds up to the whole (see `Algorithm.density`).
-        local: gradient-like, to be multiplied by a change of the input; else shares of f(x) - f(baseline).
-        stochastic: explaining again without any perturbation changes them; None: not known.
-    """
-
-    values: Tensor
-    density: Tensor
-    local: bool
-    stochastic: bool | None
-
-    def part(self, rows: slice) -> Maps:
-        """Those of some samples; copies, for a metric may write into them."""
-        return Maps(self.values[rows].clone(), self.density[rows].clone(), self.local, self.stochastic)
-
-
 class Metric(ABC):
-    """Base of all metrics: frozen dataclasses of hyperparameters. The first column is the main score."""
+    """Base of all metrics: frozen dataclasses of parameters. The first column is the main score."""
 
     @property
     @abstractmethod
@@ -77,27 +80,14 @@ class Metric(ABC):
         """What is done to the samples, for tables; "" when nothing is."""
         return ""
 
-    def probe(self, case: Case, x: Tensor) -> Plan | None:
-        """Evaluations that do not depend on the map: done once and shared by all algorithms; result (n, q)."""
-        return None
+    def check(self, case: Case) -> None:  # noqa: B027  (most metrics suit every sample)
+        """Raise NotApplicable, `needs ...`, where the metric has no meaning: its cells are skipped."""
 
     @property
-    def has_probe(self) -> bool:
-        """Whether there are such evaluations."""
-        return type(self).probe is not Metric.probe
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What must be evaluated beside the map; metrics that name equal evidence share it."""
+        return ()
 
     @abstractmethod
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
-        """The columns, (n,) each, from the maps and the evidence (the probe's or the re-explanations' result)."""
-
-
-class ReexplainingMetric(Metric):
-    """A metric that explains perturbed samples again, with the same algorithm."""
-
-    @abstractmethod
-    def perturbed(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
-        """How many perturbed versions there are, and each with the case that keys the algorithm's own draws."""
-
-    @abstractmethod
-    def compare(self, case: Case, maps: Maps, again: Iterator[Tensor]) -> Tensor:
-        """Evidence (n, q) from the maps of the perturbed versions, in order, keeping running values only."""
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        """The columns, (n,) each, from the maps and what each evidence found, (n, q), in order. Runs no model."""

@@ -21,10 +21,10 @@ from xbench.datasets.record import Dataset, Split
 from xbench.engine import Counters, NonFiniteError
 from xbench.engine.memory import PeakMemory
 from xbench.engine.passes import synchronise
-from xbench.explain.score import Explanation, probe_outputs, score_maps
+from xbench.explain.score import Explanation, gather, score_maps
 from xbench.inputs.pictures import heats, picture
 from xbench.models.record import Model
-from xbench.run.cells import Algorithms, Cell, Identities, Named
+from xbench.run.cells import Algorithms, Cell, Identities, Named, evidence_of
 from xbench.run.decisions import Decisions
 from xbench.run.prepared import Prepared
 from xbench.run.result import Arrays, CellResult, NeededFailed, failed
@@ -34,8 +34,16 @@ from xbench.tables.outcomes import COST
 
 _SHORT = 0.5  # seconds: a cell this fast is timed three times; its time is the median
 _MEDIUM = 5.0  # one up to here once more, since finding the best rows slows the first run down
-_Evidence = tuple[Tensor | None, Mapping[str, int], Mapping[str, str]]
 _COSTS = {column.source: {"direction": column.direction, "unit": column.unit} for column in COST}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What evidence of a block found, (n, q), what that cost, and by which rewrites of the model."""
+
+    outputs: Tensor
+    counters: Mapping[str, int]
+    rewrites: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,14 @@ class Block:
         self.split = split
         self._decisions = Decisions(job.cfg, job.dataset, job.model, job.device, job.ids, job.store, job.environment)
         self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress, self._decisions)
-        self._probes: dict[str, _Evidence] = {}
+        self._evidence: dict[str, _Found] = {}
 
     def make(self, unit: Cell, share: slice | None = None) -> CellResult:
         """Compute a cell, or the samples `share` of it; a failure is what came of it."""
         make = {
             "samples": self._samples,
-            "probe": self._probe,
+            "shared": self._gather,
+            "evidence": self._gather,
             "attribution": self._attribution,
             "score": self._score,
         }[unit.kind]
@@ -178,32 +187,34 @@ class Block:
             return flat, again, peak.bytes, "second run"
         return flat, statistics.median([seconds, again, once()[1]]), peak.bytes, "median of 3"
 
-    def _probe(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
-        assert unit.metric is not None
+    def _gather(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
+        assert unit.evidence is not None
         explainer = self.prepared.explainer
+        explanation = None if unit.algorithm is None else self._explanation(unit.algorithm)
         counters = explainer.restart()
-        outputs = probe_outputs(explainer, unit.metric.component, share)
-        arrays = {} if outputs is None else {"outputs": outputs.cpu().numpy()}
-        info = {"rewrites": counters.rewrites}
-        return {"columns": {}, "values": {}, "counters": _counts(counters), "info": info}, arrays
+        outputs = gather(explainer, unit.evidence, explanation, share)
+        fields = {"columns": {}, "values": {}, "counters": _counts(counters), "info": {"rewrites": counters.rewrites}}
+        return fields, {"outputs": outputs.cpu().numpy()}
 
     def _score(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
         assert unit.metric is not None
         explainer, metric = self.prepared.explainer, unit.metric.component
-        explanation = Explanation.by(unit.algorithm.component, self._stored_maps(unit.algorithm), explainer)
-        evidence, shared, before = self._evidence(unit.metric)
-        counters = explainer.restart()
-        scores = score_maps(explainer, metric, explanation, evidence, share)
+        explanation = self._explanation(unit.algorithm)
+        found = [self._found(cell) for cell in evidence_of(self.job.ids, self.split, unit)]
+        scores = score_maps(explainer, metric, explanation, [each.outputs for each in found], share)
         facts, n = metric.facts, share.stop - share.start
-        # As if no other algorithm had been there to share what was computed for all.
-        counts = {name: value + shared.get(name, 0) * n // len(self.split) for name, value in _counts(counters).items()}
+        # As if no other algorithm or metric had been there to share what was evaluated.
+        counts = {
+            name: sum(each.counters.get(name, 0) for each in found) * n // len(self.split)
+            for name in _counts(Counters())
+        }
         info = {
             "label": facts.label,
             "citation": facts.citation,
             "parameters": {k: v for k, v in unit.metric.identity.items() if not k.startswith("_")},
             "perturbation": metric.describe(explainer.case(distribution=False)),
-            "rewrites": {**before, **counters.rewrites},
+            "rewrites": {name: how for each in found for name, how in each.rewrites.items()},
         }
         fields = {
             "columns": {name: asdict(column) for name, column in facts.columns.items()},
@@ -221,18 +232,21 @@ class Block:
         maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(count)]
         return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
-    def _evidence(self, metric: Named) -> _Evidence:
-        """The metric's outputs that no map enters, which its probe left, what they cost, and by which rewrites."""
-        if not metric.component.has_probe:
-            return None, {}, {}
-        if metric.name not in self._probes:
-            key = cell_key(self.job.ids.probe(self.split, metric))
-            arrays = self._stored(key, "there are no outputs of the perturbed samples")
-            record = self.job.store.load(key, verify_arrays=False)
+    def _explanation(self, algorithm: Named) -> Explanation:
+        return Explanation.by(algorithm.component, self._stored_maps(algorithm), self.prepared.explainer)
+
+    def _found(self, cell: Cell) -> _Found:
+        """What the evidence of a score found, what that cost, and by which rewrites; kept while the block is."""
+        if cell.key not in self._evidence:
+            arrays = self._stored(cell.key, "there is no evidence to score on")
+            record = self.job.store.load(cell.key, verify_arrays=False)
             assert record is not None
-            outputs = torch.from_numpy(arrays["outputs"]).to(self.job.device) if arrays else None
-            self._probes[metric.name] = outputs, record["counters"], record["info"].get("rewrites", {})
-        return self._probes[metric.name]
+            outputs = torch.from_numpy(arrays["outputs"]).to(self.job.device)
+            found = _Found(outputs, record["counters"], record["info"].get("rewrites", {}))
+            if cell.kind != "shared":
+                return found
+            self._evidence[cell.key] = found
+        return self._evidence[cell.key]
 
     def _stored(self, key: str, lack: str) -> dict[str, np.ndarray]:
         store = self.job.store

@@ -11,10 +11,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from xbench.algorithms.base import Algorithm
-from xbench.config.nodes import canonical, instantiate, source
+from xbench.config import sources
+from xbench.config.nodes import canonical, identity, instantiate, source
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset, Split
 from xbench.metrics.base import Metric
+from xbench.metrics.evidence import Evidence, Shared
 from xbench.store.records import cell_key
 from xbench.store.store import Store
 
@@ -69,8 +71,10 @@ class Identities:
     def attribution(self, block: Split, algorithm: Named) -> dict[str, Any]:
         return self._base("attribution", block) | {"algorithm": algorithm.identity}
 
-    def probe(self, block: Split, metric: Named) -> dict[str, Any]:
-        return self._base("probe", block) | {"metric": metric.identity}
+    def evidence(self, block: Split, evidence: Evidence, algorithm: Named) -> dict[str, Any]:
+        """Of what a metric sees beside the map; the same for every algorithm where no map enters."""
+        of_map = {} if isinstance(evidence, Shared) else {"algorithm": algorithm.identity}
+        return self._base("evidence", block) | {"evidence": identity(evidence)} | of_map | _foreign(evidence)
 
     def score(self, block: Split, algorithm: Named, metric: Named) -> dict[str, Any]:
         return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
@@ -141,6 +145,7 @@ class Cell:
     identity: dict[str, Any]
     algorithm: Named | None = None
     metric: Named | None = None
+    evidence: Evidence | None = None
 
     @functools.cached_property
     def key(self) -> str:
@@ -148,7 +153,9 @@ class Cell:
 
     @property
     def label(self) -> str:
-        what = " ".join(part.name for part in (self.algorithm, self.metric) if part) or "samples"
+        seen = type(self.evidence).__name__ if self.evidence else None
+        parts = (self.algorithm and self.algorithm.name, self.metric and self.metric.name, seen)
+        what = " ".join(part for part in parts if part) or "samples"
         return f"{what} on {self.identity['dataset']['name']}/{self.identity['model']['name']}"
 
     def entry(self, status: str, reason: str | None = None) -> dict[str, Any]:
@@ -164,11 +171,17 @@ def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Cell]:
             yield Cell("score", ids.score(block, algorithm, metric), algorithm, metric)
 
 
-def probes(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Cell]:
-    """What metrics evaluate for all algorithms at once; no cell of the table."""
-    for metric in parts.metrics:
-        if metric.component.has_probe:
-            yield Cell("probe", ids.probe(block, metric), None, metric)
+def evidence_of(ids: Identities, block: Split, score: Cell) -> Iterator[Cell]:
+    """What a score needs beside the map, in the order of its metric's evidence; no cells of the table.
+
+    The cells that no map enters are those of all algorithms, and of the kind "shared".
+    """
+    assert score.algorithm is not None
+    assert score.metric is not None
+    for each in score.metric.component.evidence:
+        shared = isinstance(each, Shared)
+        of_block = ids.evidence(block, each, score.algorithm)
+        yield Cell("shared" if shared else "evidence", of_block, None if shared else score.algorithm, None, each)
 
 
 def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
@@ -187,13 +200,19 @@ def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | t
     component: Algorithm | Metric = instantiate(node, f"{group}.{name}")
     if not isinstance(component, kind):
         raise TypeError(f"{group}.{name}: {node['_target_']} is no {kind.__name__}")
-    identity = canonical(node) | {"version": component.facts.version} | _source(node)
-    return Named(str(name), component, identity)
+    found = canonical(node) | {"version": component.facts.version} | _source(node)
+    return Named(str(name), component, found)
 
 
 def _source(node: DictConfig) -> dict[str, str]:
     """The source of a component that is not xbench's own; nothing where all of it is."""
     found = source(node)
+    return {} if found is None else {"_source_": found}
+
+
+def _foreign(evidence: Evidence) -> dict[str, str]:
+    """The source of evidence that is not xbench's own."""
+    found = sources.fingerprint(type(evidence))
     return {} if found is None else {"_source_": found}
 
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from xbench.datasets.record import Split
 from xbench.engine.memory import give_back
-from xbench.metrics.base import ReexplainingMetric
 from xbench.run.block import Block, OpenJob
 from xbench.run.cells import Cell
 from xbench.run.progress import Display
@@ -87,8 +86,7 @@ def shares(item: WorkItem, workers: int, *, alone: bool) -> list[WorkItem]:
     """The item cut by samples, so that several workers end at about the same time; each share has a batch's worth."""
     n, unit = len(item.split), item.unit
     count = min(2 * workers, n // _FEWEST)
-    again = unit.metric is not None and isinstance(unit.metric.component, ReexplainingMetric)
-    explains = unit.kind == "attribution" or again
+    explains = unit.kind == "attribution" or (unit.evidence is not None and unit.evidence.explains)
     whole = explains and unit.algorithm is not None and unit.algorithm.component.facts.whole
     if workers == 1 or alone or count < 2 or whole or unit.kind == "samples":
         return [item]

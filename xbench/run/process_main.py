@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from xbench.boundary.attempt import attempt
 from xbench.engine.memory import give_back
 from xbench.run.block import Block
-from xbench.run.cells import Cell, blocks, probes, units
+from xbench.run.cells import Cell, blocks, evidence_of, units
 from xbench.run.open_job import open_job
 from xbench.run.progress import NoDisplay, logging_through
 from xbench.run.result import CellResult, failed
@@ -113,7 +113,9 @@ class _Bench:
         job = open_job(OmegaConf.create(task.config), torch.device(self._device), task.beside, tried=True)
         split = next(islice(blocks(job.cfg, job.dataset.test), task.block, None))
         self._block = Block(job, split, self._voice.progress)
-        self._units = {u.key: u for u in (*units(job.ids, job.parts, split), *probes(job.ids, job.parts, split))}
+        every = list(units(job.ids, job.parts, split))
+        every += [cell for score in every if score.metric for cell in evidence_of(job.ids, split, score)]
+        self._units = {unit.key: unit for unit in every}
 
 
 def serve(connection: Connection, device: str, threads: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from xbench.boundary.attempt import attempt, message, trace, words
 from xbench.boundary.own_code import place
-from xbench.core.model_places import NotApplicable
+from xbench.core.needs import NotApplicable
 from xbench.engine import NonFiniteError, OutOfMemory
 from xbench.engine.memory import is_out_of_memory
 

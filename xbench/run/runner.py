@@ -18,7 +18,7 @@ from xbench.config import devices
 from xbench.config.nodes import ConfigError, instantiate
 from xbench.datasets.record import Split
 from xbench.run.block import OpenJob
-from xbench.run.cells import Algorithms, Cell, Identities, blocks, known, probes, units
+from xbench.run.cells import Algorithms, Cell, Identities, blocks, evidence_of, known, units
 from xbench.run.estimates import Times
 from xbench.run.executor import Here, Workers, WorkItem
 from xbench.run.open_job import dataset_of, open_job, opened
@@ -149,7 +149,7 @@ class _Run:
         # With reuse=never: results that stay until there is a new one, or until the attempt to make it fails.
         self._old: dict[str, Stamp] = {}
         if job.cfg.reuse == "never":
-            every = (*self.planned, *(unit for number in range(len(splits)) for unit in self._probes(number)))
+            every = (*self.planned, *(unit for number in range(len(splits)) for unit in self._evidence(number)))
             self._old = {unit.key: stamp for unit in every if (stamp := job.store.stamp(unit.key)) is not None}
 
     @functools.cached_property
@@ -220,8 +220,8 @@ class _Run:
         step = min(workers.at_once, len(self._splits))
         for first in range(0, len(self._splits), step):
             some = range(first, min(first + step, len(self._splits)))
-            for kinds in (("samples", "probe"), ("attribution",), ("score",)):
-                if kinds == ("score",):  # not beside attributions, which are timed
+            for kinds in (("samples", "shared"), ("attribution",), ("evidence",), ("score",)):
+                if kinds == ("evidence",):  # not beside attributions, which are timed
                     self._expect(some.stop, workers)
                 for item, made in workers.run(self._items(some, kinds), alone=kinds == ("attribution",)):
                     self._keep(item, made)
@@ -236,7 +236,8 @@ class _Run:
     def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[WorkItem]:
         """The missing cells of these kinds; another command on the same store may have done one meanwhile."""
         for number in some:
-            of_block = [*self._units[number], *self._probes(number)] if "probe" in kinds else self._units[number]
+            hidden = "shared" in kinds or "evidence" in kinds
+            of_block = [*self._units[number], *self._evidence(number)] if hidden else self._units[number]
             for unit in of_block:
                 if unit.kind not in kinds or unit.key in self._done:
                     continue
@@ -245,25 +246,29 @@ class _Run:
                     yield WorkItem(number, self._splits[number], unit)
                 else:
                     self._done[unit.key] = status, reason
-                    if unit.kind != "probe":
+                    if unit.evidence is None:
                         self._display.cell_done(unit.label, status, 0.0, reason)
 
     def _without(self, number: int, unit: Cell) -> tuple[str, str | None] | None:
-        """Skipped, where a score's map or outputs were skipped while they were computed; else None."""
-        if unit.algorithm is None or unit.metric is None:
+        """Skipped, where a score's map or evidence was skipped while it was computed; else None."""
+        if unit.algorithm is None or unit.kind == "attribution":
             return None
         ids, split = self._job.ids, self._splits[number]
-        for needed in (ids.attribution(split, unit.algorithm), ids.probe(split, unit.metric)):
-            status, reason = self._done.get(cell_key(needed), ("", None))
+        keys = [cell_key(ids.attribution(split, unit.algorithm))]
+        keys += [cell.key for cell in evidence_of(ids, split, unit)] if unit.metric is not None else []
+        for key in keys:
+            status, reason = self._done.get(key, ("", None))
             if status == "skipped":
                 return status, reason
         return None
 
-    def _probes(self, number: int) -> list[Cell]:
-        """The block's probes that a missing score needs."""
-        wanted = {u.metric.name for u in self._units[number] if u.metric is not None and u.key not in self._done}
-        found = probes(self._job.ids, self._job.parts, self._splits[number])
-        return [unit for unit in found if unit.metric is not None and unit.metric.name in wanted]
+    def _evidence(self, number: int) -> list[Cell]:
+        """What the block's missing scores need beside maps: each once, whichever metrics name it."""
+        needed: dict[str, Cell] = {}
+        for unit in self._units[number]:
+            if unit.metric is not None and unit.key not in self._done and not _not_applicable(self._first, unit):
+                needed |= {cell.key: cell for cell in evidence_of(self._job.ids, self._splits[number], unit)}
+        return list(needed.values())
 
     def _known(self, unit: Cell) -> tuple[str, str | None]:
         status, reason = known(self._job.store, unit.key, self._job.cfg.reuse)
@@ -279,7 +284,7 @@ class _Run:
             self._job.store.check_writable()  # else all other cells would fail like this one: that ends the job
             made = CellResult("error", str(error), seconds=made.seconds)
         self._done[unit.key] = made.status, made.reason
-        if unit.kind != "probe":
+        if unit.evidence is None:
             self._display.cell_done(unit.label, made.status, made.seconds, made.reason)
 
     def _store(self, item: WorkItem, made: CellResult) -> None:

@@ -23,7 +23,7 @@ from xbench.algorithms import (
     IntegratedGradients,
     Saliency,
 )
-from xbench.algorithms.base import NotApplicable
+from xbench.core.needs import NotApplicable
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 from xbench.models.text_cnn import TextCNN

@@ -14,7 +14,7 @@ from tests.metrics.toys import bag
 from tests.models_for_tests import weights
 from xbench import Speed
 from xbench.algorithms import Algorithm, DeepLift, FeatureAblation, GradCam, IntegratedGradients, Saliency
-from xbench.algorithms.base import NotApplicable
+from xbench.core.needs import NotApplicable
 from xbench.core.padding import Padded
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request

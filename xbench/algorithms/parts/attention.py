@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Algorithm, NotApplicable
+from xbench.algorithms.base import Algorithm
 from xbench.algorithms.parts.positions import channels, onto_samples, require_positions
 from xbench.core.case import Case
+from xbench.core.needs import NotApplicable
 from xbench.rules.attention import AttentionWeights
 
 WEIGHTS = AttentionWeights()

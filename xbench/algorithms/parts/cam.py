@@ -13,10 +13,11 @@ from typing import Literal, get_args
 import torch
 from torch import Size, Tensor
 
-from xbench.algorithms.base import Algorithm, Need, NotApplicable
+from xbench.algorithms.base import Algorithm
 from xbench.algorithms.parts.positions import Mode, channels, check_mode, distortion, onto_samples, require_positions
 from xbench.core.case import Case
 from xbench.core.model_places import CONVOLUTIONS
+from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Answer, Plan, Want
 from xbench.core.sites import Site
 from xbench.rules.attention import AttentionWeights

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xbench.algorithms.base import Need
+from xbench.core.needs import Need
 from xbench.core.question import Question
 
 PERMUTED = 8  # features: 8! orders take 322,561 evaluations

@@ -10,8 +10,8 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import interpolate
 
-from xbench.algorithms.base import NotApplicable
 from xbench.core.case import Case
+from xbench.core.needs import NotApplicable
 
 Mode = Literal["linear", "nearest"]
 _TORCH = {1: "linear", 2: "bilinear", 3: "trilinear"}

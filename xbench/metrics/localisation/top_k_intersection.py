@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from xbench.core.needs import Need
 from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
-from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
+from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,18 @@ class TopKIntersection(LocalisationMetric):
         return MetricFacts(
             "Top-k intersection",
             "Theiner, Müller-Budack, Ewerth 2022, Interpretable Semantic Photo Geolocation, arXiv 2104.14995",
-            {"top_k_intersection": Column("higher")},
-            truth=True,
+            {
+                "top_k_intersection": Column(
+                    "higher",
+                    label="Top-k intersection",
+                    short="top-k",
+                    low=0,
+                    high=1,
+                    meaning="Share of the k most relevant cells that lie on the known evidence.",
+                )
+            },
+            family="localisation",
+            needs=(Need.TRUTH,),
         )
 
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from xbench.core.needs import Need
 from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
-from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
+from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 
 _ARRAS = (
     "Arras, Osman, Samek 2022, CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural Network "
@@ -26,7 +27,21 @@ class RelevanceMass(LocalisationMetric):
 
     @property
     def facts(self) -> MetricFacts:
-        return MetricFacts("Relevance mass", _ARRAS, {"relevance_mass": Column("higher")}, truth=True)
+        return MetricFacts(
+            "Relevance mass",
+            _ARRAS,
+            {
+                "relevance_mass": Column(
+                    "higher",
+                    label="Relevance mass",
+                    low=0,
+                    high=1,
+                    meaning="Share of the relevance that lies on the known evidence; chance is the evidence's area.",
+                )
+            },
+            family="localisation",
+            needs=(Need.TRUTH,),
+        )
 
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:
         mass = relevance.clamp(min=0).masked_fill(~truth.inside, 0)
@@ -44,7 +59,21 @@ class RelevanceRank(LocalisationMetric):
 
     @property
     def facts(self) -> MetricFacts:
-        return MetricFacts("Relevance rank", _ARRAS, {"relevance_rank": Column("higher")}, truth=True)
+        return MetricFacts(
+            "Relevance rank",
+            _ARRAS,
+            {
+                "relevance_rank": Column(
+                    "higher",
+                    label="Relevance rank",
+                    low=0,
+                    high=1,
+                    meaning="Share of the K most relevant cells that lie on the known evidence, K being its size.",
+                )
+            },
+            family="localisation",
+            needs=(Need.TRUTH,),
+        )
 
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:
         count = (truth.evidence & truth.inside).sum(1)
@@ -67,5 +96,13 @@ class GridPointingGame(RelevanceMass):
             super().facts,
             label="Grid pointing game",
             citation="Böhle, Fritz, Schiele 2021, Convolutional Dynamic Alignment Networks, arXiv 2104.00032",
-            columns={"grid_pointing_game": Column("higher")},
+            columns={
+                "grid_pointing_game": Column(
+                    "higher",
+                    label="Grid pointing game",
+                    low=0,
+                    high=1,
+                    meaning="Share of the positive relevance that lies in the explained class's cell of a mosaic.",
+                )
+            },
         )

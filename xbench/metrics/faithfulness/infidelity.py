@@ -10,8 +10,10 @@ from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.plan import Answer, Plan, Want
-from xbench.metrics.base import Column, Maps, Metric, MetricFacts
-from xbench.metrics.parts.perturbations import (
+from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.evidence import Shared
+from xbench.metrics.maps import Maps
+from xbench.metrics.perturbations import (
     FeatureRemoval,
     GaussianNoise,
     Perturbation,
@@ -22,6 +24,36 @@ from xbench.metrics.parts.perturbations import (
 )
 
 _NAMES = {"gaussian": GaussianNoise, "squares": SquareRemoval, "features": FeatureRemoval, "time": TimeRemoval}
+
+
+@dataclass(frozen=True)
+class OutputChanges(Shared):
+    """f(x) - f(x - I) for random perturbations I, (n, n_perturb_samples); `perturbation` None: see `Infidelity`."""
+
+    n_perturb_samples: int
+    perturbation: Perturbation | None
+
+    def chosen(self, case: Case) -> Perturbation:
+        """The perturbation used on these samples."""
+        return self.perturbation or default_for(case)
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        unchanged: list[Tensor] = []
+
+        def points() -> Iterator[Tensor]:
+            yield x
+            for index in range(self.n_perturb_samples):
+                perturbed = self.chosen(case).draw(case, x, index).perturbed
+                unchanged.append((perturbed == x).all(1))
+                yield perturbed
+
+        def changes(answers: Iterator[Answer]) -> Tensor:
+            full = next(answers).value.double()
+            # The same sample evaluated in batches of two sizes differs by rounding; that is not a change.
+            found = [full - answer.value.double() for answer in answers]
+            return torch.stack(found, dim=1).masked_fill(torch.stack(unchanged, dim=1), 0)
+
+        return Plan(points(), self.n_perturb_samples + 1, Want.VALUE, changes)
 
 
 @dataclass(frozen=True)
@@ -61,43 +93,38 @@ class Infidelity(Metric):
             "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, "
             "arXiv 1901.09392",
             {
-                "infidelity": Column("lower"),
-                "infidelity_scaled": Column("lower"),
-                "infidelity_relative": Column("lower"),
+                "infidelity": Column(
+                    "lower", label="Infidelity", short="infidelity", low=0,
+                    meaning="Mean squared difference between the change of the output that the map predicts for a "
+                    "perturbation and the change that happens (Yeh et al. 2019). It depends on the scale of the map.",
+                ),
+                "infidelity_scaled": Column(
+                    "lower", label="Infidelity, scaled", short="infid. scaled", low=0,
+                    meaning="Infidelity after each map is multiplied by the one factor that serves it best, "
+                    "so only its shape counts.",
+                ),
+                "infidelity_relative": Column(
+                    "lower", label="Infidelity, relative", short="infid. relative", low=0, high=1,
+                    meaning="The share of the output's changes that no multiple of the map explains: 0 is perfect, "
+                    "1 is no better than a map of zeros. It does not depend on the scale of map or output.",
+                ),
             },
-        )
-
-    def chosen(self, case: Case) -> Perturbation:
-        """The perturbation used on these samples."""
-        return by_name(self.perturbation, _NAMES) or default_for(case)
+            family="faithfulness",
+        )  # fmt: skip
 
     def describe(self, case: Case) -> str:
-        return self.chosen(case).describe(case)
+        return self.evidence[0].chosen(case).describe(case)
 
-    def probe(self, case: Case, x: Tensor) -> Plan:
-        unchanged: list[Tensor] = []
+    @property
+    def evidence(self) -> tuple[OutputChanges]:
+        return (OutputChanges(self.n_perturb_samples, by_name(self.perturbation, _NAMES)),)
 
-        def points() -> Iterator[Tensor]:
-            yield x
-            for index in range(self.n_perturb_samples):
-                perturbed = self.chosen(case).draw(case, x, index).perturbed
-                unchanged.append((perturbed == x).all(1))
-                yield perturbed
-
-        def drops(answers: Iterator[Answer]) -> Tensor:
-            full = next(answers).value.double()
-            # The same sample evaluated in batches of two sizes differs by rounding; that is not a change.
-            changes = [full - answer.value.double() for answer in answers]
-            return torch.stack(changes, dim=1).masked_fill(torch.stack(unchanged, dim=1), 0)
-
-        return Plan(points(), self.n_perturb_samples + 1, Want.VALUE, drops)
-
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
-        assert evidence is not None, "infidelity is scored on its probe's outputs"
-        density = maps.density.double()
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        (changes,) = found
+        density, chosen = maps.density.double(), self.evidence[0].chosen(case)
         total = density.new_zeros(3, len(x))
-        for index, d in enumerate(evidence.double().unbind(1)):
-            draw = self.chosen(case).draw(case, x, index)
+        for index, d in enumerate(changes.double().unbind(1)):
+            draw = chosen.draw(case, x, index)
             s = ((draw.shift if maps.local else draw.share).double() * density).sum(1)
             total += torch.stack([s * s, s * d, d * d])
         a, b, c = total

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xbench.core.needs import Need
 from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
-from xbench.metrics.parts.localisation import LocalisationMetric
+from xbench.metrics.localisation.base import LocalisationMetric
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,25 @@ class LocalisationAUC(LocalisationMetric):
         return MetricFacts(
             "AUROC and average precision",
             "DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models, arXiv 1911.03429",
-            {"localisation_auroc": Column("higher"), "localisation_ap": Column("higher")},
-            truth=True,
+            {
+                "localisation_auroc": Column(
+                    "higher",
+                    label="AUROC",
+                    low=0,
+                    high=1,
+                    meaning="How well relevance tells the known evidence from the rest; 0.5 is chance.",
+                ),
+                "localisation_ap": Column(
+                    "higher",
+                    label="Average precision",
+                    low=0,
+                    high=1,
+                    detail=True,
+                    meaning="Average precision of relevance as a detector of the known evidence; chance is its area.",
+                ),
+            },
+            family="localisation",
+            needs=(Need.TRUTH,),
         )
 
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:

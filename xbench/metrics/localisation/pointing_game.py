@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xbench.core.needs import Need
 from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
-from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
+from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,17 @@ class PointingGame(LocalisationMetric):
         return MetricFacts(
             "Pointing game",
             "Zhang et al. 2018, Top-Down Neural Attention by Excitation Backprop, arXiv 1608.00507",
-            {"pointing_game": Column("higher")},
-            truth=True,
+            {
+                "pointing_game": Column(
+                    "higher",
+                    label="Pointing game",
+                    low=0,
+                    high=1,
+                    meaning="Share of samples whose most relevant cell (pixel, word) lies on the known evidence.",
+                )
+            },
+            family="localisation",
+            needs=(Need.TRUTH,),
         )
 
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:

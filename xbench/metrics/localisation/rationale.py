@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xbench.core.needs import Need
 from xbench.core.truth import Truth
 from xbench.metrics.base import Column, MetricFacts
-from xbench.metrics.parts.localisation import LocalisationMetric, largest_inside
+from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,23 @@ class Rationale(LocalisationMetric):
 
     @property
     def facts(self) -> MetricFacts:
-        names = ("rationale_f1", "rationale_precision", "rationale_recall", "rationale_iou")
+        meanings = {
+            "F1": "F1 of the most relevant share of the words (or cells) against the marked ones.",
+            "precision": "Share of the most relevant words that are marked.",
+            "recall": "Share of the marked words that are among the most relevant.",
+            "IOU": "The most relevant words and the marked ones: what both share, over what either has.",
+        }
         return MetricFacts(
             "Rationale F1",
             "DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models, arXiv 1911.03429",
-            {name: Column("higher") for name in names},
-            truth=True,
+            {
+                f"rationale_{name.lower()}": Column(
+                    "higher", label=f"Rationale {name}", low=0, high=1, meaning=meaning, detail=name != "F1"
+                )
+                for name, meaning in meanings.items()
+            },
+            family="localisation",
+            needs=(Need.TRUTH,),
         )
 
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,24 @@ from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.plan import Answer, Plan, Want
-from xbench.metrics.base import Column, Maps, Metric, MetricFacts
+from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.evidence import Shared
+from xbench.metrics.maps import Maps
+
+
+@dataclass(frozen=True)
+class WholeChange(Shared):
+    """f(x) - f(x0), the output's change from the baseline, (n, 1)."""
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        x0 = case.baseline(x)
+
+        def difference(answers: Iterator[Answer]) -> Tensor:
+            full, empty = next(answers).value.double(), next(answers).value.double()
+            # The same point evaluated twice may differ by rounding; that is not a change.
+            return (full - empty).masked_fill((x == x0).all(1), 0).unsqueeze(1)
+
+        return Plan([x, x0], 2, Want.VALUE, difference)
 
 
 @dataclass(frozen=True)
@@ -27,23 +44,23 @@ class Completeness(Metric):
         return MetricFacts(
             "Completeness error",
             "Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, arXiv 1703.01365",
-            {"completeness": Column("lower")},
+            {
+                "completeness": Column(
+                    "lower", label="Completeness", low=0,
+                    meaning="How far the sum of the map is from the change of the output between baseline and input, "
+                    "relative to that change.",
+                )
+            },
+            family="axiomatic",
             anywhere=True,
-        )
+        )  # fmt: skip
 
-    def probe(self, case: Case, x: Tensor) -> Plan:
-        x0 = case.baseline(x)
+    @property
+    def evidence(self) -> tuple[WholeChange]:
+        return (WholeChange(),)
 
-        def difference(answers: Iterator[Answer]) -> Tensor:
-            full, empty = next(answers).value.double(), next(answers).value.double()
-            # The same point evaluated twice may differ by rounding; that is not a change.
-            return (full - empty).masked_fill((x == x0).all(1), 0).unsqueeze(1)
-
-        return Plan([x, x0], 2, Want.VALUE, difference)
-
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
-        assert evidence is not None, "completeness is scored on its probe's outputs"
-        change = evidence[:, 0]
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        change = found[0][:, 0]
         error = _delta(case, x, maps, change).abs()
         return {"completeness": torch.where(change != 0, error / change.abs(), torch.nan)}
 
@@ -56,9 +73,8 @@ class ConvergenceDelta(Completeness):
     def facts(self) -> MetricFacts:
         return replace(super().facts, label="Convergence delta", columns={"convergence_delta": Column("none")})
 
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
-        assert evidence is not None, "the delta is scored on its probe's outputs"
-        return {"convergence_delta": _delta(case, x, maps, evidence[:, 0])}
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        return {"convergence_delta": _delta(case, x, maps, found[0][:, 0])}
 
 
 def _delta(case: Case, x: Tensor, maps: Maps, change: Tensor) -> Tensor:

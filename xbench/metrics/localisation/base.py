@@ -10,7 +10,8 @@ from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.truth import Truth
-from xbench.metrics.base import Maps, Metric
+from xbench.metrics.base import Metric
+from xbench.metrics.maps import Maps
 
 SIGNS = ("positive", "absolute")
 
@@ -33,14 +34,14 @@ class LocalisationMetric(Metric):
         if self.sign not in SIGNS:
             raise ValueError(f"sign: expected one of {', '.join(SIGNS)}, got {self.sign!r}")
 
-    def score(self, case: Case, x: Tensor, maps: Maps, evidence: Tensor | None) -> dict[str, Tensor]:
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         truth = case.truth
         assert truth is not None, "a localisation metric is only asked where the evidence is known"
         relevance = truth.relevance(maps.density)
         relevance = relevance.abs() if self.sign == "absolute" else relevance
         undefined = relevance.isnan().any(1) | ~(truth.evidence & truth.inside).any(1)
-        found = self.compare(truth, relevance.nan_to_num())
-        return {name: values.double().masked_fill(undefined, torch.nan) for name, values in found.items()}
+        scores = self.compare(truth, relevance.nan_to_num())
+        return {name: values.double().masked_fill(undefined, torch.nan) for name, values in scores.items()}
 
     @abstractmethod
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:

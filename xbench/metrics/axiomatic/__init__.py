@@ -1,0 +1,1 @@
+"""Does the map keep an axiom?"""

@@ -1,0 +1,42 @@
+"""Curves: the output while features are taken away in the order of the map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.core.case import Case
+from xbench.core.masking import coalition
+from xbench.core.plan import Plan, Want, values
+from xbench.metrics.evidence import Ranked
+from xbench.metrics.maps import Maps, relevance
+
+
+@dataclass(frozen=True)
+class RemovalCurve(Ranked):
+    """f at steps + 1 points, (n, steps + 1): the most relevant features at their baseline first, 0 to all of them.
+
+    Steps are even in features. Equal relevance is taken in the order of the features.
+    """
+
+    steps: int
+
+    def plan(self, case: Case, x: Tensor, maps: Maps) -> Plan:
+        phi, own = relevance(case, maps)
+        phi = phi.nan_to_num().masked_fill(~own, -torch.inf)
+        rank = phi.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        count = own.sum(1, keepdim=True)
+
+        def points() -> Iterator[Tensor]:
+            for step in range(self.steps + 1):
+                yield coalition(case, x, rank >= (count * step / self.steps).round())
+
+        return Plan(points(), self.steps + 1, Want.VALUE, values)
+
+
+def undefined_where_nan(maps: Maps, scores: Tensor) -> Tensor:
+    """NaN for the maps with NaN, which have no order."""
+    return scores.masked_fill(maps.density.isnan().any(1), torch.nan)

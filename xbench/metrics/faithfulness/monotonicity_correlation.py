@@ -1,0 +1,84 @@
+"""Monotonicity correlation: are relevant features those whose removal changes the output?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.core.case import Case
+from xbench.core.masking import coalition
+from xbench.core.needs import NotApplicable
+from xbench.core.plan import Answer, Plan, Want
+from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.evidence import Shared
+from xbench.metrics.maps import Maps, relevance
+from xbench.metrics.ranks import spearman
+
+
+@dataclass(frozen=True)
+class EachFeature(Shared):
+    """f(x) - f(x with feature k at its baseline), (n, K); 0 for features that a sample lacks."""
+
+    def plan(self, case: Case, x: Tensor) -> Plan:
+        k_max = int(case.counts.max())
+        feature = torch.arange(k_max, device=x.device)
+
+        def points() -> Iterator[Tensor]:
+            yield x
+            for k in range(k_max):
+                yield coalition(case, x, (feature != k).expand(len(x), -1))
+
+        def drops(answers: Iterator[Answer]) -> Tensor:
+            full = next(answers).value.double()
+            found = torch.stack([full - answer.value.double() for answer in answers], dim=1)
+            return found.masked_fill(feature >= case.counts.to(x.device)[:, None], 0)
+
+        return Plan(points(), 1 + k_max, Want.VALUE, drops)
+
+
+@dataclass(frozen=True)
+class MonotonicityCorrelation(Metric):
+    """Spearman's correlation of |phi_k| and |f(x) - f(x without k)| over the features k of a sample.
+
+    A feature is removed by its baseline (the paper draws it from its distribution). NaN where the map or the changes
+    are constant, as for a sample of one feature.
+    Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
+
+    Args:
+        max_features: samples of more features are skipped, for each costs an evaluation.
+    """
+
+    max_features: int = 256
+
+    def __post_init__(self) -> None:
+        if self.max_features < 2:
+            raise ValueError(f"max_features: expected at least 2, got {self.max_features}")
+
+    @property
+    def facts(self) -> MetricFacts:
+        column = Column(
+            "higher", label="Monotonicity correlation", short="monotonicity", low=-1, high=1,
+            meaning="Rank correlation of the features' relevance and of what removing each does to the output.",
+        )  # fmt: skip
+        source = "Nguyen, Martinez 2020, On Quantitative Aspects of Model Interpretability, arXiv 2007.07584"
+        return MetricFacts("Monotonicity correlation", source, {"monotonicity_correlation": column}, "faithfulness")
+
+    @property
+    def evidence(self) -> tuple[EachFeature]:
+        return (EachFeature(),)
+
+    def describe(self, case: Case) -> str:
+        return f"each of the {case.called} at the baseline"
+
+    def check(self, case: Case) -> None:
+        most = int(case.counts.max())
+        if most > self.max_features:
+            raise NotApplicable(f"needs at most {self.max_features} features (max_features): a sample has {most}")
+
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        phi, own = relevance(case, maps)
+        drops = found[0].double()[:, : phi.shape[1]]  # of a share: its samples may have fewer features
+        return {"monotonicity_correlation": spearman(phi.abs(), drops.abs(), own)}

@@ -1,0 +1,1 @@
+"""Does the map lie where the evidence is known to lie?"""

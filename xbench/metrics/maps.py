@@ -1,0 +1,46 @@
+"""Maps as metrics see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xbench.core.case import Case
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps of n samples.
+
+    Attributes:
+        values: (n, d) as the algorithm gives them.
+        density: (n, d) the same per element: what adds up to the whole (see `Algorithm.density`).
+        local: gradient-like, to be multiplied by a change of the input; else shares of f(x) - f(baseline).
+        stochastic: explaining again without any perturbation changes them; None: not known.
+    """
+
+    values: Tensor
+    density: Tensor
+    local: bool
+    stochastic: bool | None
+
+    def part(self, rows: slice) -> Maps:
+        """Those of some samples; copies, for a metric may write into them."""
+        return Maps(self.values[rows].clone(), self.density[rows].clone(), self.local, self.stochastic)
+
+
+def relevance(case: Case, maps: Maps) -> tuple[Tensor, Tensor]:
+    """The map summed within each feature, (n, K) in double precision, and which features a sample has, (n, K) bool.
+
+    K is the most features that a sample has; features that one lacks are 0.
+    """
+    feature, outside = case.membership
+    density = maps.density.double()
+    if outside is not None:
+        density = density.masked_fill(outside, 0)
+    counts = case.counts.to(density.device)
+    summed = density.new_zeros(len(density), int(counts.max()))
+    summed.scatter_add_(1, feature.expand(len(density), -1), density)
+    return summed, torch.arange(summed.shape[1], device=density.device) < counts[:, None]

@@ -1,0 +1,1 @@
+"""Does the map change when weights or the target do?"""

@@ -1,0 +1,1 @@
+"""Does the map stay when the sample hardly moves?"""

@@ -1,0 +1,50 @@
+"""Sensitivity-max: how much a small change of the sample can change its map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xbench.core.case import Case
+from xbench.metrics.base import Column, MetricFacts
+from xbench.metrics.maps import Maps
+from xbench.metrics.robustness.reexplained import SensitivityMetric
+
+CITATION = (
+    "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, arXiv 1901.09392"
+)
+
+
+@dataclass(frozen=True)
+class SensitivityMax(SensitivityMetric):
+    """max over draws of ||phi(x + e) - phi(x)|| / ||phi(x)||, e uniform in the L-infinity ball.
+
+    A map of zero norm has no relative change: NaN, counted as undefined (Captum divides by 1, which lets it win).
+    So is a sample that no draw changes, such as zeros under a relative radius.
+    A stochastic method draws anew for every explanation, as it would in use; what that alone changes is recorded
+    as `sensitivity_max_floor`, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, of
+    which that is not known).
+    Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
+    (arXiv 1901.09392); the other perturbations are for data in which a small change is another one than noise: masked
+    tokens, masked time, dropped edges. A maximum grows with the number of draws: compare equal settings only.
+
+    The parameters are those of `SensitivityMetric`.
+    """
+
+    @property
+    def facts(self) -> MetricFacts:
+        main = Column(
+            "lower", label="Sensitivity (max)", short="sensitivity", low=0,
+            meaning="Largest relative change of the map when the input moves inside a small ball (Yeh et al. 2019).",
+        )  # fmt: skip
+        floor = Column(
+            "none", label="Sensitivity (floor)", low=0, detail=True,
+            meaning="The same with the input not moved: the noise of a method that draws at random.",
+        )  # fmt: skip
+        columns = {"sensitivity_max": main} | ({"sensitivity_max_floor": floor} if self.floor else {})
+        return MetricFacts("Sensitivity-max", CITATION, columns, family="robustness", anywhere=True, version=2)
+
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        moved, still = self.relative_changes(case, x, maps, *found)
+        return {"sensitivity_max": moved.amax(1)} | ({"sensitivity_max_floor": still.amax(1)} if self.floor else {})

@@ -27,7 +27,7 @@ def xbench(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedPr
     for name, text in BROKEN.items():
         (folder / "broken" / name).mkdir(parents=True, exist_ok=True)
         (folder / "broken" / name / "__init__.py").write_text(text)
-    path = f"{folder / 'broken'}:{Path(libraries.__file__).parents[1]}"
+    path = f"{folder / 'broken'}:{Path(libraries.__file__).parents[2]}"
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "XBENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "xbench", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -64,7 +64,7 @@ def test_a_model_of_texts_runs_beside_broken_libraries(tmp_path: Path, cache: Pa
         assert len([line for line in done.stderr.splitlines() if line.startswith(library)]) == 1  # told once
 
 
-ROOT = Path(libraries.__file__).parents[1]
+ROOT = Path(libraries.__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {
     "hydra-core": "hydra",

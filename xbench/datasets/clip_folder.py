@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.datasets.decoding import check_pixels
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import tubes

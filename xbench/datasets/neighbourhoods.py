@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.datasets.generated import Generated
 from xbench.datasets.graphs import HOUSE, further
 from xbench.datasets.record import Dataset, mixed_order

@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.datasets.decoding import reading
 
 _KERNEL = 2**24  # numbers in the filter that resampling takes: 44,100 to 48,000 per second are 23,520

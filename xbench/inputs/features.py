@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.datasets.generated import windows
 from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.datasets.record import Dataset, Split, tensors
 from xbench.inputs.spectral import BINS
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from xbench import libraries
+from xbench.boundary import libraries
 from xbench.models.graph import READOUTS, pooled
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from xbench import libraries
+from xbench.boundary import libraries
 
 
 class SeriesCNN(nn.Module):

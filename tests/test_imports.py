@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import xbench
+
 PACKAGE = Path(__file__).parents[1] / "xbench"
 # The rooms from the ground up, each with the rooms that it may import. A room imports no room above it.
 FLOORS: dict[str, set[str]] = {
@@ -23,7 +25,7 @@ FLOORS: dict[str, set[str]] = {
     "datasets": {"boundary"},
     "models": {"boundary", "config", "core", "datasets", "engine"},
     "explain": {"algorithms", "boundary", "config", "core", "engine", "metrics", "rules"},
-    "inputs": {"core", "datasets", "engine", "explain", "models"},
+    "inputs": {"boundary", "core", "datasets", "engine", "explain", "models"},
     "tables": {"boundary", "config", "store"},
     "report": {"boundary", "store", "tables"},
     "run": {"algorithms", "boundary", "config", "core", "datasets", "engine", "explain", "inputs", "metrics", "models",
@@ -37,6 +39,7 @@ FLOORS: dict[str, set[str]] = {
 # Rooms without torch: their modules answer before a second has passed, and on machines that only read results.
 WITHOUT_TORCH = ("boundary", "config", "store", "tables", "report", "cli")
 USES_TORCH = {"config.devices"}  # where a function needs it
+ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 FORMULAS = ("algorithms", "metrics", "rules", "core")
 
 
@@ -91,6 +94,18 @@ def test_no_room_imports_one_above_it() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     # A package that gathers its members' names imports them, and they import it for none of their own.
     TopologicalSorter({name: ours(name) for name in MODULES}).prepare()
+
+
+def test_every_import_of_a_module_names_one() -> None:
+    # `xbench` gives its public names lazily, so a type checker takes any name for one of them.
+    public = set(xbench.__all__)
+    for path in (
+        each for folder in ("xbench", "tests", "experiments") for each in (PACKAGE.parent / folder).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "xbench":
+                names = {alias.name for alias in node.names}
+                assert not {name for name in names - public if name not in MODULES and name not in ROOMS}, path
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) in WITHOUT_TORCH])

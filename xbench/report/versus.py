@@ -21,8 +21,7 @@ def comparisons(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
         rows = [row for row in tables.grid.rows if (row.model, row.dataset) == where]
         if any(entry.status == "ok" for row in rows for entry in row.entries.values()):
             shown.append(_table(setting, rows, tables.grid.columns))
-    names = [column.name for column in tables.grid.columns]
-    glossary = [(words.label(name), words.meaning(name)) for name in names if words.meaning(name)]
+    glossary = [(_label(column), meaning) for column in tables.grid.columns if (meaning := _meaning(column))]
     return {
         "comparisons": shown,
         "glossary": glossary if shown else [],
@@ -49,12 +48,21 @@ def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[TableColumn]
 def _heading(column: TableColumn) -> dict[str, str]:
     arrow, told = _ARROWS.get(column.direction, ("", ""))
     return {
-        "label": words.label(column.name),
+        "label": _label(column),
         "arrow": arrow,
         "arrow_words": told,
         "unit": words.shown_unit(column.unit),
-        "help": words.meaning(column.name),
+        "help": _meaning(column),
     }
+
+
+def _label(column: TableColumn) -> str:
+    """The heading: the metric's own, unless the name tells two metrics apart."""
+    return words.label(column.name) if "." in column.name or not column.label else column.label
+
+
+def _meaning(column: TableColumn) -> str:
+    return column.meaning or words.meaning(column.name)
 
 
 def _row(row: Row, columns: Sequence[TableColumn], warned: bool) -> dict[str, Any]:

@@ -15,12 +15,18 @@ _MISSING = "not computed: the run was interrupted; the same command continues it
 
 @dataclass(frozen=True)
 class TableColumn:
-    """A column of numbers: its name in the tables, its name in the records, its direction and unit."""
+    """A column of numbers: its name in the tables, its name in the records, and what its metric says of it.
+
+    `label`, `short`, `meaning` are "" where the metric, or a record of an older release, says nothing.
+    """
 
     name: str
     source: str
     direction: str  # "lower" | "higher" (is better) | "none"
     unit: str
+    label: str = ""
+    short: str = ""
+    meaning: str = ""
 
 
 COST = (
@@ -94,7 +100,7 @@ def columns(cells: Iterable[StoredCell]) -> dict[str | None, tuple[TableColumn, 
                     name=name if metric is None or owners[name] == 1 else f"{metric}.{name}",
                     source=name,
                     direction=facts["direction"],
-                    unit=facts.get("unit", ""),
+                    **{fact: facts.get(fact, "") for fact in ("unit", "label", "short", "meaning")},
                 )
                 for name, facts in known.items()
             )

@@ -15,7 +15,7 @@ from xbench.rules.errors import UnknownOperation
 from xbench.rules.hooked import is_passed_on
 from xbench.rules.lrp.layers import Layer
 from xbench.rules.lrp.presets import Composite
-from xbench.rules.lrp.propagate import Passed, Shared, Shares, in_proportion, of_operands
+from xbench.rules.lrp.propagate import Passed, SharedOut, Shares, in_proportion, of_operands
 from xbench.rules.lrp.rows import Rows
 from xbench.rules.lrp.rules import LayerRule
 from xbench.rules.override import Call, Override, Unknown, canonical_name, public_name, refuse_if_used, tensors_in
@@ -163,7 +163,7 @@ class Relevance(Override):
         """The operands take what `shares` says of the result's relevance."""
         # What is written to later is needed as it was.
         kept = [tensor.clone() if call.in_place and tensor is call.args[0] else tensor for tensor in operands]
-        return Shared.apply(call.run, shares, *kept)
+        return SharedOut.apply(call.run, shares, *kept)
 
     def passed(self, call: Call, *operands: Tensor, keep: Tensor | None = None) -> object:
         """All operands take the same part of the relevance, whatever their values; see `Passed`."""

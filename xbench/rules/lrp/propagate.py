@@ -17,7 +17,7 @@ TorchFunction = Callable[..., Tensor]
 Shares = Callable[..., tuple[Tensor, ...]]
 
 
-class Shared(RuleFunction):
+class SharedOut(RuleFunction):
     """An operation `run` whose relevance `shares` divides among the operands."""
 
     @staticmethod

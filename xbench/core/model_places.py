@@ -70,7 +70,7 @@ class Places:
         return [call for call in self._every_call() if isinstance(call.site.module(self.model), kinds)]
 
     def convolved(self) -> Site:
-        """The last layer that has the positions of the last convolution: behind what follows that one in place.
+        """The last layer with the spatial size of the last convolution, behind its activation and residual sum.
 
         There are its activation, a residual step, the branches beside it. NotApplicable when there is no convolution.
         """

@@ -10,7 +10,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Protocol
 
@@ -109,7 +109,7 @@ class Plan:
             read: makes the rule for a batch of so many first points (or several times as many, of several groups),
             and one second point for them all (one of each group) behind. Where nothing but its point tells how a row
             passes the model, the second points then pass it once.
-        period: after so many points another first one follows; None: never.
+        period: every `period`-th point starts a new round whose repeats may be skipped; None: one round.
         read: where gradients and activations are read, instead of the case's own place.
         second: a place where a second part of each point enters: points are (n, d + the width there).
         samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n of them.
@@ -183,16 +183,10 @@ def sequence(plans: Iterable[Plans], count: int, reduce: Callable[[Iterator[Tens
             yield plan.reduce(own)
             deque(own, maxlen=0)  # a reduction may stop early; the next plan's answers start after ours
 
-    return Plan(
+    return replace(
+        first,
         points=points(),
         n_points=count * first.n_points,
-        want=first.want,
         reduce=lambda answers: reduce(results(answers)),
-        rule=first.rule,
-        group=first.group,
-        read=first.read,
-        second=first.second,
-        samples=first.samples,
-        shared=first.shared,
         period=first.period or first.n_points,
     )

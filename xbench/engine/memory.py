@@ -23,7 +23,7 @@ _UNITS = {"": 1, "b": 1} | {
     for suffix, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
 }
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of mallopt's
-_LARGE, _KEPT = 256 * 2**20, 2**30  # bytes: a block that is returned by itself when freed; what is kept of the others
+_LARGE, _KEPT = 256 * 2**20, 2**30  # bytes: larger blocks go back to the system at once; so much of the rest is kept
 _AUTO_SHARE = 0.5  # of what is free: activations elsewhere, the allocator's own reserve and other users need room
 
 

@@ -158,7 +158,7 @@ class Passes:
                     yield answer.part(slice(at, at + m))
 
     def _may_repeat(self, kind: _Kind, group: int) -> bool:
-        """Whether an equal point has an equal answer: one to differentiate further depends on how it was made."""
+        """Whether equal points may share an answer. Not under create_graph: each answer needs its own graph."""
         return kind.want == Want.VALUE and group == 1 and kind.rule is None and not kind.subject.create_graph
 
     def _only(self, kind: _Kind, flat: Tensor, samples: Tensor, new: Tensor) -> Tensor | None:
@@ -194,7 +194,7 @@ class Passes:
         return _join(pieces, g)
 
     def _beside_one(self, plan: Plan, shared: Callable[[int], Rule], kind: _Kind, samples: Tensor) -> Iterator[Answer]:
-        """Groups of a point and what it is compared with, where that is the same row for every sample: it passes once.
+        """(input, reference) pairs with one reference for all samples: the reference passes once per chunk.
 
         The answers to the second point are those to the first.
         """
@@ -234,7 +234,7 @@ class Passes:
     ) -> Answer | None:
         """The answer to rows (r, d); None where memory ends and fewer rows are to be tried, of which there are `more`.
 
-        `asked` is for how many rows the plan asks here, when it is not r.
+        `asked`: rows to count, where the plan asked for more than are sent.
         """
         rows = len(flat)
         failure: str | None = None

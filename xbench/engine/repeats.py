@@ -1,4 +1,4 @@
-"""Points that are their plan's first over again: what was answered there serves them too, sample by sample."""
+"""Skips points that equal the plan's first point, sample by sample, and reuses its answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Repeats:
         self._seen += len(values)
 
     def filled(self, values: Tensor | None, new: Tensor) -> Iterator[Answer]:
-        """An answer for each of those points, of which the `new` rows have these values, in order, if any."""
+        """One answer per point: `values` for the rows marked `new`, the first point's value for the others."""
         known = self._value if values is None else values
         assert known is not None
         every = known.new_zeros(new.shape)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 _FIRST = 4  # rows of the first evaluation: safe also for a large model, where more would gain little
 CACHES = 32 * 2**20  # bytes: about what a CPU's caches hold; larger evaluations cost page faults there
-# Up to so many rows, so many times `enough`: the fewer the rows, the more of the time is what a call costs.
+# (rows up to, multiple of `enough` bytes allowed): small batches are dominated by the cost of a call.
 _LEVELS = ((32, 4.0), (128, 1.0), (1 << 30, 0.25))
 PLENTY = 8 * 2**30  # bytes: with that much in flight a GPU is busy
-_FAR = 1.25  # times the rows that were measured: measuring is slow, and up to here they tell what more will take
+_FAR = 1.25  # memory is extrapolated up to so many times the largest measured batch, and measured again beyond
 _EQUAL = 0.95  # of levels this close the largest is kept: it has the fewest calls
 
 

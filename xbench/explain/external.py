@@ -1,4 +1,4 @@
-"""Puts the question to an explainer from elsewhere: the model as any library can call it, seeded, its rows counted."""
+"""Asks an external explainer: wraps the model as any library can call it, seeds the draws, counts the rows."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Request:
     kwargs: Mapping[str, object] = field(default_factory=dict)
     create_graph: bool = False
     allow_unused: bool = False
-    features_where_they_fit: bool = False  # elsewhere than at the inputs: each element is a feature if they do not
+    features_where_they_fit: bool = False  # at a layer: one feature per element where the given groups do not fit
     features_called: str = "features"  # what they are, for tables: "words", "edges"
     layer_baselines: Layered = None
     masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics

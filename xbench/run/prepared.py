@@ -61,7 +61,7 @@ class Prepared:
 
     @functools.cached_property
     def baselines(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:
-        """Of each sample, and the distribution that methods take which average over one."""
+        """(the baseline of each sample, the distribution of baselines or None)."""
         name, encoded = self.cfg.baseline, self.encoded
         if name is None:
             return encoded.baseline, None

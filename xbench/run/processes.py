@@ -60,7 +60,7 @@ class Worker:
         self.heard = time.monotonic() + _START
         self.doing: tuple[CellInProgress, WorkItem] | None = None
         self.since: float | None = None  # when it began to compute what it has in hand
-        self.began = False  # to compute anything, ever
+        self.began = False  # whether it has started to compute anything
         self.stillborn = stillborn  # processes before it, one after the other, that never did
 
     def give(self, cell: CellInProgress, item: WorkItem, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""What came of computing a cell, or some samples of it: numbers and arrays, or the reason why there are none."""
+"""Result of computing a cell or a slice of its samples: arrays and numbers, or a failure with its reason."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class NeededFailed(RuntimeError):
 
 
 def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> CellResult:
-    """Inside an `except` block: what to tell of the error."""
+    """The failure of the exception being handled. Call inside `except`."""
     if isinstance(error, NotApplicable):
         return CellResult("skipped", message(error), seconds=seconds)
     if isinstance(error, NeededFailed):

@@ -14,7 +14,7 @@ from torch import Tensor
 from xbench.core.case import Case
 from xbench.core.plan import Noted, Plan, Plans, Several, Want
 from xbench.engine.counters import Counters
-from xbench.engine.memory import keep_freed, parse_bytes
+from xbench.engine.memory import parse_bytes
 from xbench.engine.passes import Passes
 from xbench.engine.rewrites.choice import Rewrites
 from xbench.engine.subject import Subject
@@ -44,8 +44,6 @@ class Engine:
     ) -> None:
         if rows is not None and rows < 1:
             raise ValueError(f"rows: expected a positive number or auto, got {rows}")
-        if subject.device.type == "cpu":
-            keep_freed()
         self.subject = subject
         budget = parse_bytes(memory, subject.device)
         self._passes = Passes(subject, budget, rows, progress, rewrites)

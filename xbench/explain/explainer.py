@@ -23,6 +23,7 @@ from xbench.core.readouts import Readout, target_rows
 from xbench.core.sites import Site, Sites, device_of, frozen, layer_name
 from xbench.core.truth import Truth
 from xbench.engine import Counters, Engine, MakePlan, Subject, follows
+from xbench.engine.memory import keep_freed
 from xbench.engine.rewrites import trial
 from xbench.engine.rewrites.choice import TRIED, WORTH, Decision, EvaluationKind, Rewrites
 from xbench.explain.external import Outside
@@ -54,6 +55,8 @@ class Explainer:
         inputs = setting.tensors
         self.device = device_of(setting.model, inputs[0].device)
         inputs = tuple(map(self._here, inputs))
+        if setting.speed.keep_memory and self.device.type == "cpu":
+            keep_freed()
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
         me = weakref.proxy(self)  # in a cycle the samples of an explainer would outlive it

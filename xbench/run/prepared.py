@@ -144,7 +144,7 @@ def _from_spectrum(model: nn.Module, length: int) -> FromSpectrum:
 
 def speed_of(cfg: DictConfig) -> Speed:
     """What the command says of how fast the model may be made."""
-    return Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites)
+    return Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites, keep_memory=True)
 
 
 def _neuron(given: ListConfig | None) -> Neuron | None:

@@ -10,6 +10,8 @@ from experiments import every_modality, memory_growth, two_workers, whole_job
 from experiments.parts import whole
 from experiments.parts.workloads import load
 
+pytestmark = pytest.mark.slow
+
 
 def test_estimators_are_compared_at_equal_evaluations(capsys, monkeypatch):
     """1024 evaluations fit all coalitions of 10 features: kernel_shap is exact there, and not before."""

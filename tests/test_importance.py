@@ -52,6 +52,7 @@ def test_errors_are_those_of_the_mean() -> None:
     same(ours.errors, (each.std(0) / 23**0.5).detach())
 
 
+@pytest.mark.slow
 def test_permutation_importance_of_a_linear_model() -> None:
     """Squared error of y = w.x: a feature replaced by that of any other sample costs w_k^2 E[(x_k - x'_k)^2]."""
     x, w = numbers(40, 3), torch.tensor([2.0, -1.0, 0.0], dtype=torch.float64)
@@ -64,6 +65,7 @@ def test_permutation_importance_of_a_linear_model() -> None:
     assert ours.score == 0
 
 
+@pytest.mark.slow
 def test_donors_come_from_the_whole_data_set() -> None:
     """Sorted data: within a batch a feature is nearly constant, and a permutation there would cost nearly nothing."""
     x = torch.arange(400.0, dtype=torch.float64)[:, None] / 400

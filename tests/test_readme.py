@@ -36,6 +36,7 @@ def test_the_notebook_examples_run() -> None:
     assert infidelity.shape == (5,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [["{python}", "-m", "xbench"], ["{bin}/xbench"]], ids=["python -m", "script"])
 def test_a_user_s_own_parts_run(program: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in FILES.items():

@@ -24,6 +24,8 @@ from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench.config.nodes import CONF, instantiate
 
+pytestmark = pytest.mark.slow
+
 KEPT = Path(__file__).with_name("reference_numbers.json")
 COMMAND = "python -m tests.test_reference_numbers"
 CLOSE = 1e-6  # of the size of what is compared: rounding on another processor is far below it

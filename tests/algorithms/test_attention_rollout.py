@@ -82,6 +82,7 @@ def positions(maps: Tensor) -> Tensor:
     return maps[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
 @pytest.mark.parametrize("query", [None, -1, "mean"])
 @every_form

@@ -158,6 +158,7 @@ class Branches(nn.Module):
         return self.out(self.pool(x).flatten(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "x", "layer"),
     [

@@ -445,6 +445,7 @@ LINEAR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", LINEAR)
 @pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
 def test_lime_on_the_same_subsets(fit, similarity):

@@ -395,6 +395,7 @@ def test_no_coalition_is_drawn_twice(k, count, paired):
             assert len(alone) == count % 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(("k", "count"), [(5, 3), (6, 20), (6, 21), (6, 50), (7, 60)])
 def test_coalitions_are_drawn_with_the_probabilities_that_their_weights_undo(k, count, paired):
@@ -437,6 +438,7 @@ def test_coalitions_of_thousands_of_features(k, count, paired):
     assert np.allclose(weights, (k - 1) / (m * (k - m)) * (k - 1) / count, rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_error_of_kernel_shap_falls_until_it_is_exact(paired):
     """Half of all coalitions leave less than half the error of a quarter: distinct draws gain more than others."""

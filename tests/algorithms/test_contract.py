@@ -199,6 +199,7 @@ def test_maps_have_the_shape_of_the_site_and_are_not_constant(name, site, readou
         assert all(len(m.unique()) > 2 for m in maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 7])
 @every_readout
 @everywhere
@@ -208,6 +209,7 @@ def test_rows_do_not_change_the_maps(name, site, readout, rows):
     close(result.maps, expected(name, site, readout).maps)
 
 
+@pytest.mark.slow
 @every_readout
 @everywhere
 def test_batch_mates_and_order_do_not_change_the_maps(name, site, readout):
@@ -219,6 +221,7 @@ def test_batch_mates_and_order_do_not_change_the_maps(name, site, readout):
         close(explain(picked(setting(site, readout, method), rows), method).maps, maps[rows])
 
 
+@pytest.mark.slow
 @everywhere
 def test_the_seed_decides_what_is_drawn(name, site):
     method = algorithm(name)
@@ -271,6 +274,7 @@ def rows_per_sample(method: a.Algorithm, site: str) -> tuple[int, int] | None:
     return table[type(method)](method) if type(method) in table else None
 
 
+@pytest.mark.slow
 @every_readout
 @planned
 def test_rows_are_counted_as_documented(name, site, readout):
@@ -288,6 +292,7 @@ def test_rows_are_counted_as_documented(name, site, readout):
         assert (counters.forward_rows, counters.backward_rows) == (N * documented[0], N * documented[1])
 
 
+@pytest.mark.slow
 @planned
 def test_the_rows_counted_are_the_rows_sent(name, site):
     method = algorithm(name)
@@ -337,6 +342,7 @@ def _mixed(model: nn.Module) -> None:
     next(model.parameters()).requires_grad_(False)
 
 
+@pytest.mark.slow
 @everywhere
 def test_the_model_is_left_as_it_was(name, site):
     method = algorithm(name)
@@ -348,6 +354,7 @@ def test_the_model_is_left_as_it_was(name, site):
     close(maps, expected(name, site, "target").maps)  # explained in evaluation mode nevertheless
 
 
+@pytest.mark.slow
 @every_readout
 @everywhere
 def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
@@ -367,6 +374,7 @@ def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
     assert state(made.model) == before
 
 
+@pytest.mark.slow
 @everywhere
 def test_the_device_does_not_change_the_maps(name, site):
     """On a machine without a GPU this is the CPU once more, with an explainer of its own."""
@@ -378,6 +386,7 @@ def test_the_device_does_not_change_the_maps(name, site):
     torch.testing.assert_close(maps.cpu(), expected(name, site, "target").maps, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @everywhere
 def test_the_samples_are_left_as_they_were(name, site):
     method = algorithm(name)
@@ -389,6 +398,7 @@ def test_the_samples_are_left_as_they_were(name, site):
     assert not made.inputs.requires_grad
 
 
+@pytest.mark.slow
 @everywhere
 def test_global_random_states_are_neither_read_nor_changed(name, site):
     method = algorithm(name)
@@ -436,6 +446,7 @@ def _explained(made: Request, x: Tensor) -> Tensor:
     return output[torch.arange(N), torch.tensor(TARGET)]
 
 
+@pytest.mark.slow
 @every_readout
 @planned
 def test_running_out_of_memory_costs_repeats_and_nothing_else(name, site, readout):
@@ -450,6 +461,7 @@ def test_running_out_of_memory_costs_repeats_and_nothing_else(name, site, readou
     assert (result.counters.repeated_rows > 0) == (wanted.counters.forward_rows > 0)
 
 
+@pytest.mark.slow
 @planned
 def test_one_row_that_does_not_fit_is_an_error(name, site):
     method = algorithm(name)

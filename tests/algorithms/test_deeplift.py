@@ -94,6 +94,7 @@ def error(maps: Tensor, wanted: Tensor) -> float:
     return float(((maps.flatten(1).sum(1) - wanted) / wanted).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "rows"), [(a.DeepLift(), 1), (a.DeepLiftShap(), R)], ids=["one", "shap"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_maps_add_up_on_every_family_of_models(name, method, rows):
@@ -103,6 +104,7 @@ def test_maps_add_up_on_every_family_of_models(name, method, rows):
     assert error(maps, e.explained(e.x) - mean) < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [2, 4, None])
 @pytest.mark.parametrize("method", [a.DeepLift(multiply_by_inputs=False), a.DeepLiftShap()], ids=["one", "shap"])
 @pytest.mark.parametrize("name", ["resnet18", "swin_t", "LSTM, 2 layers, both directions"])

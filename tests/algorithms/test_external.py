@@ -270,6 +270,7 @@ def centred(model, inputs, target):
     return inputs - inputs.mean(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [a.External(centred), a.NoiseTunnel(a.External(centred)), a.Captum("FeaturePermutation"), a.Captum("Lime")],
@@ -779,6 +780,7 @@ def test_inside_other_modes_the_maps_are_the_same(method, mode):
 # The command
 
 
+@pytest.mark.slow
 def test_a_function_and_captum_beside_ours(run: Run, module, capsys: pytest.CaptureFixture[str]) -> None:
     text = (
         "import torch\n\ndef explain(model, inputs, target):\n    x = inputs.requires_grad_()\n"

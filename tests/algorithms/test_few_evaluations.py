@@ -31,6 +31,7 @@ def test_the_default_of_kernel_shap_is_exact_on_a_linear_model_of_20_features():
     assert exact(20, a.KernelShap()) == len(SEEDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(
     ("k", "n_samples"),
@@ -40,6 +41,7 @@ def test_kernel_shap_is_exact_on_linear_models_from_one_evaluation_more_than_fea
     assert exact(k, a.KernelShap(n_samples, paired)) == len(SEEDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_shapley_sampling_is_exact_on_linear_models_with_any_number_of_permutations(antithetic):
     for n_samples in (1, 2, 3):

@@ -313,6 +313,7 @@ def slow_guided(f: Function, x: Tensor, x0: Tensor, n: int, fraction: float, max
     return phi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])  # ReLU: slopes that are equal, many of them 0
 @pytest.mark.parametrize("max_dist", [0.0, 0.02, 0.3, 1.0])
 @pytest.mark.parametrize(("n", "fraction"), [(1, 0.1), (4, 0.25), (11, 0.1), (11, 0.6), (5, 1.0)])
@@ -337,6 +338,7 @@ def test_guided_ig_moves_the_flat_feature_first():
     exactly(maps, torch.tensor([[3.0, 1.0]]).double())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_dist", [0.02, 1.0])
 def test_guided_ig_sums_to_the_difference_up_to_an_error_of_the_order_of_a_step(max_dist):
     model, (x, x0) = Single(), samples()

@@ -201,6 +201,7 @@ def test_integer_samples_by_brute_force():
     torch.testing.assert_close(maps.double(), wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [None, 4, 1000])
 @every_method
 def test_every_row_keeps_its_samples_target(method, rows):

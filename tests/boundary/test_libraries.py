@@ -33,6 +33,7 @@ def xbench(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "arguments"),
     [
@@ -53,6 +54,7 @@ def test_what_needs_a_broken_library_says_so_in_one_line(
     assert "pip install --upgrade torch torchvision torchaudio" in said
 
 
+@pytest.mark.slow
 def test_a_model_of_texts_runs_beside_broken_libraries(tmp_path: Path, cache: Path) -> None:
     small = ["model.architecture.dimension=8", "model.min_steps=1", "model.max_steps=2", "model.epochs=1"]
     done = xbench(tmp_path, cache, "dataset=sst2", "model=text_transformer", "algorithm=[saliency]", "n=2",

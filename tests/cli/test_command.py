@@ -91,6 +91,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return run
 
 
+@pytest.mark.slow
 def test_a_sweep_and_a_list_give_the_same_cells(command: Command) -> None:
     code, swept = command("algorithm=ig,deeplift", "dataset=sst2", "metric=infidelity", "-m")
     assert code == 0
@@ -116,6 +117,7 @@ def test_plain_command_is_a_quick_default(command: Command, capsys: pytest.Captu
     assert "[29/29] ok" in said.err
 
 
+@pytest.mark.slow
 def test_nothing_is_left_but_results_and_the_report(command: Command, tmp_path: Path) -> None:
     command("algorithm=ig,deeplift", "metric=[]", "-m")
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
@@ -123,6 +125,7 @@ def test_nothing_is_left_but_results_and_the_report(command: Command, tmp_path: 
     assert not (tmp_path / "results" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_flags_may_stand_anywhere(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine" / "algorithm").mkdir(parents=True)
     (tmp_path / "mine" / "algorithm" / "my_ig.yaml").write_text(

@@ -22,6 +22,8 @@ from xbench.cli import session
 from xbench.config.keys import RUN, SETTINGS
 from xbench.config.nodes import CONF
 
+pytestmark = pytest.mark.slow
+
 GROUPS = ("algorithm", "dataset", "metric", "model")
 TARGETS = [
     "fractions.Fraction", "builtins.int", "builtins.list", "builtins.object", "collections.OrderedDict", "sys.exit",

@@ -15,6 +15,8 @@ import pytest
 from tests.jobs import BUSY, Run, blobs, cells, numbers
 from xbench.config.compose import Composer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SWEEP = ["algorithm=saliency,gradient_shap", "metric=[infidelity,sensitivity_max]", "-m"]
 WORKERS = {

@@ -81,6 +81,7 @@ def columns(line, name):
     return [cell.strip() for cell in line.removeprefix(name).strip().split("  ") if cell.strip()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cells", "words"),
     [

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from tests.jobs import Run, blobs, cells
 from xbench.boundary.own_code import first_cause, one_line
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),

@@ -181,6 +181,7 @@ def test_functions_among_an_algorithms_parameters_may_write_into_the_samples():
     assert torch.equal(x, X)
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_same_table_for_a_model_that_writes_into_its_input(run: Run):
     grid = ("algorithm=[ig,deeplift,kernel_shap]", "metric=[infidelity,completeness]", "n=6")
     for name in ("normalises", "writes"):

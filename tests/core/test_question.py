@@ -23,6 +23,7 @@ def name(method: a.Algorithm) -> str:
     return type(method).__name__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SOME, ids=name)
 @pytest.mark.parametrize("layer", [None, "conv2"])
 def test_several_targets_at_once(method, layer):
@@ -135,6 +136,7 @@ def test_a_function_cannot_be_looked_into():
 # Differentiable maps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [a.Saliency(abs=False), a.InputXGradient(), a.IntegratedGradients(6), a.GradientShap(3), a.FeatureAblation(),

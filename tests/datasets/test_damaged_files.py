@@ -110,6 +110,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_file_is_left_out_and_counted_or_stops(tmp_path: Path, case: str) -> None:
     kind, name, content, message = DAMAGED[case]

@@ -17,6 +17,7 @@ FILES = {"adult": (2, 500), "titanic": (2, 178), "compas": (2, 500)}
 REAL = Path(os.environ.get("XBENCH_DATA", "")).resolve() if os.environ.get("XBENCH_DATA") else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_tables_load_and_are_what_they_were(name: str) -> None:
     width, classes = BUNDLED[name]
@@ -30,6 +31,7 @@ def test_bundled_tables_load_and_are_what_they_were(name: str) -> None:
     assert data.test.targets.is_floating_point() == (classes == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_says_what_to_put_where(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"{name}/.* is missing: put it at {tmp_path}"):

@@ -69,6 +69,7 @@ def test_files_are_read_when_their_block_is_asked_for(tmp_path: Path, monkeypatc
     assert len(read) == 3
 
 
+@pytest.mark.slow
 def test_a_command_reads_the_files_of_a_block_when_it_comes_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

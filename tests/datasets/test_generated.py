@@ -22,6 +22,7 @@ def small(name: str, *more: str) -> Dataset:
     return component("dataset", name, ["n=6", "train=8", *more]).load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_the_same_seed_gives_the_same_data_and_another_one_other_data(name: str) -> None:
     first, again, other = small(name), small(name), small(name, "seed=1")

@@ -21,6 +21,7 @@ def _maps(data: Dataset, algorithm: str, n: int = 6) -> tuple[Tensor, Tensor, Te
     return maps, x, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", LINEAR)
 def test_on_the_linear_function_attributions_are_weight_times_value(algorithm: str) -> None:
     data = PlantedLinear(columns=9, relevant=2).load()
@@ -29,6 +30,7 @@ def test_on_the_linear_function_attributions_are_weight_times_value(algorithm: s
     torch.testing.assert_close(maps, truth, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ig", "deeplift", "shapley_exact"])
 def test_on_the_products_each_of_a_pair_has_half(algorithm: str) -> None:
     data = PlantedInteraction(columns=8, pairs=2).load()

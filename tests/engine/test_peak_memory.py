@@ -169,12 +169,14 @@ def peak_of(method: object, **options: object) -> int:
     return live.peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [None, "0"])
 def test_integrated_gradients_of_5000_steps_take_no_more_than_50(layer):
     few, many = peak_of(IntegratedGradients(50), layer=layer), peak_of(IntegratedGradients(5000), layer=layer)
     assert abs(many - few) <= 0.1 * few
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("few", "many"),
     [
@@ -241,6 +243,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     return int(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's")
 def test_freed_memory_serves_the_next_tensors_on_request_unless_the_environment_decides():
     kept = 3 * faults()

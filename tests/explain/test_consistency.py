@@ -180,6 +180,7 @@ def command(run: Run, capsys: pytest.CaptureFixture[str], *arguments: str) -> tu
     return code, captured.err, " ".join(captured.out.split()), table, page
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_found_also_when_all_is_reused(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_the_command_says_what_was_found_also_when_all_is_reused(
     assert all(clause in " ".join(found[3].split()) for clause in said)
 
 
+@pytest.mark.slow
 def test_the_command_stops_or_does_not_look(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--config-dir", "conf", *GRID, "model.module.fault=centres", "run.consistency=stop") == 2
     said = capsys.readouterr().err

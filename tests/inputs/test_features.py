@@ -41,6 +41,7 @@ def counts(made: tuple[Tensor, ...]) -> list[int]:
     return [len(part[part >= 0].unique()) for part in made]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "features", "expected"),
     [
@@ -123,6 +124,7 @@ def choose(name: str, data: Dataset, encoded: Encoded, seed: int = 0) -> tuple:
 NUMBERS = ("digits", "shapes", "moving_shapes", "tones", "planted_motifs", "wine", "ba_2motifs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", NUMBERS)
 @pytest.mark.parametrize("name", ["zero", "mean", "blur", "noise", "uniform", "train"])
 def test_every_baseline_fits_every_kind_of_numbers(dataset: str, name: str) -> None:

@@ -107,6 +107,7 @@ def _infidelity(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["no baselines", "one baseline", "a baseline per sample"])
 @pytest.mark.parametrize("perturbation", PERTURBATIONS, ids=repr)
 @pytest.mark.parametrize("algorithm", [*LOCAL, *GLOBAL], ids=repr)

@@ -133,6 +133,7 @@ def test_there_are_metrics():
     assert {"infidelity", "sensitivity_max", "completeness"} <= set(_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_columns_are_those_declared_in_double_precision(metric: Metric, dtype: torch.dtype):
     every = list(range(N))
@@ -172,6 +173,7 @@ def test_a_perfect_map_beats_noise(truthful: str):
         assert better.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 7, None])
 def test_undefined_is_nan_and_only_there(name: str, metric: Metric, model: nn.Module, rows: int | None):
     assert name in UNDEFINED, f"say in UNDEFINED which columns of {name} have no value at the baseline"
@@ -193,6 +195,7 @@ def test_a_map_with_nan_scores_nan(metric: Metric):
     assert all(values.isnan().all() for values in columns.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: type(a).__name__)
 def test_rows_mates_and_order_change_nothing(metric: Metric, model: nn.Module, algorithm: Algorithm):
     x = _samples()

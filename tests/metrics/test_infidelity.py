@@ -235,6 +235,7 @@ def _text(ids: Tensor) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("perturbation", [FeatureRemoval(), GaussianNoise(), GaussianNoise(0.3, relative=False)])
 @pytest.mark.parametrize("algorithm", TEXT, ids=repr)
 def test_padding_changes_no_score(algorithm: Algorithm, perturbation: Perturbation):

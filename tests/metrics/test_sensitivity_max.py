@@ -63,6 +63,7 @@ def _versions(metric: SensitivityMax, inputs: Tensor | tuple[Tensor, ...], **set
     return torch.stack([version for _, version in versions])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [Saliency(), IntegratedGradients(n_steps=3), FeatureAblation()], ids=repr)
 @pytest.mark.parametrize("order", [1.0, 2.0, 3.0])
 def test_equals_the_loops(model: nn.Module, images: Tensor, algorithm: Algorithm, order: float):
@@ -149,6 +150,7 @@ def test_without_a_floor_the_maps_are_half_as_many(model: nn.Module, images: Ten
     assert rows[0] - rows[1] == DRAWS * once.forward_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [*DETERMINISTIC, *STOCHASTIC], ids=repr)
 def test_at_radius_zero_only_the_floor_is_left(model: nn.Module, images: Tensor, algorithm: Algorithm):
     found = score(model, images, SensitivityMax(0.0, DRAWS), algorithm, target=1, rows=5)

@@ -70,6 +70,7 @@ def test_what_is_no_function_is_told(wine: Dataset) -> None:
         BlackBox(linear).load(component("dataset", "sst2", ["source=standin"]).load())
 
 
+@pytest.mark.slow
 def test_the_command_skips_what_needs_a_gradient(run: Run, tmp_path: Path) -> None:
     given = [f"model.function._target_={__name__}.build", "model.builds=true", "+model.function.shift=2.0"]
     methods = "algorithm=[ig,deeplift,lrp,gradcam,kernel_shap,feature_ablation]"

@@ -29,6 +29,7 @@ def test_it_describes_itself_and_is_short(path: Path) -> None:
     assert len(lines) < 22
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_it_builds(path: Path) -> None:
     built = component(path.parent.name, path.stem, NEEDED.get(path.stem, []))

@@ -30,6 +30,7 @@ def _files(cache: Path) -> list[Path]:
     return sorted(path for path in (cache / "models").rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_digits_are_classified(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="xbench")
     data = Digits().load()
@@ -44,6 +45,7 @@ def test_digits_are_classified(caplog: pytest.LogCaptureFixture) -> None:
     assert f"test accuracy {model.accuracy:.4f}" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_standin_is_classified_and_its_baseline_is_neutral() -> None:
     data = SST2(source="standin").load()
     model = WORDS.load(data)

@@ -31,6 +31,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "model", "outputs"), PAIRS)
 def test_it_trains_is_found_again_and_deeplift_is_exact_on_it(dataset: str, model: str, outputs: int) -> None:
     made = {} if dataset in ("diabetes", "wine") else {"n=4", "train=12"}
@@ -67,6 +68,7 @@ def _padded(nodes: Tensor, edges: Tensor, present: Tensor) -> tuple[Tensor, Tens
     return F.pad(nodes, (0, 0, 0, 3)), F.pad(edges, (0, 3, 0, 3)), F.pad(present, (0, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["GCN", "GIN", "GAT", "GraphSAGE"])
 def test_a_network_of_torch_geometric_explains_nodes_and_edges(network: str) -> None:
     data = component("dataset", "ba_2motifs", ["n=2", "train=8", "base=4"]).load()
@@ -131,6 +133,7 @@ def test_a_readout_of_the_first_node_depends_on_its_neighbourhood_alone() -> Non
     assert nodes[:, 0].any(1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["late_fusion", "pretrained_fusion"])
 def test_image_and_words_are_explained_together(model: str) -> None:
     data = component("dataset", "shapes_question", ["n=3", "train=40"]).load()

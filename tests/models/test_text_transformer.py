@@ -33,6 +33,7 @@ def test_padding_changes_nothing_also_behind_a_hook(net: TextTransformer) -> Non
         handle.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ig", "deeplift", "attnlrp", "cp_lrp", "attention_rollout"])
 def test_methods_reach_the_words(algorithm: str, net: TextTransformer) -> None:
     ids, base = IDS[:2], torch.where(IDS[:2] > 0, MASK, 0)
@@ -47,6 +48,7 @@ def test_methods_reach_the_words(algorithm: str, net: TextTransformer) -> None:
         torch.testing.assert_close(per_word.sum(1), change, rtol=0.05, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_found_again() -> None:
     data = component("dataset", "sst2", ["source=standin"]).load()
     source = component("model", "text_transformer", ["epochs=1", "min_steps=1", "max_steps=1"])

@@ -144,6 +144,7 @@ def test_bad_arguments_are_named() -> None:
         Torchvision().load(SST2(source="standin").load())
 
 
+@pytest.mark.slow
 def test_clips_go_to_a_network_for_clips() -> None:
     data = component("dataset", "moving_shapes", ["n=2", "train=2", "frames=4"]).load()
     model = component("model", "torchvision", ["arch=r3d_18", "size=32"]).load(data)

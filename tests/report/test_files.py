@@ -16,6 +16,7 @@ def files(directory):
     return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_every_measure_has_a_figure_as_pdf_and_png(built):
     found = {path.name for path in (built.directory / "figures").iterdir()}
     for where in ("cnn-digits", "text_cnn-sst2-standin"):

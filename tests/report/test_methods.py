@@ -85,6 +85,7 @@ def test_what_did_not_finish_is_not_compared(declared, part):
     assert [row[key] for key in ("kind", "needs", "complete")] == ["not finished", "–", "–"]
 
 
+@pytest.mark.slow
 def test_cells_of_an_earlier_version_say_what_they_do_not_record(sample_store, tmp_path):
     store, manifest = sample_store
     gone = ("needs", "complete", "stochastic", "citation")

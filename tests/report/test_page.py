@@ -123,6 +123,7 @@ def test_what_was_run_and_why_something_is_missing(page):
         assert words in page.text, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("jobs", "said"),
     [

@@ -245,6 +245,7 @@ def _written(name: str, function: Callable[..., object]) -> dict[str, Callable[[
     return {"by position": by_position, "by name": by_name, "mixed": mixed}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_keywords_mean_what_positions_mean(name: str) -> None:
@@ -341,6 +342,7 @@ def vision(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor, Tensor]:
     return model, numbers(2, 3, side, side), numbers(2, 3, side, side, seed=2)
 
 
+@pytest.mark.slow
 def test_deeplift_is_complete_on_networks_of_timm(vision: tuple[nn.Module, Tensor, Tensor]) -> None:
     model, x, x0 = vision
     maps = attribute(model, x, algorithms.DeepLift(), target=1, baselines=x0)
@@ -349,6 +351,7 @@ def test_deeplift_is_complete_on_networks_of_timm(vision: tuple[nn.Module, Tenso
     torch.testing.assert_close(maps.flatten(1).sum(1), change, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_other_rules_pass_networks_of_timm(vision: tuple[nn.Module, Tensor, Tensor]) -> None:
     """Their values: those of the same network with its layers called by position."""
     model, x, _ = vision

@@ -134,6 +134,7 @@ def _resnet() -> nn.Module:
     return exact_norms(weights(resnet18(num_classes=3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPOSITES)
 @pytest.mark.parametrize(
     ("make", "canonizer", "size"),
@@ -207,12 +208,14 @@ CONSERVING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONSERVING)
 @pytest.mark.parametrize("network", ["resnet18", "densenet121", "vgg11"])
 def test_without_biases_relevance_is_conserved(network: str, name: str) -> None:
     conserved(network, CONSERVING[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "name"),
     [

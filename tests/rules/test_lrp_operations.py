@@ -184,6 +184,7 @@ def test_an_lstm_whose_gates_take_nothing_is_that_of_arras() -> None:
     close(relevance(lambda x: model(x)[0][:, -1, 1], x.detach(), SIGNAL), x * gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECURRENT)
 @pytest.mark.parametrize("composite", [EXACT, SIGNAL], ids=["halves", "signal"])
 def test_recurrent_layers_without_biases_conserve(name: str, composite: lrp.Composite) -> None:

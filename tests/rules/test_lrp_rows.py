@@ -49,6 +49,7 @@ def _head(function: Rows) -> nn.Module:
     return Module(lambda x: dense(function(x))[:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("name", MIXING)
 def test_what_mixes_samples_is_refused_by_name(name: str, composite: str) -> None:
@@ -58,6 +59,7 @@ def test_what_mixes_samples_is_refused_by_name(name: str, composite: str) -> Non
     assert caught.value.operation == operation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("name", [n for n in MIXING if n not in ("x.softmax(0)", "x - x.std()", "x.T @ w")])
 def test_one_sample_has_nobody_to_mix_with(name: str, composite: str) -> None:
@@ -83,6 +85,7 @@ APART: dict[str, Rows] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("name", APART)
 def test_what_does_not_mix_gives_each_sample_what_it_has_alone(name: str, composite: str) -> None:
@@ -117,6 +120,7 @@ ROW_WISE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROW_WISE)
 def test_no_row_wise_operation_is_taken_for_a_mixing_one(name: str) -> None:
     function, shape = ROW_WISE[name]

@@ -246,6 +246,7 @@ IMAGES: dict[str, Function] = {  # x: (n, 4, 9, 9)
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "shape"),
     [

@@ -196,6 +196,7 @@ _MODELS: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _MODELS)
 @pytest.mark.parametrize("scale", [1.0, 400.0])
 def test_probabilities_of_a_network_with_large_logits(name: str, scale: float) -> None:

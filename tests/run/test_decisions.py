@@ -18,6 +18,8 @@ from tests.jobs import Run, blobs, cells, numbers
 from xbench.engine.rewrites import trial
 from xbench.store.store import Store, cell_key
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KINKED = ["model.module._target_=tests.lab.Kinked", "dataset.n=12", "run.block=4"]
 JOB = ["algorithm=[saliency,ig,deeplift]", "algorithm.ig.n_steps=20", "metric.infidelity.n_perturb_samples=10"]

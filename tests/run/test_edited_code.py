@@ -13,6 +13,8 @@ import pytest
 from tests.jobs import Run, cells, table
 from xbench.config import sources
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "own_code_for_a_test"
 FILES = {
     "scale.py": "NET = METRIC = DATA = 1\nMETHOD = 1\n",

@@ -17,6 +17,8 @@ from tests.jobs import Run, blobs, cells, same, table
 from tests.lab import Net
 from xbench.report.__main__ import main as report
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -15,6 +15,8 @@ import pytest
 from tests.jobs import BUSY, Run, blobs, cells, numbers
 from xbench.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

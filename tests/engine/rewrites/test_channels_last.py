@@ -56,6 +56,7 @@ def test_it_is_used_and_changes_no_number(algorithm: object) -> None:
     torch.testing.assert_close(maps.double(), exact, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "algorithm"),
     [("view", algorithm) for algorithm in ALGORITHMS]

@@ -66,6 +66,7 @@ def explainer(model: nn.Module, speed: Speed, **changes: Any) -> Explainer:
     return Explainer(replace(Request(model, X, target=[0, 1, 2, 1]), speed=speed, **changes))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Kernel SHAP. n_samples=9 evaluations leave the values of:UserWarning")
 @pytest.mark.parametrize("layer", [None, "stem", "body.1:input", "body.0", "late:input"])
 @pytest.mark.parametrize("name", sorted(NODES))

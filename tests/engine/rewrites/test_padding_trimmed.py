@@ -41,6 +41,7 @@ def text_cnn() -> nn.Module:
     return weights(TextCNN(12, 3, dimension=4, width=5).eval(), scale=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readout", ["output", "neuron"])
 @pytest.mark.parametrize("site", ["embedding", "attention"])
 @pytest.mark.parametrize("name", sorted(NODES))
@@ -60,6 +61,7 @@ def test_no_algorithm_s_maps_change(name: str, site: str, readout: str) -> None:
     torch.testing.assert_close(trimming.attribute(method), expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Saliency(), IntegratedGradients(9), DeepLift(), FeatureAblation()], ids=repr)
 @pytest.mark.parametrize("rows", [1, 3])
 def test_short_texts_pass_the_model_without_their_padding(method: Algorithm, rows: int) -> None:

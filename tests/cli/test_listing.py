@@ -196,7 +196,8 @@ def test_metrics_say_which_direction_is_better(capsys):
     ]
     assert "arXiv 1901.09392" in shown["infidelity"][-1]
     text = listed(capsys, "metrics", "infidelity")
-    assert "infidelity_relative  lower is better\n" in text
+    assert "infidelity_relative  lower is better, at least 0, at most 1. The share of the output's changes" in text
+    assert "family               faithfulness\n" in text
     assert "    metric.infidelity.n_perturb_samples=50   default 10\n" in text
 
 

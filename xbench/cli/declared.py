@@ -211,7 +211,9 @@ def _in_full(facts: Facts | MetricFacts) -> Iterator[tuple[str, str]]:
     """Everything that is declared, one after the other."""
     yield "label", facts.label
     if isinstance(facts, MetricFacts):
-        yield from ((name, _better(column)) for name, column in facts.columns.items())
+        yield "family", facts.family
+        yield from ((name, _said(column)) for name, column in facts.columns.items())
+        yield "needs", _needs(facts)
     else:
         yield (
             "map",
@@ -227,7 +229,14 @@ def _in_full(facts: Facts | MetricFacts) -> Iterator[tuple[str, str]]:
     yield "citation", facts.citation
 
 
-def _needs(facts: Facts) -> str:
+def _said(column: Column) -> str:
+    """Direction, range and meaning of a column."""
+    bounds = ("at least", column.low), ("at most", column.high)
+    known = [_better(column), *(f"{which} {bound:g}" for which, bound in bounds if bound is not None)]
+    return ". ".join(filter(None, (", ".join(known), column.meaning)))
+
+
+def _needs(facts: Facts | MetricFacts) -> str:
     return ", ".join(need.value for need in facts.needs) or "nothing"
 
 

@@ -29,7 +29,10 @@ class Sparseness(Metric):
             "higher", label="Sparseness", low=0, high=1,
             meaning="Gini index of the relevance: 0 when all features have the same, 1 when one has it all.",
         )  # fmt: skip
-        source = "Chalasani et al. 2020, Concise Explanations of Neural Networks, arXiv 1810.06583"
+        source = (
+            "Chalasani, Chen, Chowdhury, Wu, Jha 2020, Concise Explanations of Neural Networks using Adversarial "
+            "Training, arXiv 1810.06583"
+        )
         return MetricFacts("Sparseness", source, {"sparseness": column}, family="complexity")
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:

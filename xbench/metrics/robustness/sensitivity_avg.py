@@ -32,7 +32,9 @@ class SensitivityAvg(SensitivityMetric):
             meaning="The same with the input not moved: the noise of a method that draws at random.",
         )  # fmt: skip
         columns = {"sensitivity_avg": main} | ({"sensitivity_avg_floor": floor} if self.floor else {})
-        source = "Bhatt, Weller, Moura 2020, Evaluating Feature-based Model Explanations, arXiv 2005.00631"
+        source = (
+            "Bhatt, Weller, Moura 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"
+        )
         return MetricFacts("Average sensitivity", source, columns, family="robustness", anywhere=True)
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:

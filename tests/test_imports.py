@@ -32,8 +32,8 @@ FLOORS: dict[str, set[str]] = {
             "store", "tables"},
     "cli": {"algorithms", "boundary", "config", "metrics", "report", "run", "store", "tables"},
     "api": {"algorithms", "config", "core", "engine", "explain", "metrics"},
-    "importance": {"algorithms", "api", "core", "explain"},
-    "xbench": {"api", "engine", "importance", "tables"},
+    "over_data": {"algorithms", "api", "core", "explain"},
+    "xbench": {"api", "engine", "over_data", "tables"},
     "__main__": {"boundary", "cli", "config", "report"},
 }  # fmt: skip
 # Rooms without torch: their modules answer before a second has passed, and on machines that only read results.

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xbench.api import attribute, inconsistencies, measure
     from xbench.engine.speed import Speed
-    from xbench.importance import importance
+    from xbench.over_data import importance
     from xbench.tables.stored import load_maps, results
 
 __all__ = ["Speed", "attribute", "importance", "inconsistencies", "load_maps", "measure", "results"]
 _HOMES = {
     "Speed": "xbench.engine.speed",
     "attribute": "xbench.api",
-    "importance": "xbench.importance",
+    "importance": "xbench.over_data",
     "inconsistencies": "xbench.api",
     "load_maps": "xbench.tables.stored",
     "measure": "xbench.api",

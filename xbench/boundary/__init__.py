@@ -1,1 +1,1 @@
-"""Where xbench meets what is not its own: users' code, libraries, signals, terminal, disk, secrets. No torch."""
+"""The boundary of xbench: users' code, third-party libraries, signals, the terminal, the disk, secrets. No torch."""

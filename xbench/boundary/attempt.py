@@ -1,4 +1,4 @@
-"""The boundary around what is not ours: a user's part ends its own cell or job, whatever it raises."""
+"""Catches everything that a user's component raises, so that it ends its own cell or job only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Result = TypeVar("Result")
 
 
 def attempt(work: Callable[[], Result], failed: Callable[[BaseException], Result]) -> Result:
-    """What `work` returns, or what `failed` makes of what it raised: SystemExit and KeyboardInterrupt like any other.
+    """Return `work()`, or `failed(error)` if it raises anything, including SystemExit and KeyboardInterrupt.
 
-    A signal that asked the process to end is not the part's own: its KeyboardInterrupt goes on, also when the part
-    caught it. A process that the part forked ends here, and does not become a second one of ours.
+    If a signal asked the process to end, KeyboardInterrupt is raised again, even where the component caught it. A
+    process that the component forked ends here instead of continuing as a second copy of xbench.
     """
     process = os.getpid()
     try:
@@ -29,18 +29,18 @@ def attempt(work: Callable[[], Result], failed: Callable[[BaseException], Result
 
 
 def message(error: BaseException) -> str:
-    """What an error says, as text that can be stored and shown."""
+    """The error's message, as text that can be stored and printed."""
     return _plain(attempt(lambda: str(error), lambda _: "it cannot say what: its __str__ raises"))
 
 
 def words(error: BaseException) -> str:
-    """`ValueError: what it says`."""
+    """The error's type and message: `ValueError: message`."""
     kind, said = type(error).__name__, message(error)
     return f"{kind}: {said}" if said else kind
 
 
 def trace() -> str:
-    """Inside an `except` block: the traceback."""
+    """The traceback of the exception being handled. Call inside `except`."""
     return _plain(attempt(traceback.format_exc, lambda _: "a traceback that Python cannot print"))
 
 
@@ -52,4 +52,4 @@ def _pass_on(process: int) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate is in no file and on no screen
+    return text.encode("utf-8", "backslashreplace").decode()  # lone surrogates cannot be encoded

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and damaged ones set aside."""
+"""Atomic reading and writing of files; damaged files are renamed to `*.corrupt`."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
-_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process is short of something, and the file is not damaged
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process lacks a resource; the file is intact
 
 
 class StoreError(OSError):
@@ -21,18 +21,18 @@ class StoreError(OSError):
 
 
 class Unreadable(Exception):
-    """There is something in a file's place that cannot be read."""
+    """The path exists but cannot be read as a file."""
 
 
 def read(path: Path) -> bytes | None:
-    """What the file holds; None when there is none.
+    """The bytes of the file; None if it does not exist.
 
     Raises:
-        Unreadable: a folder or a pipe is in its place, a circle of links, or one may not read it.
-        StoreError: this process cannot read any file.
+        Unreadable: the path is a folder, a pipe or a circle of links, or read permission is missing.
+        StoreError: the process cannot open any file.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe in the file's place would wait for somebody to write.
+        # Without O_NONBLOCK, opening a pipe at this path would wait for a writer.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Unreadable("not a regular file")
@@ -49,10 +49,10 @@ def read(path: Path) -> bytes | None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all, through a temporary file in the same folder.
 
-    It is there after a power cut too, also in a folder that is new.
+    File and folder are synced, so the file survives a power cut even in a new folder.
 
     Raises:
-        StoreError: the folder cannot be made or written (permission, full disk).
+        StoreError: the folder cannot be created or written (permission, full disk).
     """
     temporary = path.with_name(f".{path.name[:80]}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -79,7 +79,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring the names in a folder to the disk, on systems that have a way."""
+    """Sync a folder's entries to the disk, on systems that support it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -89,9 +89,9 @@ def _sync(folder: Path) -> None:
 
 
 def write_first(path: Path, data: bytes) -> None:
-    """Like `write_atomic`, unless the file is there: of several writers at once the first one's stays, whole.
+    """Like `write_atomic`, but never replaces a file: of several concurrent writers, the first one wins.
 
-    On a file system without hard links two writers at the very same time leave the last one's.
+    On a file system without hard links, the last of two simultaneous writers wins.
     """
     mine = path.with_name(f".{path.name[:80]}.{os.getpid()}.{secrets.token_hex(4)}.first.tmp")
     write_atomic(mine, data)
@@ -107,10 +107,10 @@ def write_first(path: Path, data: bytes) -> None:
 
 
 def check_writable(root: Path, key: str, need_bytes: int) -> None:
-    """Create the folder that the setting `key` names, write and remove a probe, and ask for free disk.
+    """Create the folder of the setting `key`, write and remove a probe file, and check the free disk space.
 
     Raises:
-        StoreError: any of that fails.
+        StoreError: one of these steps fails.
     """
     probe = root / f".probe.{os.getpid()}.{secrets.token_hex(4)}"
     try:
@@ -130,14 +130,18 @@ def check_writable(root: Path, key: str, need_bytes: int) -> None:
 
 
 def file_name(name: str) -> str:
-    """`name`, if it can be a file name on every system and stays inside its folder."""
+    """Return `name` if it is a valid file name on every system and stays inside its folder.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not re.fullmatch(r"[\w-][\w.-]{0,127}", name):
         raise ValueError(f"{name!r} cannot be a name: use letters, digits, '_', '-' and '.', not first a '.'")
     return name
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`; None when there is no file, or a damaged one, which is set aside."""
+    """The JSON object in `path`; None if the file is absent or damaged. A damaged file is set aside."""
     try:
         data = read(path)
         found = None if data is None else json.loads(data)
@@ -151,7 +155,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; whatever else is in its place is set aside."""
+    """Remove a file; anything else at this path is set aside."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -168,7 +172,7 @@ def set_aside(path: Path, reason: str) -> None:
         path.rename(target)
     except FileNotFoundError:
         return
-    except OSError as error:  # a store one may only read: the file counts as absent all the same
+    except OSError as error:  # the store is read-only: the file still counts as absent
         logger.warning("%s is damaged (%s) and could not be renamed: %s", path, reason, error.strerror)
         return
     logger.warning("set aside %s as %s: %s", path, target.name, reason)

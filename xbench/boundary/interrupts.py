@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a KeyboardInterrupt, but never in the middle of an import, and never lost."""
+"""Turns Ctrl-C and SIGTERM into KeyboardInterrupt: never in the middle of an import, and never lost."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_AGAIN = 0.05  # seconds until a signal that came at a bad moment is sent again
-_OURS = (signal.SIG_DFL, signal.default_int_handler)  # a handler of somebody else's stays, and so does "ignored"
+_AGAIN = 0.05  # seconds until a deferred signal is sent again
+_OURS = (signal.SIG_DFL, signal.default_int_handler)  # other handlers, and "ignored", are left in place
 
 _asked = False
 _inside = False
 
 
 def asked() -> bool:
-    """Whether a signal has asked this process to end, whatever became of the KeyboardInterrupt that it raised."""
+    """Whether a signal has asked this process to end, even if the KeyboardInterrupt was caught."""
     return _asked
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, unless they are ignored or handled.
+    """Inside the block, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, unless ignored or handled.
 
-    A module whose import breaks off stays half made, and whoever imports it next fails: the report needs the same
-    libraries as the cell that was interrupted. And what is raised in a weak reference's callback or a destructor,
-    Python prints and drops.
+    A signal that arrives during an import is deferred: an interrupted import leaves a half-initialised module, and the
+    report imports the same libraries as the interrupted cell. A signal that arrives in a weak reference's callback or a
+    destructor is sent again, because Python prints and drops exceptions raised there.
     """
-    global _asked, _inside  # signals are the process's
+    global _asked, _inside  # signals belong to the process
     if _inside or threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
@@ -73,7 +73,7 @@ def _send_again(number: int) -> None:
 
 
 def _imports(frame: FrameType | None) -> int:
-    """How many imports a frame is in the middle of."""
+    """The number of imports in progress at a frame."""
     count = 0
     while frame is not None:
         count += (

@@ -1,6 +1,6 @@
-"""Libraries that may be absent or may not load: which extra of xbench brings them, and one line instead of a stack.
+"""Optional libraries that may be absent or fail to load: one line names the library and the extra that installs it.
 
-torchaudio and torchvision are built for one release of torch each; a pair that does not load is named.
+Each release of torchaudio and torchvision is built for one release of torch; a pair that does not load is named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xbench.boundary.attempt import message
 log = logging.getLogger("xbench")
 
 PAIRED = ("torchaudio", "torchvision")
-EXTRAS = {  # what an extra brings: the library's name, and the module's that is imported
+EXTRAS = {  # extra -> the names of its library and of the module to import
     "audio": {"torchaudio": "torchaudio"},
     "captum": {"Captum": "captum"},
     "graph": {"networkx": "networkx", "torch_geometric": "torch_geometric"},
@@ -32,11 +32,11 @@ _told: set[str] = set()
 
 
 def broken(error: BaseException) -> str | None:
-    """A line that names the library whose import failed with `error` and the advice; None: it was another failure."""
+    """One line that names the library whose import failed with `error`, with advice; None for any other failure."""
     cause: BaseException | None = error
     while cause is not None:
         for frame in traceback.extract_tb(cause.__traceback__):
-            # A library that fails while it is used has frames of functions, not of a module that is executed.
+            # If a library fails in use, its frames are functions, not a module being executed.
             name = _library(frame.filename) if frame.name == "<module>" else None
             if name is not None:
                 return (
@@ -50,9 +50,10 @@ def broken(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def extra(name: str, what: str) -> Iterator[None]:
-    """Around an import of what only the extra `name` brings: where it is absent, one line says how to get it.
+    """Wrap an import that needs the extra `name`; if the library is absent, the error says how to install it.
 
-    Raises ModuleNotFoundError: `what` needs the library.
+    Raises:
+        ModuleNotFoundError: `what` needs the library.
     """
     try:
         yield
@@ -66,9 +67,9 @@ def extra(name: str, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def for_transformers() -> Iterator[None]:
-    """Around an import or a use of transformers: libraries that do not load are hidden from it, with a warning.
+    """Wrap an import or use of transformers; libraries that do not load are hidden from it, with a warning.
 
-    transformers imports torchaudio and torchvision wherever they are installed, also for a model of texts.
+    transformers imports torchaudio and torchvision whenever they are installed, even for a text model.
     """
     hidden = []
     for name in PAIRED:
@@ -76,11 +77,11 @@ def for_transformers() -> Iterator[None]:
             continue
         try:
             importlib.import_module(name)
-        except Exception as error:  # what a library raises while it is imported may be anything
+        except Exception as error:  # an import may raise anything
             if name not in _told:
                 log.warning("%s", broken(error) or f"{name} does not load: {type(error).__name__}: {message(error)}")
             _told.add(name)
-            sys.modules[name] = None  # type: ignore[assignment]  # Python's own mark of what cannot be imported
+            sys.modules[name] = None  # type: ignore[assignment]  # None marks a module that cannot be imported
             hidden.append(name)
     try:
         yield
@@ -91,7 +92,7 @@ def for_transformers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """Inside the block, the hub's messages come once: its records also reach the handlers of the root logger."""
+    """Inside the block, each message of the hub is printed once; its logger also propagates to the root logger."""
     from huggingface_hub.utils.logging import get_logger
 
     hub = get_logger("huggingface_hub")
@@ -104,14 +105,14 @@ def one_voice() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_loading_bars() -> Iterator[None]:
-    """Inside the block, transformers draws no bar while it loads weights; the bars of downloads stay."""
+    """Inside the block, transformers shows no progress bar for loading weights; download bars stay."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging as bars
 
     shown, downloads = bars.is_progress_bar_enabled(), not are_progress_bars_disabled()
     bars.disable_progress_bar()
     if downloads:
-        enable_progress_bars()  # which transformers turns off with its own
+        enable_progress_bars()  # transformers disables the download bars together with its own
     try:
         yield
     finally:
@@ -120,7 +121,7 @@ def no_loading_bars() -> Iterator[None]:
 
 
 def _library(filename: str) -> str | None:
-    """Which of the paired libraries a file belongs to."""
+    """The paired library that a file belongs to."""
     for name in PAIRED:
         spec = find_spec(name)
         if spec is not None and any(Path(filename).is_relative_to(at) for at in spec.submodule_search_locations or ()):

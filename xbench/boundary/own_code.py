@@ -1,4 +1,4 @@
-"""Where in a user's own code an error came up: one line for messages, which a traceback would drown."""
+"""Locates an error in the user's own code, in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from xbench.boundary.attempt import message
 _OURS = Path(__file__).resolve().parents[1]
 _INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
 _NOT_OWN = (f"{_OURS}{os.sep}", *(f"{Path(path).resolve()}{os.sep}" for path in _INSTALLED), "<")
-_WORDED = (ValueError, TypeError, LookupError, OSError, ImportError)  # what xbench raises says itself what is wrong
+_WORDED = (ValueError, TypeError, LookupError, OSError, ImportError)  # xbench's own messages need no type name
 
 
 def place(error: BaseException) -> str | None:
-    """`my_lab/net.py:12, in forward`: the innermost line of the user's, of the error or of what caused it."""
+    """The innermost frame in the user's code, of the error or of its causes: `my_lab/net.py:12, in forward`."""
     cause: BaseException | None = error
     while cause is not None:
         for frame in reversed(traceback.extract_tb(cause.__traceback__)):
@@ -30,7 +30,7 @@ def place(error: BaseException) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, its kind where it is not one of ours, and the place in the user's code."""
+    """The error's message, its type unless xbench raises that type, and the place in the user's code."""
     if (pair := libraries.broken(error)) is not None:
         return pair
     said, where = " ".join(message(error).split()), place(error)
@@ -42,7 +42,7 @@ def one_line(error: BaseException) -> str:
 
 
 def first_cause(error: BaseException) -> str:
-    """What was raised first of all that led to `error`, in one line."""
+    """The first exception in the chain that led to `error`, in one line."""
     seen = {id(error)}
     while (cause := error.__cause__ or error.__context__) is not None and id(cause) not in seen:
         seen.add(id(cause))

@@ -1,12 +1,12 @@
-"""The one door to the terminal: control characters of labels, names and errors are shown, not obeyed."""
+"""Prints to the terminal with control characters of labels, names and errors escaped."""
 
 import os
 import re
 import sys
 from typing import TextIO
 
-# Escape sequences recolour, erase and retitle, and some terminals answer them; marks of direction reorder a line;
-# lone surrogates cannot be written. Tab and newline are harmless.
+# Escape sequences recolour, erase and retitle, and some terminals reply to them; direction marks reorder a line;
+# lone surrogates cannot be encoded. Tab and newline are harmless.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 
 def say(text: object, file: TextIO | None = None) -> None:
-    """A line on `file` (None: standard error)."""
+    """Print a line to `file` (None: standard error)."""
     stream = sys.stderr if file is None else file
     try:
         print(printable(str(text)), file=stream, flush=True)
@@ -25,7 +25,7 @@ def say(text: object, file: TextIO | None = None) -> None:
 
 
 def unheard(stream: TextIO) -> None:
-    """Whoever read `stream` has closed it, as `| head` does: what follows on it is lost, and the work goes on."""
+    """Discard further output to `stream`, whose reader has closed it (as `| head` does), and let the work go on."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Values of the environment stay out of what is written and sent: the name of the variable stands in their place."""
+"""Replaces values of environment variables by the variable's name in everything that is written or sent."""
 
 import os
 import re
@@ -11,22 +11,22 @@ from omegaconf.resolvers import oc
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY", re.IGNORECASE)
 _PLACE = re.compile(r"_(PATH|FILE|DIR)$", re.IGNORECASE)
-_LONG = 8  # characters from which a value is also found inside a text; a shorter one could be any word
+_LONG = 8  # minimum characters of a value that is replaced inside a text; a shorter value could be an ordinary word
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of this name holds what nobody else may see, such as HF_TOKEN; HF_TOKEN_PATH does not."""
+    """Whether a variable of this name holds a secret: HF_TOKEN does, HF_TOKEN_PATH does not."""
     return bool(_SECRET.search(name)) and not _PLACE.search(name)
 
 
 def by_name(cfg: DictConfig) -> dict[str, Any]:
-    """The config with everything resolved but `${oc.env:NAME}`, which stays as it is written."""
+    """The resolved config, with `${oc.env:NAME}` left as written."""
     with _names():
         return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
 class Redactor:
-    """Puts names in the place of values: those that the configs take from the environment, and those of secrets."""
+    """Replaces environment values that the configs use, and values of secret variables, by the variables' names."""
 
     def __init__(self, configs: Sequence[DictConfig]) -> None:
         self._settings: dict[tuple[str, str], str] = {}
@@ -35,10 +35,10 @@ class Redactor:
         parts = {value: _written(name) for name, value in os.environ.items() if is_secret(name)}
         parts |= {value: name for (_, value), name in self._settings.items()}
         long = [part for part in parts.items() if len(part[0]) >= _LONG]
-        self._parts = sorted(long, key=lambda part: -len(part[0]))  # one may hold another
+        self._parts = sorted(long, key=lambda part: -len(part[0]))  # longest first: one value may contain another
 
     def __call__(self, value: Any, key: str = "") -> Any:  # noqa: ANN401  (any JSON, and the same again)
-        """The value without secrets; `key` is the setting that it is of."""
+        """The value without secrets; `key` names its setting."""
         if isinstance(value, str):
             if (key, value) in self._settings:
                 return self._settings[key, value]
@@ -52,7 +52,7 @@ class Redactor:
         return value
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A cell's record without secrets; its key is made of the values."""
+        """A cell's record without secrets; its key is computed from the unredacted values."""
         info = record.get("info", {})
         if "parameters" in info:
             info = info | {"parameters": self(info["parameters"])}
@@ -66,9 +66,9 @@ def _written(name: str) -> str:
 
 @contextmanager
 def _names() -> Iterator[None]:
-    """Inside the block `oc.env` gives the name of a variable that is set, as it is written in a config."""
+    """Inside the block, `oc.env` resolves a variable that is set to `${oc.env:NAME}` instead of its value."""
 
-    def resolve(name: str, *default: Any) -> Any:  # noqa: ANN401  (a default may be anything)
+    def resolve(name: str, *default: Any) -> Any:  # noqa: ANN401  (a default has any type)
         return _written(name) if name in os.environ else oc.env(name, *default)
 
     OmegaConf.register_new_resolver("oc.env", resolve, replace=True)
@@ -79,7 +79,7 @@ def _names() -> Iterator[None]:
 
 
 def _differing(key: str, values: Any, names: Any) -> Iterator[tuple[tuple[str, str], str]]:  # noqa: ANN401  (any JSON)
-    """Texts of the first that are others in the second, with the settings that they are of."""
+    """Strings that differ between `values` and `names`, as ((setting, value), name)."""
     if isinstance(values, dict) and isinstance(names, dict):
         for name in values.keys() & names.keys():
             yield from _differing(str(name), values[name], names[name])

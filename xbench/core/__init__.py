@@ -1,1 +1,1 @@
-"""What is asked of a model: plans of evaluations, cases, layouts, sites, readouts, draws."""
+"""The terms of a request to a model: plans of evaluations, cases, layouts, sites, readouts, draws."""

@@ -1,4 +1,4 @@
-"""What is explained, as an algorithm sees it: n samples at the site where points enter the model."""
+"""The case: n samples to explain, as algorithms and metrics see them, at the site where points enter the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from xbench.core.truth import Truth
 
 @dataclass(frozen=True)
 class Mates:
-    """All samples of a call, and where those of a case stand among them in the order of their ids.
+    """All samples of a call, and the positions of a case's samples among them in the order of ids.
 
     Attributes:
-        values: (N, d) at the site where points enter, as they came.
-        order: (N,) int64, the order of their ids.
-        positions: (n,) int64, places in that order.
+        values: (N, d) at the site where points enter, in the order given.
+        order: (N,) int64, the indices that sort the ids.
+        positions: (n,) int64, the positions of the case's samples in that order.
     """
 
     values: Tensor
@@ -38,7 +38,7 @@ class Mates:
         return cls(x, order, order.argsort())
 
     def at(self, places: Tensor) -> Tensor:
-        """The samples at these places in the order, (m, d)."""
+        """The samples at these positions in the order of ids, (m, d)."""
         return self.values[self.order[places].to(self.values.device)]
 
 
@@ -48,20 +48,20 @@ class Case:
 
     Attributes:
         layout: the tensors at the site where points enter (the input, an embedding, a layer).
-        read: the tensors at the site where gradients and activations are read; `layout` itself unless chosen otherwise.
+        read: the tensors at the site where gradients and activations are read; `layout` by default.
         baselines: (1, d), (n, d) or, for methods that average over a distribution of baselines, (R, d); (n, R, d) at a
-            layer where the samples' own arguments make it another distribution for each.
+            layer whose distribution depends on each sample's own arguments.
         features: (1 or n, d) int64 group ids, 0..K-1; -1 marks elements that belong to no feature (padding).
         draws: keyed random numbers of these samples.
-        span: which rows of the whole set these samples are.
-        places: what can be asked about the model.
+        span: the rows of these samples in the whole set.
+        places: answers questions about the model's layers.
         mates: all samples of the call.
         paired: False when the baselines are a distribution, whatever their number.
-        neuron: a neuron is explained, not the output.
+        neuron: whether a neuron is explained instead of the output.
         site: the layer where points enter; None: the input.
-        called: what the features are, for tables: "words", "edges".
-        truth: where the evidence is known to lie; None where nobody knows.
-        channels_last: the samples are hidden states, (positions, channels), as an embedding gives them.
+        called: the features' name in tables: "words", "edges".
+        truth: the ground truth about where the evidence lies; None if unknown.
+        channels_last: whether the samples are hidden states, (positions, channels), such as an embedding's output.
     """
 
     layout: Layout
@@ -83,7 +83,7 @@ class Case:
         return len(self.draws.ids)
 
     def baseline(self, x: Tensor) -> Tensor:
-        """The baseline of every sample, (n, d)."""
+        """The baseline of each sample, (n, d)."""
         if len(self.baselines) not in (1, len(x)):
             raise ValueError(
                 f"got {len(self.baselines)} baselines for {len(x)} samples: give one, or one per sample "
@@ -93,23 +93,23 @@ class Case:
 
     @property
     def distribution(self) -> Sequence[Tensor]:
-        """The baselines of a distribution, one after the other, each (1, d) or (n, d)."""
+        """The baselines of a distribution in order, each (1, d) or (n, d)."""
         return self.baselines.unbind(1) if self.baselines.dim() == 3 else self.baselines.split(1)
 
     def drawn(self, which: Tensor) -> Tensor:
-        """Of each sample one baseline of its distribution, by their numbers (n,): (n, d)."""
+        """For each sample the baseline number `which` (n,) of its distribution: (n, d)."""
         if self.baselines.dim() < 3:
             return self.baselines[which]
         return self.baselines[torch.arange(len(which), device=which.device), which]
 
     @property
     def _own_baselines(self) -> bool:
-        """Whether the first dimension of the baselines is the samples."""
+        """Whether the first dimension of the baselines counts samples."""
         return self.baselines.dim() == 3 or (self.paired and len(self.baselines) == len(self))
 
     @property
     def read_apart(self) -> bool:
-        """Whether gradients are read elsewhere than where points enter, be it in tensors of the same shapes."""
+        """Whether gradients are read at another site than the one where points enter, even if the shapes agree."""
         return self.read is not self.layout
 
     @property
@@ -119,19 +119,22 @@ class Case:
 
     @cached_property
     def membership(self) -> tuple[Tensor, Tensor | None]:
-        """The feature of every element, 0 where it has none; and where that is, None for nowhere. (1 or n, d)."""
+        """The feature of each element (0 for none), and a mask of elements without a feature (None: there are none).
+
+        Both are (1 or n, d).
+        """
         outside = self.features < 0
         return (self.features.clamp(min=0), outside) if bool(outside.any()) else (self.features, None)
 
     def feature_sizes(self, x: Tensor) -> Tensor:
-        """For every element the number of elements in its feature, (n, d); 1 outside any feature."""
+        """For each element the number of elements in its feature, (n, d); 1 outside any feature."""
         ids = self.features.clamp(min=0).expand(x.shape[0], -1)
         member = (self.features >= 0).to(x.dtype).expand_as(ids)
         sizes = x.new_zeros(len(ids), int(ids.max()) + 1).scatter_add_(1, ids, member)
         return torch.where(self.features >= 0, sizes.gather(1, ids), torch.ones_like(member))
 
     def ranges(self, x: Tensor) -> Tensor:
-        """Each sample's max - min within each tensor, padding left out, given to all its elements, (n, d)."""
+        """Each sample's max - min within each tensor, without padding, repeated for its elements, (n, d)."""
         real = (self.features >= 0).expand_as(x)
         parts = zip(x.split(self.layout.sizes, 1), real.split(self.layout.sizes, 1), strict=True)
         spans = [
@@ -144,18 +147,18 @@ class Case:
         return torch.cat(spans, dim=1)
 
     def donors(self, purpose: str, draw: int, count: int) -> Iterator[Tensor]:
-        """`count` times another sample of the call for every sample, (n, d), drawn anew for each `draw`."""
+        """For each sample `count` random other samples of the call, each (n, d); every `draw` has its own."""
         others = len(self.mates.values) - 1
         if others < 1:
             raise NotApplicable("needs at least two samples: there is only one")
         drawn = self.draws.uniform(purpose, draw, torch.empty(len(self), count, dtype=torch.float64))
         which = (drawn * others).long()
-        which += which >= self.mates.positions[:, None]  # all but the sample itself
+        which += which >= self.mates.positions[:, None]  # excludes the sample itself
         for column in which.unbind(1):
             yield self.mates.at(column)
 
     def part(self, rows: slice) -> Case:
-        """The samples `rows` (relative to this case)."""
+        """The case of the samples `rows`, relative to this case."""
         start = self.span.start
         return replace(
             self,
@@ -168,7 +171,7 @@ class Case:
         )
 
     def subset(self, rows: Tensor) -> Case:
-        """Some of the samples, by their positions (m,), for points of these alone."""
+        """The case of the samples at positions (m,), for points that belong to these alone."""
         here = rows.to(self.features.device)
         return replace(
             self,
@@ -180,17 +183,17 @@ class Case:
         )
 
     def redrawn(self, scope: str) -> Case:
-        """The same samples whose algorithm draws fresh random numbers, named by `scope`."""
+        """The same samples with fresh random draws, keyed by `scope`."""
         return replace(self, draws=self.draws.within(scope))
 
 
 def expand_features(
     features: Sequence[Tensor] | None, layout: Layout, device: torch.device, n: int, inputs: Sequence[torch.Size]
 ) -> Tensor:
-    """Group ids given per tensor, (1 or n, ...) read as `from_left` says, as one matrix (1 or n, d).
+    """Convert group ids per tensor, (1 or n, ...) aligned by `from_left`, to one matrix (1 or n, d).
 
-    Without `features` every element is its own feature. Ids may have gaps; they are renumbered per sample to 0..K-1,
-    the same id in two tensors stays one feature.
+    Without `features` each element is its own feature. Ids may have gaps; they are renumbered per sample to 0..K-1. The
+    same id in two tensors is one feature.
     """
     if features is None:
         return torch.arange(layout.width, device=device).unsqueeze(0)

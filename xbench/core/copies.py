@@ -1,4 +1,4 @@
-"""What is handed to code that may write into it: a user's model, or a function that explains."""
+"""Copies of tensors for code that may write into them: a user's model, or an external explainer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Value = TypeVar("Value")
 
 
 def copied(value: Value, device: torch.device | None = None) -> Value:
-    """`value` with a copy of every tensor in it, on `device` where one is named.
+    """`value` with every tensor copied, to `device` if given.
 
-    Tensors are found in lists, tuples and dicts; anything else is handed on as it is.
+    Tensors inside lists, tuples and dicts are copied; all other values are passed on unchanged.
     """
 
     def copy(leaf: object) -> object:

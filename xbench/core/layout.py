@@ -1,6 +1,6 @@
-"""How one matrix (n, d) stands for the tensors at a site: inputs of any shape and number, or a layer's output.
+"""Converts between the tensors at a site (inputs of any shape and number, or a layer's output) and a matrix (n, d).
 
-Algorithms are formulas on vectors. Flattening once, here, lets every one of them serve images, embeddings,
+Algorithms are formulas on vectors. Because flattening happens here only, each algorithm serves images, embeddings,
 layers and several input tensors at a time.
 """
 
@@ -48,7 +48,7 @@ class Layout:
         for other in self.dtypes[1:]:
             dtype = torch.promote_types(dtype, other)
         if not self.differentiable and dtype.is_floating_point:
-            dtype = torch.float64  # token ids beside pixels: exact up to 2**53
+            dtype = torch.float64  # token ids together with pixels: exact up to 2**53
         return widened(torch.cat([t.unsqueeze(1).flatten(1).to(dtype) for t in tensors], dim=1))  # (n,) is (n, 1)
 
     def unflatten(self, flat: Tensor, *, cast: bool = True) -> tuple[Tensor, ...]:
@@ -60,13 +60,13 @@ class Layout:
         return tuple(part.to(dtype) for part, dtype in zip(shaped, self.dtypes, strict=True))
 
     def maps(self, flat: Tensor) -> tuple[Tensor, ...]:
-        """A map (n, d) -> (n, *shape) each, in the tensors' own types; that of integers has the type of real ones."""
+        """A map (n, d) -> (n, *shape) each, in the tensors' own types; maps of integer tensors have a floating type."""
         real = [dtype for dtype in self.dtypes if dtype.is_floating_point] or [flat.dtype]
         types = [dtype if dtype.is_floating_point else real[0] for dtype in self.dtypes]
         return tuple(part.to(dtype) for part, dtype in zip(self.unflatten(flat, cast=False), types, strict=True))
 
     def spread(self, values: float | Sequence[float], like: Tensor) -> Tensor:
-        """One number, or one per tensor, as a vector (d,) over the elements."""
+        """Expand one number, or one per tensor, to a vector (d,) over the elements."""
         if isinstance(values, (int, float)):
             values = [float(values)] * len(self.sizes)
         if len(values) != len(self.sizes):
@@ -75,5 +75,5 @@ class Layout:
 
 
 def widened(values: Tensor) -> Tensor:
-    """Half precision as float32: a running sum in it stands still as soon as its last digit outweighs a summand."""
+    """Half precision as float32: a half-precision running sum stops growing once its last digit exceeds a summand."""
     return values.float() if values.dtype in _HALF else values

@@ -1,4 +1,4 @@
-"""Features switched between the sample and its baseline."""
+"""Switches features between the sample and its baseline."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from xbench.core.case import Case
 
 
 def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
-    """The sample where a feature is present, its baseline where it is absent, (n, d).
+    """The sample's value where a feature is present, the baseline's where it is absent, (n, d).
 
-    `present`: (n, K) bool. Elements outside any feature keep the sample's value. Selection, not arithmetic: an
-    infinite or NaN baseline of a feature that is present does no harm.
+    `present`: (n, K) bool. Elements outside any feature keep the sample's value. Values are selected, not computed, so
+    an infinite or NaN baseline of a present feature has no effect.
     """
     feature, outside = case.membership
     keep = present.gather(1, feature.expand(len(x), -1))
@@ -20,9 +20,9 @@ def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
 
 
 def blend(case: Case, x: Tensor, mask: Tensor) -> Tensor:
-    """The sample where the mask (n, d) is 1, its baseline where it is 0, a mixture between, (n, d).
+    """Interpolate: the sample where the mask (n, d) is 1, its baseline where it is 0, a mixture in between, (n, d).
 
-    Elements outside any feature keep the sample's value. An infinite baseline does no harm where the mask is 1.
+    Elements outside any feature keep the sample's value. An infinite baseline has no effect where the mask is 1.
     """
     mask = mask.masked_fill(case.features < 0, 1)
     x0 = case.baseline(x)
@@ -30,25 +30,25 @@ def blend(case: Case, x: Tensor, mask: Tensor) -> Tensor:
 
 
 def to_elements(case: Case, values: Tensor, x: Tensor) -> Tensor:
-    """Values of the features, (n, K), given to each of their elements, (n, d); 0 outside any feature."""
+    """Expand values of features, (n, K), to their elements, (n, d); 0 outside any feature."""
     spread = values.gather(1, case.features.clamp(min=0).expand(len(x), -1))
     return torch.where(case.features >= 0, spread, torch.zeros_like(spread))
 
 
 def value_dtype(x: Tensor) -> torch.dtype:
-    """The type of maps made from model outputs: that of the sample, or float32 for integer samples."""
+    """The type of maps computed from model outputs: the sample's type, or float32 for integer samples."""
     return x.dtype if x.is_floating_point() else torch.get_default_dtype()
 
 
 def numbers(values: Tensor, label: str) -> Tensor:
-    """Model outputs for arithmetic outside of torch. ValueError when their graph is wanted, which would be lost."""
+    """Model outputs for arithmetic outside torch. Raises ValueError under create_graph, as the graph would be lost."""
     if values.requires_grad:
         raise ValueError(f"create_graph: {label} computes outside of torch, its maps have no gradient")
     return values.double().cpu()
 
 
 def require_features(case: Case) -> None:
-    """ValueError when a sample has no feature to switch."""
+    """Raise ValueError if a sample has no feature to switch."""
     empty = (case.counts == 0).nonzero().flatten().tolist()
     if empty:
         names = ", ".join(case.draws.ids[i] for i in empty[:5])

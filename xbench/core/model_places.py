@@ -1,4 +1,4 @@
-"""What an algorithm may ask about the model: the shapes at a place, and which layers there are."""
+"""Answers an algorithm's questions about the model: the shapes at a place, and the layers it has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHANNELS_LAST = (nn.Embedding, nn.Linear, nn.LayerNorm, nn.MultiheadAttention, 
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """One call of a module: where it gives its output, and the shape (without the batch) of that."""
+    """One call of a module: the site of its output, and the output's shape without the batch."""
 
     site: Site
     shape: Size
@@ -31,7 +31,7 @@ class Places:
 
     Attributes:
         model: the model.
-        forward: sends the first sample through it.
+        forward: sends the first sample through the model.
     """
 
     model: nn.Module
@@ -41,7 +41,7 @@ class Places:
     _calls: list[ModuleCall] = field(default_factory=list)
 
     def layout(self, place: Place) -> Layout:
-        """The tensors there. ValueError when the forward pass never comes there."""
+        """The layout of the tensors at a place. Raises ValueError if the forward pass does not reach it."""
         if place not in self._layouts:
             with frozen(self.model), torch.no_grad(), place.watch(self.model) as seen:
                 self.forward()
@@ -50,7 +50,7 @@ class Places:
         return self._layouts[place]
 
     def has(self, place: Place) -> bool:
-        """Whether the forward pass comes there."""
+        """Whether the forward pass reaches the place and its tensors have a layout."""
         try:
             self.layout(place)
         except ValueError:
@@ -58,7 +58,7 @@ class Places:
         return True
 
     def reached(self, place: Place) -> bool:
-        """Whether the forward pass comes there, whatever the tensors look like."""
+        """Whether the forward pass reaches the place, for any kind of tensors there."""
         if place not in self._reached:
             with frozen(self.model), torch.no_grad(), place.watch(self.model) as seen:
                 self.forward()
@@ -66,13 +66,14 @@ class Places:
         return self._reached[place]
 
     def calls(self, kinds: tuple[type[nn.Module], ...]) -> list[ModuleCall]:
-        """The calls of modules of these types, in the order in which the forward pass ends them."""
+        """The calls of modules of these types, in the order in which they return."""
         return [call for call in self._every_call() if isinstance(call.site.module(self.model), kinds)]
 
     def convolved(self) -> Site:
-        """The last layer with the spatial size of the last convolution, behind its activation and residual sum.
+        """The last layer with the spatial size of the last convolution, i.e. after its activation and residual sum.
 
-        There are its activation, a residual step, the branches beside it. NotApplicable when there is no convolution.
+        Raises:
+            NotApplicable: the model has no convolution.
         """
         if not self.calls(CONVOLUTIONS):
             raise NotApplicable("needs a convolutional layer: the model has none")
@@ -80,7 +81,7 @@ class Places:
         return [call.site for call in self._every_call() if len(call.shape) > 1 and call.shape[1:] == positions][-1]
 
     def _every_call(self) -> list[ModuleCall]:
-        """Of all modules that give one tensor, but the model itself."""
+        """The calls of all modules that return one tensor, without the model itself."""
         if not self._calls:
             made: list[tuple[str, Size]] = []
 
@@ -107,9 +108,9 @@ class Places:
         return self._calls
 
     def channels_last(self, site: Site, index: int = 0) -> bool:
-        """Whether a tensor there has its channels in the last dimension, as hidden states (positions, channels).
+        """Whether a tensor at the site has its channels last, as hidden states (positions, channels) do.
 
-        By the kind of module where that tells; else two dimensions are taken for hidden states, more for an image.
+        The type of the module decides if it is known; otherwise two dimensions mean hidden states, more an image.
         """
         module = site.module(self.model)
         if isinstance(module, _CHANNELS_LAST):

@@ -1,4 +1,4 @@
-"""What a method cannot do without: of the model, of the samples, of what is known about them."""
+"""Requirements of a method on the model, the samples and their annotations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Need(enum.Enum):
-    """What an algorithm or a metric cannot do without; its cells are skipped with `needs ...` where it is missing."""
+    """A requirement of an algorithm or a metric; where it is not met, cells are skipped with `needs ...`."""
 
     GRADIENT = "a gradient"
     MODULE = "a module whose operations can be seen"
@@ -20,4 +20,4 @@ class Need(enum.Enum):
 
 
 class NotApplicable(ValueError):
-    """A method does not suit this model or these samples, whatever its parameters: its cells are skipped."""
+    """A method does not apply to this model or these samples, with any parameters: its cells are skipped."""

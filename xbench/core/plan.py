@@ -1,7 +1,7 @@
-"""The one idea: an attribution algorithm is a plan of model evaluations.
+"""The central idea: an attribution algorithm is a plan of model evaluations.
 
-A plan names the points to evaluate, what to read there and how to reduce the answers. It never touches the
-model; the engine decides how many rows go through it at once, on which device, and what to do when memory ends.
+A plan names the points to evaluate, what to read at each and how to reduce the answers. It never touches the
+model; the engine decides how many rows to send at once, to which device, and what to do when memory runs out.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from xbench.core.sites import Place, Site
 
 
 class Want(enum.Flag):
-    """What to read at a point; the value of the readout always comes along.
+    """What to read at a point, besides the value of the readout.
 
-    THROUGH: the value is the output's although a neuron was chosen, and the gradient is the share of the output's
-    that passes through that neuron: df/dy_k * dy_k/dx.
+    THROUGH: with a neuron chosen, the value is still the output's, and the gradient is the part of the output's
+    gradient that passes through that neuron: df/dy_k * dy_k/dx.
     """
 
     VALUE = 0
@@ -35,7 +35,7 @@ class Want(enum.Flag):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said at one point, for all n samples.
+    """The model's answer at one point, for all n samples.
 
     `value`: (n,) the explained scalar. `gradient`, `activation`: (n, d) at the read site, None unless wanted.
     """
@@ -53,39 +53,38 @@ class Answer:
         )
 
     def detached(self) -> Answer:
-        """The numbers alone, without the graph that made them."""
+        """The same numbers without their autograd graph."""
         gradient = None if self.gradient is None else self.gradient.detach()
         return Answer(self.value.detach(), gradient, None if self.activation is None else self.activation.detach())
 
     def copied(self) -> Answer:
-        """The same numbers in memory of their own."""
+        """The same numbers in newly allocated memory."""
         copies = (None if t is None else t.clone() for t in (self.gradient, self.activation))
         return Answer(self.value.clone(), *copies)
 
     @property
     def slope(self) -> Tensor:
-        """The gradient, which the plan asked for."""
+        """The gradient; the plan must have asked for it."""
         assert self.gradient is not None, "the plan did not want gradients"
         return self.gradient
 
     @property
     def level(self) -> Tensor:
-        """The activation, which the plan asked for."""
+        """The activation; the plan must have asked for it."""
         assert self.activation is not None, "the plan did not want activations"
         return self.activation
 
 
 def values(answers: Iterator[Answer]) -> Tensor:
-    """The explained scalars at all points, (n, points): a reduction."""
+    """A reduction: the explained scalars at all points, (n, points)."""
     return torch.stack([answer.value for answer in answers], dim=1)
 
 
 class Rule(Protocol):
     """A backward rule: how gradients pass through the model's operations while `apply()` is entered.
 
-    A rule for which two affine steps in a row are the same as one step, their product, says so by an attribute
-    `merges_affine = True`: then batch-norms are folded into convolutions. (LRP's relevance of a step depends on where
-    the step ends.)
+    A rule that treats two consecutive affine steps like their product sets `merges_affine = True`; batch-norms are then
+    folded into convolutions. (LRP does not: the relevance of a step depends on where the step ends.)
     """
 
     def apply(self) -> AbstractContextManager[object]: ...
@@ -95,24 +94,24 @@ class Rule(Protocol):
 class Plan:
     """Points to evaluate, in order, and the reduction of the answers.
 
-    Where values alone are read, points that equal the first are not evaluated again, sample by sample: a feature that a
-    sample lacks, or that is at its baseline, changes nothing.
+    If only values are read, a sample's points that equal its first point are not evaluated again: removing a feature
+    that a sample lacks, or that is already at its baseline, changes nothing.
 
     Attributes:
-        points: lazily made, each (n, d) at the injection site.
-        n_points: how many there are.
+        points: lazily computed, each (n, d) at the injection site.
+        n_points: number of points.
         want: what to read at every point.
         reduce: consumes one `Answer` per point, in order, keeping running sums; returns (n, d) or (n, k).
-        rule: the backward rule, None for plain gradients.
-        group: so many consecutive points must pass the model together (DeepLIFT: input and reference).
-        shared: where the second point of every group of two is the same for all samples, and what it answers is not
-            read: makes the rule for a batch of so many first points (or several times as many, of several groups),
-            and one second point for them all (one of each group) behind. Where nothing but its point tells how a row
-            passes the model, the second points then pass it once.
+        rule: the backward rule; None for plain gradients.
+        group: number of consecutive points that must pass the model together (DeepLIFT: input and reference).
+        shared: for groups of two whose second point is the same for all samples and whose answer is not read. A
+            function of the number of first points: the rule for a batch of that many first points (or a multiple, for
+            several groups) followed by one second point per group. If a row's pass depends on its point alone, the
+            second point then passes the model once per group.
         period: every `period`-th point starts a new round whose repeats may be skipped; None: one round.
-        read: where gradients and activations are read, instead of the case's own place.
-        second: a place where a second part of each point enters: points are (n, d + the width there).
-        samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n of them.
+        read: where gradients and activations are read; None: the case's own place.
+        second: a place where a second part of each point enters; points are then (n, d + the width there).
+        samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n samples.
     """
 
     points: Iterable[Tensor]
@@ -130,7 +129,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Noted:
-    """A map with numbers beside it, (n,) each, that an adaptive algorithm reports: steps used, an error reached."""
+    """A map and diagnostics, (n,) each, that an adaptive algorithm reports: steps used, error reached."""
 
     map: Tensor
     notes: dict[str, Tensor]
@@ -138,19 +137,19 @@ class Noted:
 
 @dataclass(frozen=True)
 class Several:
-    """Adaptive plans, one after the other; `reduce` consumes their maps in order."""
+    """Adaptive plans, run one after the other; `reduce` consumes their maps in order."""
 
     plans: Iterable[Plans]
     reduce: Callable[[Iterator[Tensor]], Tensor]
 
 
-# An adaptive algorithm: each plan it yields is answered with its result, and the map is returned.
+# An adaptive algorithm yields plans, receives the result of each, and returns the map.
 Steps = Generator[Plan | Several, Tensor, Tensor | Noted]
 Plans = Plan | Several | Steps
 
 
 def sequence(plans: Iterable[Plans], count: int, reduce: Callable[[Iterator[Tensor]], Tensor]) -> Plan | Several:
-    """`count` plans of one algorithm, one after the other, as one; `reduce` consumes their results in order.
+    """Join `count` plans of one algorithm into one; `reduce` consumes their results in order.
 
     The engine may put points of neighbouring plans in one chunk, unless they are adaptive. Each inner plan lives
     only while it runs.
@@ -177,7 +176,7 @@ def sequence(plans: Iterable[Plans], count: int, reduce: Callable[[Iterator[Tens
                 yield plan.reduce(iter(()))
             return
         for _ in range(count):
-            head = next(answers)  # evaluating its first point is what starts a plan
+            head = next(answers)  # a plan starts when its first point is evaluated
             plan = started.popleft()
             own = chain([head], islice(answers, plan.n_points - 1))
             yield plan.reduce(own)

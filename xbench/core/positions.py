@@ -1,4 +1,4 @@
-"""Features and masks with fewer dimensions than the samples: which dimensions they have."""
+"""Aligns features and masks that have fewer dimensions than the samples."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Size, Tensor
 
 
 def from_left(name: str, given: Tensor, n: int, shape: Size, inputs: Sequence[Size]) -> Tensor:
-    """`given` (1 or n, ...) with as many dimensions as the samples (n, *shape), those it lacks behind its own.
+    """Append dimensions to `given` (1 or n, ...) until it has as many as the samples (n, *shape).
 
-    Token positions (n, T) thus fit an embedding (n, T, D). torch would put what lacks in front; where both readings
-    fit and differ, none is chosen, unless one sample of `given` has the shape of an input.
+    Token positions (n, T) thus fit an embedding (n, T, D). torch's broadcasting would prepend dimensions instead; if
+    both alignments fit and differ, ValueError is raised, unless one sample of `given` has the shape of an input.
 
     Args:
         name: "features" or "masks", for errors.
-        given: values whose first dimension is that of samples.
+        given: values whose first dimension counts samples.
         n: number of samples.
-        shape: of one sample where points enter the model.
-        inputs: shapes of one sample of each input of the model.
+        shape: shape of one sample where points enter the model.
+        inputs: shapes of one sample, for each input of the model.
 
     Raises:
         ValueError: `given` does not fit from the left, or from both sides.

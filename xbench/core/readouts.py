@@ -1,4 +1,4 @@
-"""The scalar that is explained: a target's logit, probability or log-probability, a plain value, or a neuron."""
+"""The readout, the scalar to explain: a target's logit, probability or log-probability, a value, or a neuron."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TargetError(ValueError):
 
 
 def target_rows(target: Target, n: int) -> Tensor | None:
-    """A target in any of the usual forms as (n, k) int64: k indices into the output behind the batch dimension.
+    """Convert a target of any accepted form to (n, k) int64: k indices into the output after the batch dimension.
 
     An int or a tuple of ints holds for all samples; a tensor (n,) or (n, k) and a list of n ints or n tuples give
     one per sample.
@@ -52,9 +52,9 @@ class Readout:
     Attributes:
         output: `logit` and `value` take the output as it is, `probability` and `log_probability` apply a softmax
             over dimension 1 first (a single output counts as the logit of a binary decision: a sigmoid).
-        select: which part of a structured output, a key, attribute or position; None takes a tensor, or `.logits`.
-        neuron: explain a unit of a layer instead of the output; `index` selects it behind the batch dimension,
-            slices are summed. A function makes one number per row of the layer's tensor, or of a tuple of several.
+        select: key, attribute or position of the part of a structured output; None takes a tensor, or `.logits`.
+        neuron: a unit of a layer to explain instead of the output. `index` selects it after the batch dimension, and
+            slices are summed. A function maps the layer's tensor (or a tuple of several) to one number per row.
     """
 
     output: Output = "logit"
@@ -67,7 +67,7 @@ class Readout:
             raise ValueError(f"output: expected one of {', '.join(get_args(Output))}, got {self.output!r}")
 
     def tensor(self, result: object) -> Tensor:
-        """The output tensor inside whatever the model returned."""
+        """The output tensor in the model's result."""
         if isinstance(result, Tensor) and self.select is None:
             return result
         part: Any = result
@@ -112,7 +112,7 @@ class Readout:
     def of_output(self, result: object, target: Tensor | None, rows: int) -> Tensor:
         """The explained scalar of each row, (rows,), from the model's result and its rows of `target_rows`."""
         output = self.tensor(result)
-        output = output.unsqueeze(0) if output.dim() == 0 and rows == 1 else output  # squeezed: nothing but the row
+        output = output.unsqueeze(0) if output.dim() == 0 and rows == 1 else output  # the batch dimension was squeezed
         if output.dim() == 0 or len(output) != rows:
             raise ValueError(
                 f"the model returned shape {tuple(output.shape)} for {rows} rows; expected the first dimension "

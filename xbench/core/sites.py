@@ -1,7 +1,7 @@
 """Places in a model: where points enter and where gradients or activations are read.
 
 A site is written `layer` (its output), `layer:input`, and `layer@2` for the second call of a module that the
-forward pass calls more than once. Everything put on the model is a `with` block that takes it off again.
+forward pass calls more than once. Every hook on the model belongs to a `with` block that removes it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 
 class Place(Protocol):
-    """Anything in a forward pass that can be watched: a layer's output, the attention weights."""
+    """A place in a forward pass whose tensors can be watched: a layer's output, the attention weights."""
 
     def watch(self, model: nn.Module, *, detach: bool = False) -> AbstractContextManager[Visit]:
-        """Watch one forward pass; with `detach` the tensors there can be differentiated by."""
+        """Watch one forward pass; with `detach` the tensors at the place become leaves to differentiate by."""
         ...
 
 
 @dataclass(frozen=True)
 class Site:
-    """The output (or input) of the module named `layer`, at its `call`-th call (from 1; None: it has one)."""
+    """The output (or input) of the module named `layer`, at its `call`-th call (from 1; None: its only call)."""
 
     layer: str
     at: str = "output"
@@ -35,7 +35,7 @@ class Site:
 
     @classmethod
     def parse(cls, text: str) -> Site:
-        """`layer`, `layer:input`, `layer@2`, `layer@2:input`."""
+        """Parse `layer`, `layer:input`, `layer@2` or `layer@2:input`."""
         name, _, at = text.partition(":")
         layer, _, call = name.partition("@")
         if at not in ("", "input", "output") or (call and not call.isdigit()) or call == "0":
@@ -47,7 +47,7 @@ class Site:
         return f"{self.layer}{call}" + (":input" if self.at == "input" else "")
 
     def module(self, model: nn.Module) -> nn.Module:
-        """The module of that name; ValueError with the nearest names when there is none."""
+        """The module of that name. Raises ValueError with the nearest names if there is none."""
         modules = dict(model.named_modules(remove_duplicate=False))
         if self.layer not in modules:
             near = difflib.get_close_matches(self.layer, modules, n=3, cutoff=0.4)
@@ -61,15 +61,15 @@ class Site:
         return visit(model, self, detach=detach)
 
     def enter(self, model: nn.Module, points: Sequence[Tensor]) -> AbstractContextManager[Visit]:
-        """Put these tensors there instead of what the model computes."""
+        """Replace the tensors that the model computes at this place by `points`."""
         return visit(model, self, replace=points)
 
 
 @dataclass(frozen=True)
 class Sites:
-    """Several layers as one place, such as the embeddings of words and of their positions: points enter at all at once.
+    """Several layers as one place, such as the embeddings of words and of positions; points enter at all at once.
 
-    counts: how many tensors each has.
+    counts: number of tensors at each layer.
     """
 
     sites: tuple[Site, ...]
@@ -80,7 +80,7 @@ class Sites:
 
     @contextmanager
     def watch(self, model: nn.Module, *, detach: bool = False) -> Iterator[Visit]:
-        """See `Place`; the tensors of all layers, in the order in which the layers are named."""
+        """See `Place`; gives the tensors of all layers, in the order in which the layers are named."""
         with ExitStack() as stack:
             yield _Joined([stack.enter_context(visit(model, site, detach=detach)) for site in self.sites])
 
@@ -102,7 +102,7 @@ class Sites:
         return [tuple(next(given) for _ in range(count)) for count in self.counts]
 
     def check(self, model: nn.Module, forward: Callable[[], object]) -> None:
-        """ValueError where what one layer gives depends on another: points there would replace it."""
+        """Raise ValueError if one layer's tensors depend on another layer: points there would overwrite that effect."""
         with ExitStack() as stack:
             visits = [stack.enter_context(visit(model, site, detach=True)) for site in self.sites]
             with torch.enable_grad():
@@ -116,7 +116,7 @@ class Sites:
 
 
 def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
-    """The name of a module given as an object, or the text itself."""
+    """The name of a layer given as a module or as its name."""
     if isinstance(layer, str):
         return layer
     for name, module in model.named_modules():
@@ -127,9 +127,9 @@ def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
 
 @dataclass
 class Visit:
-    """What happened at a site during one forward pass: the tensors there, and how often it was reached.
+    """Record of one forward pass at a site: the tensors, and the number of times it was reached.
 
-    attached: whether the tensors that the model computed there belonged to a graph.
+    attached: whether the tensors that the model computed there belonged to an autograd graph.
     """
 
     tensors: tuple[Tensor, ...] = ()
@@ -138,7 +138,7 @@ class Visit:
 
 
 class _Joined(Visit):
-    """The visits of several sites as one; no tensors before all are reached."""
+    """The visits of several sites as one; it has no tensors before all sites are reached."""
 
     def __init__(self, parts: Sequence[Visit]) -> None:
         self._parts = parts
@@ -170,8 +170,8 @@ def visit(
 ) -> Iterator[Visit]:
     """Watch `site` during a forward pass.
 
-    `replace` puts these tensors there instead of what the model computed. `detach` starts the gradient there:
-    the tensors become leaves, so nothing before the site is kept for the backward pass.
+    `replace` replaces the tensors that the model computed there. `detach` starts the gradient there: the tensors become
+    leaves, so nothing before the site is kept for the backward pass.
     """
     visited = Visit()
 
@@ -193,11 +193,11 @@ def visit(
         elif detach:
             found = tuple(t.detach().requires_grad_(t.is_floating_point()) for t in found)
         visited.tensors = found
-        # Clones go on: an in-place operation that follows must not change what was read here.
+        # Pass clones on: a later in-place operation must not change the tensors read here.
         return _rebuild(value, [t.clone() for t in found])
 
     def entering(_module: nn.Module, args: object, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        by_name = not _split(args)[0]  # a layer that is called with keywords only, such as query=, key=, value=
+        by_name = not _split(args)[0]  # the layer is called with keywords only, such as query=, key=, value=
         return (args, handle(kwargs)) if by_name else (handle(args), kwargs)
 
     module = site.module(model)
@@ -212,7 +212,7 @@ def visit(
 
 
 def check_visited(visited: Visit, site: Place, rows: int | None = None) -> None:
-    """ValueError when the forward pass never came to the site, or the tensors there do not have `rows` rows."""
+    """Raise ValueError if the forward pass did not reach the site, or its tensors do not have `rows` rows."""
     if not visited.tensors:
         raise ValueError(f"site {site} was not reached by the forward pass (reached {visited.calls} times)")
     if rows is not None and any(t.dim() == 0 or len(t) != rows for t in visited.tensors):
@@ -222,10 +222,10 @@ def check_visited(visited: Visit, site: Place, rows: int | None = None) -> None:
 
 @contextmanager
 def frozen(model: nn.Module, *, learning: bool = False) -> Iterator[None]:
-    """Evaluation mode and no parameter gradients inside; every flag as it was outside, also after an error.
+    """Inside the block, the model is in evaluation mode without parameter gradients; every flag is restored after it.
 
-    With `learning` the parameters keep their gradients. cuDNN cannot go backward through a recurrent layer in
-    evaluation mode, so models that have one do without it inside.
+    With `learning` the parameters keep their gradients. cuDNN cannot differentiate a recurrent layer in evaluation
+    mode, so it is disabled inside the block for models that have one.
     """
     training = [module for module in model.modules() if module.training]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad and not learning]
@@ -247,7 +247,7 @@ def frozen(model: nn.Module, *, learning: bool = False) -> Iterator[None]:
 
 
 def device_of(model: nn.Module, default: torch.device) -> torch.device:
-    """Where the model's first parameter or buffer lives."""
+    """The device of the model's first parameter or buffer."""
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return default

@@ -1,4 +1,4 @@
-"""Where the evidence is known to lie, in the cells that the knowledge tells apart (pixels, words, columns)."""
+"""Ground truth about where the evidence lies, in the cells of its mask (pixels, words, columns)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from xbench.core.positions import from_left
 
 @dataclass(frozen=True)
 class Truth:
-    """Ground truth of n samples. A map is summed over what the masks do not tell apart, such as channels.
+    """Ground truth of n samples. Maps are summed over dimensions that the masks lack, such as channels.
 
     Attributes:
         cells: (d,) int64, the cell of every element at the place where points enter.
         evidence: (n, m) bool, the cells that hold the evidence.
-        inside: (n, m) bool, the cells that the sample has: padding and special tokens are none.
-        shapes: of the masks, one sample each; their cells follow each other.
+        inside: (n, m) bool, the cells that belong to the sample, without padding and special tokens.
+        shapes: shapes of one sample's masks, whose cells are concatenated.
     """
 
     cells: Tensor
@@ -30,9 +30,9 @@ class Truth:
 
     @classmethod
     def of(cls, masks: Sequence[Tensor], layout: Layout, features: Tensor, inputs: Sequence[torch.Size]) -> Truth:
-        """From one mask (n, ...) per tensor of the layout, read as `from_left` says.
+        """Build from one mask (n, ...) per tensor of the layout, aligned by `from_left`.
 
-        A mask of size 1 in a dimension says nothing about it: (n, 1, H, W) for images of three channels.
+        A mask of size 1 in a dimension covers that dimension as a whole: (n, 1, H, W) for images of three channels.
 
         Raises:
             ValueError: a mask does not fit.
@@ -58,5 +58,5 @@ class Truth:
         return maps.new_zeros(self.evidence.shape).index_add_(1, self.cells, maps)
 
     def part(self, rows: slice | Tensor) -> Truth:
-        """Of some of the samples."""
+        """The ground truth of some of the samples."""
         return replace(self, evidence=self.evidence[rows], inside=self.inside[rows])

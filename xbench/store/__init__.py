@@ -1,1 +1,1 @@
-"""Records of cells on disk. No torch."""
+"""Stores records of cells on disk. No torch."""

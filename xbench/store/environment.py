@@ -1,4 +1,4 @@
-"""Where numbers were measured: code, versions and hardware, as JSON."""
+"""Describes where numbers were measured (code, versions, hardware), as JSON."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from xbench.config.devices import cores
 from xbench.store.records import digest
 
 _PACKAGES = ("torch", "torchvision", "transformers", "numpy", "pandas", "hydra-core")
-# What a repository's own settings could have git run: a monitor, hooks, programs that fetch what is missing.
+# Settings of a repository that make git run programs: a file monitor, hooks, fetchers of missing objects.
 _HARMLESS = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 _ALONE = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 _HARDWARE = ("cpu", "cores", "threads", "devices", "beside")
@@ -20,15 +20,15 @@ _HARDWARE = ("cpu", "cores", "threads", "devices", "beside")
 def environment(
     *, devices: Sequence[str] = (), threads: int | None = None, beside: int = 0, directory: Path | None = None
 ) -> dict[str, object]:
-    """Everything about this machine and installation that can change a number; no time, no process id.
+    """Everything about this machine and installation that can change a number; no timestamp, no process id.
 
     The same machine, packages and commit give the same dict, so `Store.save_environment` gives the same id.
 
     Args:
         devices: names of the accelerators in use, such as "NVIDIA H100 80GB HBM3".
-        threads: intra-operation threads in use (None: not known).
+        threads: intra-operation threads in use (None: unknown).
         beside: other workers that may have been busy on the same processor while times were taken.
-        directory: whose git commit to record as `git` (None: the current one); `xbench_git` is that of this code.
+        directory: folder whose git commit is recorded as `git` (None: the current one); `xbench_git` is xbench's own.
     """
     return {
         "git": _git(directory or Path.cwd()),
@@ -49,7 +49,7 @@ def environment(
 
 
 def hardware_id(environment: Mapping[str, object]) -> str:
-    """12 hex digits over processor, cores, threads, devices and neighbours: runtimes compare within one of these."""
+    """12 hex digits over processor, cores, threads, devices and concurrent workers; runtimes compare within one id."""
     hardware = environment.get("hardware")
     known = hardware if isinstance(hardware, Mapping) else {}
     return digest({name: known.get(name) for name in _HARDWARE}, "hardware")[:12]
@@ -63,23 +63,23 @@ def _version(package: str) -> str | None:
 
 
 def _git(directory: Path) -> dict[str, object] | None:
-    """Commit and dirty flag, or None outside a repository (or without git, or before the first commit).
+    """Commit and dirty flag; None outside a repository, without git, or before the first commit.
 
-    A repository may be a stranger's, so nothing that its own settings name is run. Its filters, which git would need
-    to compare files, cannot be told from harmless ones: where it has any, the flag is None.
+    The repository may be untrusted, so no program that its settings name is run. Comparing files would run its filters,
+    and a harmful filter looks like a harmless one: the dirty flag is None if there is any.
     """
     commit = _run(directory, "rev-parse", "HEAD")
     if commit is None:
         return None
     changes = None
     if _run(directory, "config", "--local", "--includes", "--get-regexp", r"^filter\.", found=(0, 1)) == "":
-        # Untracked files do not count: the results and reports of a first run would make the second one dirty.
+        # Untracked files do not count: otherwise the output of a first run would make the second run dirty.
         changes = _run(directory, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
     return {"commit": commit, "dirty": bool(changes) if changes is not None else None}
 
 
 def _run(directory: Path, *arguments: str, found: Sequence[int] = (0,)) -> str | None:
-    """What git says; None where its exit code is none of `found`."""
+    """Git's standard output; None if its exit code is not in `found`."""
     command = ["git", "--no-optional-locks", *_HARMLESS, *arguments]
     variables = os.environ | _ALONE
     try:
@@ -92,7 +92,7 @@ def _run(directory: Path, *arguments: str, found: Sequence[int] = (0,)) -> str |
 
 
 def _cpu() -> str:
-    """The processor's model name: /proc/cpuinfo on Linux, else what the platform module knows."""
+    """The processor's model name: /proc/cpuinfo on Linux, else from the platform module."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -102,7 +102,7 @@ def _cpu() -> str:
 
 
 def _memory() -> int | None:
-    """Physical memory in bytes, where the system tells."""
+    """Physical memory in bytes; None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""What a cell is on disk: its record, its key, and the sealed JSON text that holds it."""
+"""The stored form of a cell: its record, its key, and JSON text sealed with a checksum."""
 
 import hashlib
 import json
@@ -48,17 +48,17 @@ class Record(_Optional):
 
 
 class CorruptRecord(Exception):
-    """A file does not hold the record it should."""
+    """A file does not hold the expected record."""
 
 
 def canonical(value: object, path: str = "identity") -> object:
     """`value` as plain JSON data in one form: tuples become lists, whole floats become ints.
 
-    So 1 and 1.0 are the same value (YAML writes either for the same setting); True and 1 are not.
+    So 1 and 1.0 are equal (YAML writes either for the same setting); True and 1 are not.
 
     Raises:
-        TypeError: something JSON does not have (named).
-        ValueError: NaN or an infinity (named).
+        TypeError: a value has a type that JSON lacks; the message names it.
+        ValueError: a value is NaN or infinite; the message names it.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -81,21 +81,21 @@ def canonical(value: object, path: str = "identity") -> object:
 
 
 def digest(value: object, path: str = "identity") -> str:
-    """sha256 (64 hex digits) of the canonical JSON of `value`; raises like `canonical`."""
+    """sha256 (64 hex digits) of the canonical JSON of `value`. Raises like `canonical`."""
     return _sha256(json.dumps(canonical(value, path), sort_keys=True, separators=(",", ":"), allow_nan=False))
 
 
 def cell_key(identity: Mapping[str, object]) -> str:
-    """The key of the cell with this identity; see `canonical` for what is equal and what is refused."""
+    """The key of the cell with this identity; `canonical` defines equality. Raises like `canonical`."""
     return digest(identity, "identity")
 
 
 def dump(record: Record, arrays: str | None = None) -> bytes:
-    """The record as JSON with a seal: the sha256 of its text and of its arrays. NaN among the values = null.
+    """The record as JSON with a seal: the sha256 of its text and of its arrays. NaN values become null.
 
     Raises:
-        TypeError, ValueError: a key is missing, the status unknown, a column of another length than
-            `samples`, or something is not JSON or not finite (named).
+        TypeError, ValueError: a key is missing, the status is unknown, a column's length differs from that of
+            `samples`, or a named element is not JSON or not finite.
     """
     ok = record.get("status") == "ok"
     if missing := [name for name in (RESULT_KEYS if ok else FAILURE_KEYS) if name not in record]:
@@ -122,7 +122,7 @@ def parse(data: bytes, key: str, required: Sequence[str]) -> tuple[Record, str |
     """The record that `dump` wrote and the sha256 of its arrays (None: no arrays).
 
     Raises:
-        CorruptRecord: truncated, not JSON, a key missing, changed by one character, or another cell's.
+        CorruptRecord: the text is truncated or changed, is not JSON, lacks a key, or belongs to another cell.
     """
     try:
         record = json.loads(data)
@@ -140,7 +140,7 @@ def parse(data: bytes, key: str, required: Sequence[str]) -> tuple[Record, str |
 
 
 def _readable(value: Any) -> Any:  # noqa: ANN401  (any JSON, and the same again)
-    """JSON whose texts can be written as UTF-8: half a surrogate pair becomes its escape, as in `\\ud800`."""
+    """The same JSON with strings that UTF-8 can encode: a lone surrogate becomes its escape, as in `\\ud800`."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):

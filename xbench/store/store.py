@@ -72,9 +72,9 @@ class Store:
         check_writable(self.root, "store", need_bytes)
 
     def load(self, key: str, *, verify_arrays: bool = True) -> Record | None:
-        """The finished record, or None. A damaged one is set aside (`*.corrupt`, with a warning): None too.
+        """The finished record, or None. A damaged record is set aside (`*.corrupt`, with a warning) and gives None.
 
-        `verify_arrays=False` skips hashing the array file, for readers of the numbers alone.
+        `verify_arrays=False` skips hashing the array file, for callers that read only the numbers.
         """
         try:
             return _twice(lambda: self._verified(key, verify_arrays))
@@ -83,7 +83,7 @@ class Store:
             return None
 
     def failure(self, key: str) -> Record | None:
-        """The record of the last failure, or None if there is none or the cell has finished since."""
+        """The record of the last failure; None if there is none or the cell has finished since."""
         if os.path.exists(self._path(key, ".json")):
             return None
         try:
@@ -98,7 +98,7 @@ class Store:
 
         Raises:
             KeyError: the cell is not finished.
-            StoreError: the file is damaged; it is set aside and the next run computes the cell again.
+            StoreError: the file is damaged; it is set aside, and the next run computes the cell again.
         """
         try:
             return _twice(lambda: self._arrays(key))
@@ -110,8 +110,8 @@ class Store:
         """Store a finished cell: its arrays, then the record that makes it count. NaN is written as null.
 
         Raises:
-            TypeError, ValueError: the record is not what `records.dump` takes, or its status is not ok.
-            StoreError: it cannot be written.
+            TypeError, ValueError: `records.dump` refuses the record, or its status is not ok.
+            StoreError: the files cannot be written.
         """
         if record["status"] != "ok":
             raise ValueError(f"save takes finished cells, got status {record['status']!r}; use save_failure")
@@ -123,13 +123,13 @@ class Store:
             if data is not None:
                 write_atomic(self._path(key, ".safetensors"), data)
             write_atomic(self._path(key, ".json"), text)
-            # Another writer of this key may have replaced the arrays in between; the last one puts it right.
+            # Another writer of this key may have replaced the arrays in between; the last one restores a pair.
             if sha256 is None or self._array_sha256(key) == sha256:
                 break
         remove(self._path(key, ".failed.json"))
 
     def stamp(self, key: str) -> Stamp | None:
-        """What tells the finished cell that is there from one that is saved later; None when there is none."""
+        """A stamp that distinguishes the finished cell from one saved later; None if the cell is not finished."""
         try:
             found = os.stat(self._path(key, ".json"))
         except OSError:
@@ -137,7 +137,7 @@ class Store:
         return found.st_ino, found.st_mtime_ns
 
     def discard(self, key: str, stamp: Stamp) -> None:
-        """Remove the finished cell of this stamp, so that it is computed again; a later one stays."""
+        """Remove the finished cell with this stamp, so that it is computed again; a cell saved later stays."""
         if self.stamp(key) == stamp:
             for suffix in (".json", ".safetensors"):
                 remove(self._path(key, suffix))
@@ -149,7 +149,7 @@ class Store:
         write_atomic(self._path(record["key"], ".failed.json"), records.dump(record))
 
     def save_environment(self, environment: Mapping[str, object]) -> str:
-        """Store an environment and return its id: the first 12 hex digits of its canonical sha256."""
+        """Store an environment and return its id, the first 12 hex digits of its canonical sha256."""
         name = records.digest(environment, "environment")[:12]
         path = self._named("environments", name)
         if read_json(path) is None:
@@ -157,7 +157,7 @@ class Store:
         return name
 
     def environment(self, name: str) -> dict[str, Any]:
-        """The environment with this id. Raises KeyError when there is none (or it was damaged)."""
+        """The environment with this id. Raises KeyError if it is absent or damaged."""
         found = read_json(self._named("environments", name))
         if found is None:
             raise KeyError(f"environment {name} is not in the store {self.root}")
@@ -166,9 +166,9 @@ class Store:
     def decide(
         self, key: str, identity: Mapping[str, object], decision: Mapping[str, str], environment: str
     ) -> dict[str, str]:
-        """Store which rewrites are used, unless that is decided already; the decision that counts from now on.
+        """Store which rewrites are used, unless a decision exists, and return the decision in force.
 
-        `identity` says to a reader what `key` was made of; values of the environment are named there.
+        `identity` tells a reader what `key` was computed from; values of environment variables are replaced by names.
         """
         whole = {"key": key, "identity": identity, "decision": decision, "environment": environment}
         records.canonical(whole, "decision")
@@ -177,7 +177,7 @@ class Store:
         return dict(decision) if found is None else found
 
     def decision(self, key: str) -> dict[str, str] | None:
-        """Which rewrites are used, by name; None where that is not decided. A damaged file is set aside."""
+        """The decision which rewrites are used, by name; None if undecided. A damaged file is set aside."""
         path = self._named("rewrites", key)
         found = read_json(path)
         if found is None:
@@ -264,7 +264,7 @@ class Store:
 
 
 def _twice(read: Callable[[], Found]) -> Found:
-    """What is read, if need be a moment later: another writer of this key may be between its two files."""
+    """Return `read()`, retried once after a pause: another writer of this key may be between its two files."""
     try:
         return read()
     except (CorruptRecord, SafetensorError):

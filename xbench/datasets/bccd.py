@@ -1,4 +1,4 @@
-"""BCCD: photographs of blood with boxes around its cells."""
+"""BCCD: photographs of blood with bounding boxes of the cells."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from xbench.datasets.record import Dataset
 
 @dataclass(frozen=True)
 class BCCD:
-    """BCCD: photographs of blood with boxes around cells; does one show platelets? The mask is their boxes.
+    """BCCD: photographs of blood; the class says whether platelets are visible, the mask is their bounding boxes.
 
-    Source: Shenggan et al., "BCCD Dataset", https://github.com/Shenggan/BCCD_Dataset (Pascal VOC layout); its test
-    and validation lists are explained, its training list is for training.
+    Source: Shenggan et al., "BCCD Dataset", https://github.com/Shenggan/BCCD_Dataset (Pascal VOC layout); the samples
+    of its test and validation lists are explained, those of its training list train the model.
 
-    height: rows that the photographs of 480 x 640 are reduced to. data_dir: holds bccd/bccd_voc.zip.
+    height: rows of the photographs after resizing, from 480 x 640. data_dir: holds bccd/bccd_voc.zip.
     """
 
     height: int = 96

@@ -1,4 +1,4 @@
-"""Where cached models and data live: two directories and the checksum that names what is in them."""
+"""The directories of cached models and data, and the checksum that names their contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 in its published binary files."""
+"""CIFAR-10 from its published binary files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 class CIFAR10:
     """CIFAR-10: 32x32 colour images; the 10,000 test images are explained.
 
-    Takes the published binary files (cifar-10-batches-bin/, no pickles) from cifar10/ below the data directory, else
-    downloads them. Where only test_200_per_class_jpg.zip (JPEGs in a folder per class) is, a fifth of these is
-    explained and the others are for training; the name then says so.
+    Reads the published binary files (cifar-10-batches-bin/, no pickles) from cifar10/ in the data directory, else
+    downloads them. If only test_200_per_class_jpg.zip (JPEGs in a folder per class) is present, a fifth of these images
+    is explained and the others train the model; the data set's name then says so.
     Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images".
     """
 
@@ -75,7 +75,7 @@ class CIFAR10:
 
 
 def _batch(content: bytes, place: Path) -> tuple[Tensor, Tensor]:
-    """Rows of a label and 3 x 32 x 32 values."""
+    """Images and labels from rows of one label and 3 x 32 x 32 values."""
     if len(content) % 3073:
         raise ValueError(f"{place}: a batch of CIFAR-10 is cut off ({len(content)} bytes)")
     rows = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).reshape(-1, 3073).copy())

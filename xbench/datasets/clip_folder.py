@@ -17,7 +17,7 @@ from xbench.datasets.decoding import check_pixels
 from xbench.datasets.folders import Folder
 from xbench.datasets.images import tubes
 
-# FFmpeg would try every format that it knows, and some, such as playlists, have it open what a file names.
+# By default FFmpeg tries every format it knows, and some, such as playlists, make it open other files.
 _FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm", "protocol_whitelist": "file"}
 
 
@@ -25,8 +25,8 @@ _FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm", "pr
 class ClipFolder(Folder):
     """Video clips in a folder per class: `frames` frames spread evenly over each clip, resized to side x side.
 
-    Clips may have any length from one frame on; a frame is used twice where there are too few. Needs PyAV:
-    `pip install 'xbench[video]'`. Grey is the baseline; tubes of a seventh of the side over two frames are features.
+    Clips have at least one frame; frames of short clips are repeated. Needs PyAV: `pip install 'xbench[video]'`. The
+    baseline is grey; the features are tubes of a seventh of the side over two frames.
     """
 
     endings: ClassVar[tuple[str, ...]] = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -46,7 +46,7 @@ class ClipFolder(Folder):
             pass
 
     def decode(self, path: Path) -> Tensor:
-        with self._open(path) as clip:  # once to count, for a clip's header may say anything
+        with self._open(path) as clip:  # count the frames: the header may be wrong
             count = sum(1 for _ in clip.decode(video=0))
         if not count:
             raise ValueError("it has no frames")
@@ -61,7 +61,7 @@ class ClipFolder(Folder):
 
     @contextlib.contextmanager
     def _open(self, path: Path) -> Iterator[Any]:
-        """A clip with pictures that are not too large."""
+        """Open a clip and check the size of its frames."""
         with libraries.extra("video", "dataset=clip_folder"):
             import av
         with av.open(str(path), options=_FORMATS) as clip:

@@ -1,4 +1,4 @@
-"""Cora: papers in their neighbourhood of citations; see `graphs` for the form they take."""
+"""Cora: papers with their neighbourhood of citations; `graphs` describes the form of the samples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from xbench.datasets.record import Dataset, Split, mixed_order
 
 @dataclass(frozen=True)
 class Cora:
-    """Cora: 2,708 papers, the words they use, and who cites whom; the subject of a paper is predicted.
+    """Cora: 2,708 papers with their words and citations; the model predicts a paper's subject.
 
     A sample is the neighbourhood of a paper, up to `hops` citations away and at most `max_nodes` papers (the nearest
-    first), with the paper itself as node 0, whose class is asked for: a model that reads node 0. The split is
-    Planetoid's.
+    first). Node 0 is the paper itself, whose class the model predicts. The split is Planetoid's.
     Source: Sen et al. 2008, "Collective Classification in Network Data"; Yang, Cohen, Salakhutdinov 2016,
     "Revisiting Semi-Supervised Learning with Graph Embeddings" (arXiv 1603.08861).
 

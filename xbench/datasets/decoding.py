@@ -1,4 +1,4 @@
-"""Files of strangers before a decoder: which formats it may try, how large they may be, what a damaged one raises."""
+"""Decodes untrusted files: limits formats and sizes, and turns decoder errors into ValueError."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-PIXELS = 50_000_000  # of a picture or a frame: 150 MB while it is decoded
-# Pillow would try every format that it knows, and hands PostScript over to Ghostscript, whatever the name of the file.
+PIXELS = 50_000_000  # per picture or frame: 150 MB during decoding
+# By default Pillow tries every format it knows, whatever the file's name, and hands PostScript over to Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
 
 
 @contextlib.contextmanager
 def reading(place: object, what: str = "cannot be read") -> Iterator[None]:
-    """Inside the block, whatever a decoder raises is a ValueError that names the place; a missing package is not."""
+    """Turn any error of a decoder inside the block into a ValueError that names the place, except a missing package."""
     try:
         yield
     except ImportError:
         raise
-    except Exception as error:  # of a damaged file a decoder raises anything: struct.error, ZeroDivisionError, its own
+    except Exception as error:  # decoders raise anything: struct.error, ZeroDivisionError, their own
         raise ValueError(f"{place} {what}: {reason(error)}") from error
 
 
 def reason(error: Exception) -> str:
-    """One line on why a file cannot be read."""
+    """The reason why a file cannot be read, in one line."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def shown(path: Path | str) -> str:
-    """The path for a reader, also where its bytes are no UTF-8."""
+    """The path as printable text, even if its bytes are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def check_pixels(width: int, height: int, most: int) -> None:
-    """Raises ValueError when that is more than is decoded."""
+    """Raise ValueError if width x height exceeds `most` pixels."""
     if width * height > most:
         raise ValueError(
             f"it has {width} x {height} pixels, and at most {most:,} are decoded; make it smaller or raise "
@@ -46,7 +46,7 @@ def check_pixels(width: int, height: int, most: int) -> None:
 
 @contextlib.contextmanager
 def open_image(source: Path | BytesIO, most: int = PIXELS) -> Iterator[Any]:
-    """A picture that is not decoded yet. Raises ValueError when it is none, or has more pixels than `most`."""
+    """Open a picture without decoding it. Raises ValueError if it is not a picture or has more than `most` pixels."""
     from PIL import Image  # only needed here
 
     try:

@@ -1,4 +1,4 @@
-"""Files of separated columns (CSV, TSV): every row as long as the header, every column with a name of its own."""
+"""Reads files of separated columns (CSV, TSV) and checks row lengths and column names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TextIO
 
 import pandas as pd
 
-SPACES = r"\s+"  # the one separator of more than a character
-_LONG = 2**31 - 1  # characters of a value; the module's own limit is less than a long text
+SPACES = r"\s+"  # the only separator longer than one character
+_LONG = 2**31 - 1  # characters per value; the csv module's default limit is too small for long texts
 
 
 def read(
@@ -22,13 +22,13 @@ def read(
     *,
     texts: bool = False,
 ) -> pd.DataFrame:
-    """A file with a header line, or one of the columns `header`, as text and numbers; with `texts` as text alone.
+    """Read a file with a header line, or one with the columns `header`, as text and numbers; with `texts` as text only.
 
-    Values may be quoted, and then hold separators and line breaks. A byte order mark and blank lines do not count.
-    With `texts` only an empty value is missing; else `missing` and what pandas takes for it, such as NA, are too.
+    Quoted values may contain separators and line breaks. A byte order mark and blank lines are ignored.
+    With `texts` only an empty value is missing; otherwise `missing` and pandas' markers, such as NA, are missing too.
 
-    Raises FileNotFoundError, or ValueError naming the file, the line and what is wrong: a row that is longer or
-    shorter than the header, a column without a name, two of one name.
+    Raises FileNotFoundError, or ValueError naming the file, the line and the problem: a row longer or shorter than the
+    header, a column without a name, or two columns of one name.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
@@ -45,7 +45,7 @@ def read(
             keep_default_na=not texts,
             dtype=str if texts else None,
             skipinitialspace=True,
-            index_col=False,  # else a first row longer than the header gives the rows names and moves every column
+            index_col=False,  # otherwise pandas shifts the columns if the first row is longer than the header
         )
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no table of columns separated by {separator!r}: {error}") from error
@@ -57,14 +57,14 @@ def read(
 
 
 def require(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raises ValueError naming the columns that the file lacks."""
+    """Raise ValueError naming the columns that the file lacks."""
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         raise ValueError(f"{path} has no column {', '.join(absent)}; it has {', '.join(map(str, frame.columns))}")
 
 
 def _count(path: Path, separator: str, header: Sequence[str] | None) -> int:
-    """The number of rows, each of which is as long as the header."""
+    """Count the rows and check that each is as long as the header."""
     limit = csv.field_size_limit(_LONG)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -81,7 +81,7 @@ def _count(path: Path, separator: str, header: Sequence[str] | None) -> int:
 
 
 def _rows(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The number of the line on which a row ends, and its values; blank lines are none."""
+    """For each row the number of its last line, and its values; blank lines are skipped."""
     lines = (" ".join(line.split()) for line in file) if separator == SPACES else file
     rows = csv.reader(lines, delimiter=" " if separator == SPACES else separator, skipinitialspace=True)
     for row in rows:

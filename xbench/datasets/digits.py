@@ -22,7 +22,7 @@ HIGHEST = 16.0  # grey levels are 0..16 in the source
 
 @dataclass(frozen=True)
 class Digits:
-    """Source of the digits data set: inputs (n, 1, 8, 8) in [0, 1], 1,297 to train on and 500 to explain.
+    """Handwritten digits: inputs (n, 1, 8, 8) in [0, 1], 1,297 to train on and 500 to explain.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository, 1998, https://doi.org/10.24432/C50P49 (the 1,797 test images, as scikit-learn bundles them).
@@ -52,7 +52,7 @@ class Digits:
 
 
 def _images() -> tuple[Tensor, Tensor]:
-    # To import scikit-learn, for a reader of four lines, would take a second at the start of every command.
+    # Importing scikit-learn for a four-line reader would add a second to the start of every command.
     package = find_spec("sklearn")
     assert package is not None
     assert package.origin is not None
@@ -62,5 +62,5 @@ def _images() -> tuple[Tensor, Tensor]:
 
 
 def _split(part: str, images: Tensor, labels: Tensor, rows: list[int]) -> Split:
-    """Ids name the row in scikit-learn's file, so they survive a change of the split's size."""
+    """The split of these rows; ids are rows of scikit-learn's file, so they survive a change of the split's size."""
     return Split(tuple(f"{part}-{row:05d}" for row in rows), images[rows], labels[rows], None)

@@ -1,4 +1,4 @@
-"""Checked downloads that give up at once where there is no network."""
+"""Downloads files with a checksum, and gives up at once without a network."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ RETRY_SECONDS = 600.0  # a failed download is not tried again by other jobs for 
 
 
 class DownloadError(OSError):
-    """A file could not be fetched, or what came is not the file that was asked for."""
+    """A file could not be downloaded, or its checksum is wrong."""
 
 
 def download(url: str, sha256: str, *, patience: bool = False) -> bytes:
-    """The bytes behind `url`, checked against `sha256`: all of it, or a prefix as in torchvision's names.
+    """Download `url` and check its sha256 against `sha256`, a full hash or a prefix as in torchvision's names.
 
-    A failure is remembered in the cache directory for 10 minutes, so that the jobs of a sweep do not
-    each wait for a network that is not there; `patience` tries all the same. Raises DownloadError.
+    A failure is remembered in the cache directory for 10 minutes, so that the jobs of a sweep do not each wait for an
+    absent network; with `patience` the download is tried anyway. Raises DownloadError.
     """
     if os.environ.get("XBENCH_OFFLINE", "") not in ("", "0"):
         raise DownloadError(f"XBENCH_OFFLINE is set, so {url} was not tried")
@@ -56,7 +56,7 @@ def _recent(marker: Path) -> bool:
 def _remember(marker: Path, reason: str) -> None:
     try:
         write_atomic(marker, reason.encode())
-    except OSError as error:  # a read-only cache only costs the memory of this failure
+    except OSError as error:  # in a read-only cache the failure is not remembered
         log.debug("could not write %s: %s", marker, error)
 
 

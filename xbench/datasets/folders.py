@@ -1,4 +1,4 @@
-"""A folder of yours with a folder of images or clips per class; files are read when their block is computed."""
+"""The user's folder with one folder of images or clips per class; files are read when their block is computed."""
 
 from __future__ import annotations
 
@@ -28,19 +28,18 @@ log = logging.getLogger("xbench")
 
 @dataclass(frozen=True)
 class Folder:
-    """Base of data sets that are a folder per class, or train/ and val/ (or test/) with a folder per class each.
+    """Base of data sets with one folder per class, or train/ and val/ (or test/) with one folder per class each.
 
-    path: the folder. name: what rows say; null = the folder's name.
-    bad: what to do about a file that cannot be read: stop, or skip it with a warning. To know which, every file is then
-        decoded once.
-    test: share of the files that is explained where there are no folders train/ and val/.
-    max_pixels: of a picture or frame that is decoded, or made by resizing; a file with more cannot be read.
+    path: the folder. name: the name in tables; null = the folder's name.
+    bad: how to treat unreadable files: stop, or skip with a warning. To find them, skip decodes every file once.
+    test: share of the files to explain if there are no folders train/ and val/.
+    max_pixels: upper limit on the pixels of a picture or frame, before and after resizing; larger files are unreadable.
     """
 
     endings: ClassVar[tuple[str, ...]]
     kind: ClassVar[str]
     modality: ClassVar[str]
-    level: ClassVar[float] = 0.0  # of the baseline, everywhere
+    level: ClassVar[float] = 0.0  # the baseline's constant value
 
     path: str
     name: str | None = None
@@ -54,7 +53,7 @@ class Folder:
             raise ValueError(f"max_pixels: expected at least 1, got {self.max_pixels}")
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
+        """Raises FileNotFoundError, or ValueError that names the file and the problem."""
         root, problems = Path(self.path), list[str]()
         held = next((part for part in ("val", "test") if (root / part).is_dir() and (root / "train").is_dir()), None)
         if held is not None:
@@ -85,20 +84,20 @@ class Folder:
 
     @abstractmethod
     def features(self) -> Tensor:
-        """(1, *shape) int64: which values form one feature."""
+        """Feature ids, (1, *shape) int64: values with the same id form one feature."""
 
     @abstractmethod
     def check(self, path: Path) -> None:
-        """Raises an error that says why a file cannot be read; a glance at its head is enough."""
+        """Raise an error that says why a file cannot be read; only its header is read."""
 
     @abstractmethod
     def decode(self, path: Path) -> Tensor:
-        """One sample from a file, float in 0..1. Raises whatever a decoder raises of a damaged one."""
+        """One sample from a file, float in 0..1. A damaged file raises whatever the decoder raises."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Shape of one sample."""
 
     def _split(self, files: Sequence[File], classes: tuple[str, ...]) -> Split:
         return Split(
@@ -132,7 +131,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class File:
-    """A file, what names it, its class, and the sha256 of its content."""
+    """A file with its id, its class and the sha256 of its content."""
 
     path: Path
     name: str
@@ -141,7 +140,7 @@ class File:
 
 
 class Files(Lazy):
-    """The samples of files, read from disk when they are asked for."""
+    """The samples of files, read from disk on demand."""
 
     def __init__(self, folder: Folder, files: Sequence[File]) -> None:
         self.folder, self.files = folder, files
@@ -155,7 +154,7 @@ class Files(Lazy):
         return Files(self.folder, [self.files[row] for row in rows])
 
     def read(self) -> Tensor:
-        with ThreadPoolExecutor() as pool:  # decoders do their work without Python's lock
+        with ThreadPoolExecutor() as pool:  # decoders release Python's lock
             samples = list(pool.map(self._one, self.files))
         return torch.stack(samples) if samples else torch.zeros(0, *self.shape[1:])
 
@@ -167,9 +166,9 @@ class Files(Lazy):
 
 
 class _Known:
-    """What is known of files from before: only those that are new or were touched are read when it is opened.
+    """Cached checksums of files: only files that are new or changed are read again.
 
-    Size and time of modification can be kept by who replaces a file; inode and time of change cannot.
+    Replacing a file can preserve its size and modification time, but not its inode and change time.
     """
 
     def __init__(self, root: Path) -> None:
@@ -182,7 +181,7 @@ class _Known:
         self._changed = False
 
     def of(self, path: Path, folder: Folder) -> tuple[str, str | None]:
-        """The sha256 of a file's content, and why it cannot be read."""
+        """The sha256 of a file's content, and the reason if it cannot be read."""
         if shown(_name(path)) != _name(path):
             return "", "its name is not UTF-8; rename it"
         try:
@@ -205,19 +204,19 @@ class _Known:
         if self._changed:
             try:
                 write_atomic(self._file, json.dumps(self._known).encode())
-            except OSError as error:  # a read-only cache only costs reading the files again
+            except OSError as error:  # with a read-only cache the files are read again
                 log.debug("could not write %s: %s", self._file, error)
 
 
 def _problem(path: Path, folder: Folder) -> str | None:
-    """Why a file cannot be read; None where it can."""
+    """The reason why a file cannot be read; None if it can."""
     try:
         folder.check(path)
-        if folder.bad == "skip":  # what is left out is decided once, not when a block meets the middle of a file
+        if folder.bad == "skip":  # decide now which files to skip, not when a block decodes them
             folder.decode(path)
     except ImportError:
         raise
-    except Exception as error:  # of a damaged file a decoder raises anything
+    except Exception as error:  # a decoder may raise anything
         return reason(error)
     return None
 

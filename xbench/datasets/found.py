@@ -1,4 +1,4 @@
-"""Where the files of a data set are: under the data directory, in the cache, or behind a checked download."""
+"""Finds the files of a data set: in the data directory, in the cache, or by a checked download."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = logging.getLogger("xbench")
 class Wanted:
     """One file of a data set.
 
-    path: below the data directory, e.g. "adult/adult.data".
-    url, sha256: where it can be had and what it must be then; None = nowhere.
-    what: one sentence for a user who has to put it there.
+    path: relative to the data directory, e.g. "adult/adult.data".
+    url, sha256: source and checksum of the download; None = no download.
+    what: one sentence that describes the file to a user who must provide it.
     """
 
     path: str
@@ -32,7 +32,7 @@ class Wanted:
     sha256: str = ""
 
     def find(self, data_dir: str | None = None) -> Path:
-        """The file. Raises FileNotFoundError that says what to put where."""
+        """The path of the file. Raises FileNotFoundError that says which file to put where."""
         chosen = Path(data_dir) if data_dir is not None else data_directory()
         places = [root / self.path for root in dict.fromkeys((chosen, cache_directory() / "data"))]
         for place in places:
@@ -62,7 +62,7 @@ def fingerprint(*contents: bytes) -> str:
 
 
 def check_options(bad: str, test: float = 0.5) -> None:
-    """Raises ValueError unless `bad` is stop or skip and `test` a share of the samples."""
+    """Raise ValueError unless `bad` is stop or skip and `test` is a share of the samples."""
     if bad not in ("stop", "skip"):
         raise ValueError(f"bad: expected stop or skip, got {bad!r}")
     if not 0 < test < 1:
@@ -70,13 +70,13 @@ def check_options(bad: str, test: float = 0.5) -> None:
 
 
 def left_out(reasons: Sequence[str], whole: int, what: str) -> str:
-    """The note on what `bad=skip` left out, such as files, with the first reason."""
+    """A note on the number of items (`what`, such as files) that `bad=skip` left out, with the first reason."""
     more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     return f"{len(reasons)} of {whole} {what} are left out (bad=skip): {reasons[0]}{more}"
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Raises ValueError naming a file that is no zip."""
+    """Open a zip. Raises ValueError naming the file if it is damaged."""
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
@@ -84,9 +84,9 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def read_tar(path: Path) -> dict[str, bytes]:
-    """The files of an archive by name, in one go: to look for each in a packed one would unpack it again and again.
+    """Read all files of an archive by name in one pass; reading them one by one would decompress it repeatedly.
 
-    Raises ValueError naming an archive that is damaged.
+    Raises ValueError naming the archive if it is damaged.
     """
     try:
         with tarfile.open(path) as archive:

@@ -1,4 +1,4 @@
-"""Your own data: a function that gives samples and labels."""
+"""The user's own data: a function that returns samples and labels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from xbench.datasets.map_style import Items, survey
 from xbench.datasets.record import Dataset, mixed_order
 
 TEST = 500
-SQUARES = 8  # along the shorter side of an image or frame
-WINDOWS = 32  # in time
+SQUARES = 8  # features along the shorter side of an image or frame
+WINDOWS = 32  # features in time
 
 Samples = Tensor | Sequence[str]
 _DIMS = {"image": (3, "(n, C, H, W)"), "audio": (2, "(n, 1, T)"), "series": (2, "(n, C, T)"),
@@ -28,7 +28,7 @@ _DIMS = {"image": (3, "(n, C, H, W)"), "audio": (2, "(n, 1, T)"), "series": (2, 
 
 @dataclass(frozen=True)
 class _Given:
-    """Checked samples. contents: what their order follows from; low, high: of their values, where they are numbers."""
+    """Checked samples. contents: keys that determine their order; low, high: range of numeric values."""
 
     inputs: Tensor | Items | tuple[str, ...]
     labels: Tensor
@@ -40,20 +40,20 @@ class _Given:
 
 @dataclass(frozen=True)
 class Function:
-    """A data set from a function of yours, or from a `torch.utils.data.Dataset`.
+    """A data set from the user's function, or from a `torch.utils.data.Dataset`.
 
-    samples: a function without arguments that returns samples and targets, and, if you like, masks. Samples are a float
-        tensor or a list of texts, targets whole numbers from 0 or, for a regression, floats, masks as
-        `xbench.datasets.record.Split` takes them. Or a map-style `torch.utils.data.Dataset` of (sample, target), or
-        what makes one: it is read through once, and then block by block.
+    samples: a function without arguments that returns samples, targets and optionally masks. Samples are a float tensor
+        or a list of texts; targets are whole numbers from 0 or, for a regression, floats; masks are as in
+        `xbench.datasets.record.Split`. Also accepted: a map-style `torch.utils.data.Dataset` of (sample, target), or a
+        function that returns one; it is read once in full, and then block by block.
     modality: image (n, C, H, W), audio (n, 1, T), series (n, C, T), video (n, C, T, H, W), tabular (n, columns), text.
-    name: what rows say. classes: names of the classes, or, for a regression, none; null = their numbers.
-    n: how many are explained, in an order that mixes the classes; null = a fifth, at most 500. The others are for
-        training.
+    name: the name in tables. classes: names of the classes, or none for a regression; null = their numbers.
+    n: number of samples to explain, in an order that mixes the classes; null = a fifth, at most 500. The others train
+        the model.
     columns: names of the columns of a table. rate: samples per second of audio.
 
-    Zero is the baseline; patches, windows, tubes, columns or words are the features. For everything else write a class
-    with a method `load` that returns a `xbench.datasets.record.Dataset`.
+    The baseline is zero; the features are patches, windows, tubes, columns or words. For anything else, write a class
+    whose method `load` returns a `xbench.datasets.record.Dataset`.
     """
 
     samples: Callable[[], Any] | TorchDataset[Any]
@@ -74,7 +74,7 @@ class Function:
             raise ValueError(f"modality must be one of {', '.join(_DIMS)}, text; got {self.modality!r}")
 
     def load(self) -> Dataset:
-        """Raises ValueError that says what of the function's result is not as it should be."""
+        """Raises ValueError that names the problem in the function's result."""
         given = self._given()
         labels = given.labels
         bare: Any = getattr(self.samples, "func", self.samples)
@@ -96,7 +96,7 @@ class Function:
         form = (
             self.modality,
             tuple(getattr(given.inputs, "shape", ())),
-        )  # the same bytes may be of samples of another form
+        )  # equal bytes may belong to samples of another shape
         return replace(dataset, fingerprint=fingerprint(dataset.fingerprint.encode(), repr(form).encode()))
 
     def _given(self) -> _Given:
@@ -131,7 +131,7 @@ class Function:
         contents = [row.numpy().tobytes() for row in values]
         return _Given(values, labels, masks, contents, float(values.min()), float(values.max()))
 
-    def _labels(self, targets: Any, n: int) -> Tensor:  # noqa: ANN401  (whatever the function returned)
+    def _labels(self, targets: Any, n: int) -> Tensor:  # noqa: ANN401  (the function returns anything)
         labels = torch.as_tensor(targets)
         labels = labels.float() if labels.is_floating_point() else labels.long()
         if labels.dim() != 1 or len(labels) != n or n < 2:
@@ -165,7 +165,7 @@ class Function:
         return classes
 
     def _further(self, given: _Given) -> dict[str, Any]:
-        """Baseline, features and what else the kind of data has."""
+        """Baseline, features and further fields of `Dataset` for this modality."""
         if isinstance(given.inputs, tuple):
             return {}
         shape = tuple(given.inputs.shape[1:])

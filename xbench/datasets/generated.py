@@ -1,4 +1,4 @@
-"""What generated data sets share: from all samples to a `Dataset` of those to explain and those to train on."""
+"""Base of generated data sets: splits all samples into those to explain and those to train on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from xbench.datasets.record import Dataset, Lazy, Masks, PartMasks, Split, Split
 
 @dataclass(frozen=True)
 class Generated:
-    """All samples, those that are explained first.
+    """All samples; the samples to explain come first.
 
-    n: how many are explained; the others are for training, unless `learned` gives those.
-    further: fields of `Dataset` beside those given here, such as baseline and features.
+    n: number of samples to explain; the others train the model, unless `learned` provides training samples.
+    further: additional fields of `Dataset`, such as baseline and features.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Generated:
     further: dict[str, Any] = field(default_factory=dict)
 
     def dataset(self) -> Dataset:
-        """Raises ValueError when there is nothing to explain or to train on."""
+        """Build the `Dataset`. Raises ValueError if there is nothing to explain or to train on."""
         if not 0 < self.n < len(self.labels) + (self.learned is not None):
             raise ValueError(f"n and train: expected at least one sample each, got {self.n} of {len(self.labels)}")
         parts: Mapping[str, SplitPart] = by_part(self.inputs)
@@ -78,5 +78,5 @@ def _mask_bytes(mask: PartMasks) -> bytes:
 
 
 def windows(length: int, count: int) -> Tensor:
-    """(length,) int64: the number of the window, of `count` nearly equal ones, that each position lies in."""
+    """The window of each position, (length,) int64, out of `count` windows of nearly equal size."""
     return (torch.arange(length) * min(count, length)) // length

@@ -1,8 +1,8 @@
-"""Graphs as dense tensors: features of the nodes, and an adjacency matrix; both are explained.
+"""Graphs as dense tensors: node features and an adjacency matrix; both are explained.
 
 A sample has the parts "nodes" (N, F) and "edges" (N, N), padded to the largest graph, and an extra argument of the
-model that says which nodes there are (N,). A feature is a node with all it carries, or an edge in both its
-directions; pairs of nodes without an edge are none.
+model that marks the existing nodes (N,). A feature is a node with its whole vector, or an edge in both directions;
+a pair of nodes without an edge is not a feature.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from xbench.datasets.record import Dataset, Split
 
 CLASSES = ("house", "cycle")
 MOTIF = 5  # nodes
-# A house is a cycle of five with one chord.
+# A house is a cycle of five nodes with one chord.
 CYCLE = ((0, 1), (1, 2), (2, 3), (3, 4), (4, 0))
 HOUSE = (*CYCLE, (1, 4))
 
 
 @dataclass(frozen=True)
 class BA2Motifs:
-    """Random trees with a house or a cycle of five nodes hung on: the class is the motif, the mask its nodes and edges.
+    """Random trees with a house or a cycle of five nodes attached; the class is the motif, the mask its elements.
 
-    Source: Luo et al. 2020, "Parameterized Explainer for Graph Neural Network" (arXiv 2011.04573), BA-2motifs; made
-    here. All nodes carry the same features, so only the edges tell.
+    Source: Luo et al. 2020, "Parameterized Explainer for Graph Neural Network" (arXiv 2011.04573), BA-2motifs;
+    generated here. All nodes have the same features, so only the edges are informative.
 
     base: nodes of the tree (Barabási and Albert, one edge per new node). n (to explain), train, seed.
     """
@@ -50,9 +50,9 @@ class BA2Motifs:
         edges = torch.zeros(count, size, size)
         motif = torch.zeros(count, size, size, dtype=torch.bool)
         draws = torch.rand(count, self.base + 1, generator=random).tolist()
-        orders = torch.rand(count, size, generator=random).argsort(1).tolist()  # so that a node's number tells nothing
+        orders = torch.rand(count, size, generator=random).argsort(1).tolist()  # node numbers carry no information
         for row, (draw, order) in enumerate(zip(draws, orders, strict=True)):
-            ends = [0, 1]  # every node as often as it has edges: preferential attachment
+            ends = [0, 1]  # each node occurs once per edge: preferential attachment
             links = [(0, 1)]
             for new in range(2, self.base):
                 old = ends[int(draw[new] * len(ends))]
@@ -90,7 +90,7 @@ def further(size: int, width: int) -> dict[str, Any]:
 
 
 def graph_features(split: Split) -> Mapping[str, Tensor]:
-    """A number per node, and one per edge in both directions; -1 where there is neither."""
+    """Feature ids: one per node, and one per edge in both directions; -1 where there is no node or edge."""
     assert isinstance(split.inputs, Mapping)
     nodes, edges = split.inputs["nodes"], split.inputs["edges"]
     assert isinstance(nodes, Tensor)

@@ -18,10 +18,10 @@ from xbench.datasets.images import patches
 
 @dataclass(frozen=True)
 class ImageFolder(Folder):
-    """Images in a folder per class (ImageNet's layout): the shorter side resized to `side`, the middle cut out.
+    """Images in a folder per class (ImageNet's layout): the shorter side is resized to `side`, the centre is cropped.
 
-    Grey images get three channels and transparent ones a white ground. Black is the baseline; squares of a fourteenth
-    of the side are features.
+    Grey images are converted to three channels; transparent images get a white background. The baseline is black; the
+    features are squares of a fourteenth of the side.
     """
 
     endings: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
@@ -56,7 +56,7 @@ class ImageFolder(Folder):
         return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
 
     def _resized(self, image: Any) -> tuple[int, int]:  # noqa: ANN401  (an image of Pillow)
-        """Its size once the shorter side has `side` pixels, which a very long one would make too many."""
+        """The size after resizing the shorter side to `side`. Raises ValueError if that gives too many pixels."""
         scale = self.side / min(image.size)
         width, height = (max(self.side, round(length * scale)) for length in image.size)
         if width * height > self.max_pixels:

@@ -1,4 +1,4 @@
-"""What data sets of images in memory share: pixels as bytes become a `Dataset`, squares are features."""
+"""Base of data sets of images in memory: builds a `Dataset` from uint8 pixels, with squares as features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def image_dataset(
     name: str, classes: Sequence[str], images: Tensor, labels: Tensor, train: Tensor, targets: Tensor, origin: str,
     masks: Tensor | None = None,
 ) -> Dataset:  # fmt: skip
-    """From uint8 images (n, C, H, W) to explain and to train on; black is the baseline, 4x4 patches are features."""
+    """Build from uint8 images (n, C, H, W) to explain and to train on; black baseline, 4x4 patches as features."""
     order = mixed_order(labels.tolist(), [image.numpy().tobytes() for image in images])
 
     def split(part: str, pixels: Tensor, numbers: Tensor, rows: Sequence[int], marked: Tensor | None = None) -> Split:
@@ -44,13 +44,13 @@ def image_dataset(
 
 
 def tubes(channels: int, frames: int, height: int, width: int, side: int) -> Tensor:
-    """(1, channels, frames, height, width) int64: squares of `side` pixels over two frames."""
+    """Feature ids, (1, channels, frames, height, width) int64: squares of `side` pixels over two frames."""
     number = patches(1, height, width, side)[0, 0]
     layers = torch.arange(frames) // 2 * (int(number.max()) + 1)
     return (number + layers[:, None, None]).expand(1, channels, frames, height, width).contiguous()
 
 
 def patches(channels: int, height: int, width: int, side: int = 4) -> Tensor:
-    """(1, channels, height, width) int64: the number of the square of `side` pixels that a pixel lies in."""
+    """Feature ids, (1, channels, height, width) int64: squares of `side` pixels."""
     number = (torch.arange(height) // side)[:, None] * -(-width // side) + torch.arange(width) // side
     return number.expand(1, channels, height, width).contiguous()

@@ -1,4 +1,4 @@
-"""A map-style `torch.utils.data.Dataset` of yours as samples that are read when their block is computed."""
+"""Samples of the user's map-style `torch.utils.data.Dataset`, read when their block is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xbench.datasets.record import Lazy
 
 
 class Items(Lazy):
-    """Samples that a map-style data set gives by index, each checked against what it gave at first."""
+    """Samples of a map-style data set; each is checked against its first reading."""
 
     def __init__(
         self, source: TorchDataset[Any], rows: Sequence[int], digests: Sequence[bytes], of: Sequence[int]
@@ -25,7 +25,7 @@ class Items(Lazy):
 
     @property
     def content(self) -> bytes:
-        """What identifies the samples, in their order."""
+        """The digests of the samples, in order."""
         return b"".join(self._digests)
 
     def subset(self, rows: Sequence[int]) -> Items:
@@ -46,9 +46,9 @@ class Items(Lazy):
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What one pass over a data set tells.
+    """Result of one pass over a data set.
 
-    samples: tensors to be read later, or the texts themselves. digests: sha256 of each. low, high: values of tensors.
+    samples: tensors to read later, or the texts. digests: sha256 of each. low, high: range of the tensors' values.
     """
 
     samples: Items | tuple[str, ...]
@@ -62,8 +62,8 @@ def survey(source: TorchDataset[Any], name: str) -> Surveyed:
     """Read every item (sample, target) once, one at a time.
 
     Raises:
-        ValueError: an item is no such pair, samples differ in shape, a value is not finite, or an item read twice
-            differs; the message names the item.
+        ValueError: an item is not (sample, target), samples differ in shape, a value is not finite, or an item differs
+            when read twice; the message names the item.
     """
     texts: list[str] = []
     labels, digests, shapes = [], [], set()
@@ -90,7 +90,7 @@ def survey(source: TorchDataset[Any], name: str) -> Surveyed:
     return Surveyed(items, torch.stack(labels) if labels else torch.zeros(0), tuple(digests), low, high)
 
 
-def _pair(item: Any, row: int, name: str) -> tuple[Tensor | str, Any]:  # noqa: ANN401  (whatever the data set gives)
+def _pair(item: Any, row: int, name: str) -> tuple[Tensor | str, Any]:  # noqa: ANN401  (a data set yields anything)
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ValueError(f"{name}: item {row} must be (sample, target), got {type(item).__name__} {item!r:.60}")
     sample, label = item

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST in their published files."""
+"""MNIST and Fashion-MNIST from their published files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 class MNIST:
     """MNIST or Fashion-MNIST: 28x28 grey images; the published test images are explained.
 
-    The four published gzip files are taken from FOLDER/ below the data directory (also FOLDER/raw/, torchvision's
-    layout), else downloaded. Where only the test images are (or for fashion the picture of 900 of them that its
-    authors show), a fifth of these is explained and the others are for training; the name then says so.
+    The four published gzip files are read from FOLDER/ in the data directory (or FOLDER/raw/, torchvision's layout),
+    else downloaded. If only the test images are present (or, for fashion, the authors' picture of 900 images), a fifth
+    of these is explained and the others train the model; the data set's name then says so.
     Source: LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist; Xiao, Rasul, Vollgraf 2017 (arXiv 1708.07747).
 
     fashion: Fashion-MNIST. data_dir: holds mnist/ or fashion_mnist/.
@@ -39,7 +39,7 @@ class MNIST:
     data_dir: str | None = None
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError when a file is damaged."""
+        """Raises FileNotFoundError, or ValueError if a file is damaged."""
         folder = self._folder()
         sprite = folder / "fashion-mnist-sprite.png"
         if _complete(folder):
@@ -99,7 +99,7 @@ def _idx(folder: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _read_idx(path: Path, dims: int) -> Tensor:
-    """An IDX file of bytes: a magic number, the sizes, the values."""
+    """Read an IDX file of bytes: a magic number, the sizes, the values."""
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:

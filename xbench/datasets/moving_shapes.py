@@ -1,4 +1,4 @@
-"""Clips of a moving shape among still ones: the class is the direction, the evidence what moves."""
+"""Clips of one moving and one still shape: the class is the direction, the evidence the moving shape."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TUBE = 4  # features are tubes of 4x4 pixels over two frames
 class MovingShapes:
     """Clips (n, 1, frames, side, side) in [0, 1]: one shape moves left, right, up or down, another stays.
 
-    A single frame tells nothing, the order of the frames everything. The mask is the moving shape in every frame.
+    Only the order of the frames is informative, not a single frame. The mask is the moving shape in every frame.
 
-    frames, side: of a clip. n (to explain), train, seed.
+    frames, side: size of a clip. n (to explain), train, seed.
     """
 
     frames: int = 8

@@ -1,4 +1,4 @@
-"""Nodes of one large graph, each a sample of its own: the neighbourhood cut out around it, the node itself first."""
+"""Nodes of one large graph as samples: each sample is a node's neighbourhood, with the node itself first."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from xbench.datasets.graphs import HOUSE, further
 from xbench.datasets.record import Dataset, mixed_order
 
 PLACES = ("base", "roof", "middle", "ground")
-_LINKS = 5  # edges of a new node of the random graph
-_PLACE = (1, 2, 3, 3, 2)  # of the nodes of a house, whose first is the roof
+_LINKS = 5  # edges per new node of the random graph
+_PLACE = (1, 2, 3, 3, 2)  # classes of a house's nodes; the first is the roof
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Neighbourhoods, padded to the same size: their nodes by number, edges (n, N, N), which nodes there are (n, N)."""
+    """Neighbourhoods padded to one size: node numbers, edges (n, N, N), and a mask of existing nodes (n, N)."""
 
     nodes: tuple[tuple[int, ...], ...]
     edges: Tensor
@@ -28,7 +28,7 @@ class Cut:
 
 
 def cut(neighbours: Sequence[Sequence[int]], starts: Sequence[int], hops: int, most: int) -> Cut:
-    """What is up to `hops` edges away from each start, at most `most` nodes, the nearest first."""
+    """The neighbourhood of each start: nodes up to `hops` edges away, at most `most`, the nearest first."""
     hoods = [_around(neighbours, start, hops, most) for start in starts]
     edges, present = torch.zeros(len(starts), most, most), torch.zeros(len(starts), most)
     for row, hood in enumerate(hoods):
@@ -51,15 +51,15 @@ def _around(neighbours: Sequence[Sequence[int]], start: int, hops: int, most: in
 
 @dataclass(frozen=True)
 class BAShapes:
-    """A random graph on which houses of five nodes are hung: a node's class is its place in a house, or none.
+    """A random graph with houses of five nodes attached: a node's class is its place in a house, or none.
 
-    The mask of a node in a house is that house, its nodes and edges; nodes of the random graph have none. All nodes
-    carry the same features, so only the edges tell.
-    Source: Ying, Bourgeois, You, Zitnik, Leskovec 2019, "GNNExplainer" (arXiv 1903.03894), BA-Shapes; made here,
-    without its random edges.
+    The mask of a node in a house is the nodes and edges of that house; nodes of the random graph have no mask. All
+    nodes have the same features, so only the edges are informative.
+    Source: Ying, Bourgeois, You, Zitnik, Leskovec 2019, "GNNExplainer" (arXiv 1903.03894), BA-Shapes; generated
+    here, without its random edges.
 
-    base: nodes of the random graph. houses: how many. hops, max_nodes: of the neighbourhoods.
-    n: nodes to explain, of all. seed.
+    base: nodes of the random graph. houses: number of houses. hops, max_nodes: size of the neighbourhoods.
+    n: number of nodes to explain. seed.
     """
 
     base: int = 300
@@ -87,7 +87,7 @@ class BAShapes:
             graph.add_edge(first + 2, node)
             labels += _PLACE
             house_of += [number] * len(_PLACE)
-        # Nodes of houses first, so that a neighbourhood which is cut off at a hub still has its own house.
+        # Nodes of houses first, so that a neighbourhood truncated at a hub still contains its own house.
         neighbours = [sorted(graph[node], reverse=True) for node in range(len(graph))]
         order = mixed_order(labels, range(len(labels)))
         made = cut(neighbours, order, self.hops, self.max_nodes)

@@ -1,4 +1,4 @@
-"""An image and a sentence about it: made questions with known evidence, and the sentences of NLVR."""
+"""Images with a sentence: generated questions with known evidence, and NLVR."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _CELL = 16
 class ShapesQuestion:
     """Pictures of up to four shapes and a question: is there a red circle? Half of the answers are yes.
 
-    The mask holds the pixels of the shapes asked for, and the words for colour and shape. In pictures with the
-    answer no, which show the colour and the shape but not together, there are no such pixels.
+    The mask marks the pixels of the requested shapes, and the words for colour and shape. Pictures with the answer no
+    show the colour and the shape, but not in one object, so their mask has no pixels.
 
     n (to explain), train, seed.
     """
@@ -47,7 +47,7 @@ class ShapesQuestion:
         asked = torch.stack(
             [torch.randint(colours, (count,), generator=random), torch.randint(kinds, (count,), generator=random)], 1
         )
-        # The first two shapes: the one asked for, or two that have one of its properties each; then two others.
+        # The first two shapes: the requested one, or two that share one property each with it; then two others.
         other = 1 + torch.randint(3, (count, 2), generator=random)
         first, second = asked.clone(), (asked + other) % 4
         no = labels == 0
@@ -83,7 +83,7 @@ class ShapesQuestion:
 
 
 def _draw(shown: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images (n, 3, side, side) of four shapes in the quarters, and which of them (1 to 4, 0 none) a pixel is of."""
+    """Images (n, 3, side, side) of four shapes in the quarters, and the shape (1 to 4, 0 none) of each pixel."""
     n = len(shown)
     y, x = torch.meshgrid(torch.arange(_CELL) + 0.5, torch.arange(_CELL) + 0.5, indexing="ij")
     size = 4 + 2.5 * torch.rand(n, 4, 1, 1, generator=random)
@@ -105,10 +105,10 @@ def _draw(shown: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class NLVR:
-    """NLVR: human sentences about pictures of three boxes with shapes; is the sentence true?
+    """NLVR: human sentences about pictures of three boxes with shapes; the class says whether the sentence is true.
 
-    The development part: up to n of its 989 samples are explained, the others are for training; no sentence is in
-    both. Pictures are reduced to `height` rows.
+    Uses the development part: up to n of its 989 samples are explained, the others train the model; no sentence is in
+    both. Pictures are resized to `height` rows.
     Source: Suhr, Lewis, Yeh, Artzi 2017, "A Corpus of Natural Language for Visual Reasoning" (ACL).
 
     data_dir: holds nlvr/dev.json and nlvr/dev_images_permutation0.zip. n: sentences to explain.
@@ -136,7 +136,7 @@ class NLVR:
         texts = tuple(_plain(entry["sentence"]) for entry in entries)
         labels = torch.tensor([int(entry["label"] == "true") for entry in entries])
         ids = [entry["identifier"] for entry in entries]
-        # A sentence is asked of several pictures, with both answers: it must not be in both parts.
+        # A sentence occurs with several pictures and both answers: it must not be in both parts.
         groups = mixed_order([0] * len(ids), [name.split("-")[0] for name in ids])
         cut = groups[self.n :][0] if self.n < len(groups) else -1
         whole = [
@@ -168,6 +168,6 @@ _PICTURES = Wanted("nlvr/dev_images_permutation0.zip", "images/DIRECTORY/dev-IDE
 
 
 def _plain(sentence: str) -> str:
-    """Words and marks separated by single spaces, in lower case."""
+    """Words and punctuation separated by single spaces, in lower case."""
     spaced = "".join(f" {c} " if c in ".,?!;" else c for c in sentence.lower())
     return " ".join(spaced.split())

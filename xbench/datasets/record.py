@@ -1,4 +1,4 @@
-"""What a data set is to the rest of xbench: `Split` and `Dataset`."""
+"""The records of a data set: `Split` and `Dataset`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Item = TypeVar("Item")
 
 
 class Lazy(ABC):
-    """Samples that are read when they are asked for, such as the files of a folder: a tensor (n, *shape) on disk.
+    """Samples read on demand, such as the files of a folder: a tensor (n, *shape) on disk.
 
-    Blocks of samples are subsets that read their files when they are computed, so a data set may be larger than the
+    A block of samples is a subset that reads its files when it is computed, so a data set may be larger than the
     memory.
     """
 
@@ -38,13 +38,13 @@ class Lazy(ABC):
     @property
     @abstractmethod
     def content(self) -> bytes:
-        """What identifies the samples, in their order, without reading them."""
+        """Bytes that identify the samples and their order, without reading the samples."""
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         return self.subset(rows.tolist()).read()
 
 
-SplitPart = Tensor | Lazy | tuple[str, ...]  # one kind of input of all samples
+SplitPart = Tensor | Lazy | tuple[str, ...]  # one part of the input, for all samples
 PartMasks = Tensor | tuple[tuple[bool, ...], ...]
 SplitInputs = SplitPart | Mapping[str, SplitPart]
 Masks = PartMasks | Mapping[str, PartMasks]
@@ -57,16 +57,16 @@ MODALITIES = ("image", "text", "audio", "video", "tabular", "series", "graph", "
 class Split:
     """`n` samples with stable ids.
 
-    ids: n distinct strings that name a sample for ever, e.g. "test-00017" or "dev-12".
-    inputs: a float tensor (n, *shape), or one that is read from disk (`Lazy`), or n texts whose words are separated by
-        single spaces; samples of several parts have a dict of these, e.g. {"nodes": (n, N, F), "edges": (n, N, N)} or
+    ids: n distinct, permanent names of the samples, e.g. "test-00017" or "dev-12".
+    inputs: a float tensor (n, *shape), a tensor read from disk (`Lazy`), or n texts whose words are separated by single
+        spaces; samples of several parts have a dict of these, e.g. {"nodes": (n, N, F), "edges": (n, N, N)} or
         {"image": ..., "text": ...}.
     targets: (n,) int64 class numbers, or (n,) float values for a regression.
-    masks: ground truth, True where the evidence for the label is: a bool tensor (n, ...) broadcastable to `inputs`,
-        of size 1 where it says nothing, as (n, 1, H, W) for images; for texts one bool per word; for several parts a
-        dict of these. None where nobody knows.
-    extra: further arguments of the model with a row per sample, such as which nodes of a padded graph there are.
-    Raises ValueError when the lengths or shapes disagree.
+    masks: ground truth, True where the evidence for the label lies: a bool tensor (n, ...) broadcastable to `inputs`,
+        such as (n, 1, H, W) for images; for texts one bool per word; for several parts a dict of these. None if
+        unknown.
+    extra: further arguments of the model with one row per sample, such as the mask of existing nodes of a padded graph.
+    Raises ValueError if the lengths or shapes disagree.
     """
 
     ids: tuple[str, ...]
@@ -101,7 +101,7 @@ class Split:
         return len(self.ids)
 
     def in_memory(self) -> Split:
-        """The same samples, read from disk where they lie there."""
+        """The same samples in memory; lazy parts are read from disk."""
         return replace(
             self, inputs=each_part(self.inputs, lambda part: part.read() if isinstance(part, Lazy) else part)
         )
@@ -119,27 +119,27 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything that xbench knows about a data set.
+    """A data set: the samples to explain, the training samples, and facts about them.
 
-    name: what rows, tables and reports say; a stand-in says so ("sst2-standin").
-    modality: one of `MODALITIES`: it says how samples are drawn in the report, and what "a feature" may be.
-    classes: the name of each class, in the order of the class numbers; none for a regression.
-    test: the samples that are explained. Their order is fixed and mixes the classes, so that the
-        first k of them are a fair sample for any k.
+    name: the name in rows, tables and reports; a stand-in says so ("sst2-standin").
+    modality: one of `MODALITIES`; it decides how the report draws samples and which kinds of features exist.
+    classes: the names of the classes, in the order of their numbers; empty for a regression.
+    test: the samples to explain. Their order is fixed and mixes the classes, so that the first k samples are
+        representative for any k.
     train: reads the training samples when they are needed.
     fingerprint: sha256 (64 hex digits) of the contents of train and test, independent of paths.
-    origin: one sentence on where the data came from.
-    standin: True when the data only stand in for the real ones.
-    baseline: (1, *shape) the natural "nothing here" of tensor inputs, e.g. a black image, or a dict of these by part.
-        Texts have none: the model's encoder knows its neutral token.
-    features: (1, *shape) int64, which inputs form one feature (patches); -1 = not a feature (padding); a dict by
-        part; or a function of a split, for features that each sample has of its own (superpixels).
-    value_range: the lowest and highest value that an input can take.
+    origin: one sentence on the source of the data.
+    standin: whether the data replace the real data set.
+    baseline: (1, *shape) the natural neutral value of tensor inputs, e.g. a black image, or a dict of these by part.
+        Texts have no baseline here: the model's encoder provides a neutral token.
+    features: (1, *shape) int64 feature ids (patches), -1 outside any feature (padding); a dict by part; or a function
+        of a split, for features that differ between samples (superpixels).
+    value_range: the lowest and highest possible value of an input.
     columns: names of the elements of a sample, for tabular data.
-    rate: samples per second of audio, for models that look at tones.
-    known: builds the function that made the labels, where it is known: `model=known` explains it.
-    notes: what a reader of the numbers must know, such as values filled in or files left out; no full stop at the end.
-    Raises ValueError when a field disagrees with the others.
+    rate: samples per second of audio, for models that compute spectra.
+    known: builds the function that generated the labels, if it is known: `model=known` explains it.
+    notes: remarks for a reader of the numbers, such as imputed values or skipped files; no full stop at the end.
+    Raises ValueError if a field disagrees with the others.
     """
 
     name: str
@@ -201,7 +201,7 @@ class Dataset:
 
 
 def _is_text(name: str) -> bool:
-    """Whether it can be written; a file's name whose bytes are no UTF-8 cannot."""
+    """Whether the name can be encoded; a file name whose bytes are not UTF-8 cannot."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -210,12 +210,12 @@ def _is_text(name: str) -> bool:
 
 
 def by_part(given: Item | Mapping[str, Item]) -> Mapping[str, Item]:
-    """The parts by name; what has one part calls it ""."""
+    """The parts by name; a single part has the name ""."""
     return given if isinstance(given, Mapping) else {"": given}
 
 
 def tensors(inputs: SplitInputs) -> dict[str, Tensor]:
-    """The parts that are numbers, read from disk where they lie there."""
+    """The numeric parts in memory; lazy parts are read from disk."""
     parts: Mapping[str, SplitPart] = by_part(inputs)
     return {
         name: part.read() if isinstance(part, Lazy) else part
@@ -225,15 +225,15 @@ def tensors(inputs: SplitInputs) -> dict[str, Tensor]:
 
 
 def each_part(given: Item | Mapping[str, Item], change: Callable[[Item], Item]) -> Item | Mapping[str, Item]:
-    """The same structure with every part changed."""
+    """Apply `change` to every part and keep the structure."""
     return {name: change(part) for name, part in given.items()} if isinstance(given, Mapping) else change(given)
 
 
 def mixed_order(labels: Sequence[int], keys: Sequence[Hashable]) -> list[int]:
     """A fixed order of the samples in which every prefix has nearly the class shares of the whole.
 
-    Within a class the order is that of sha256(key), so it depends on contents and on nothing else;
-    the classes are then interleaved evenly. Equal keys keep their given order.
+    Within a class samples are ordered by sha256(key), so the order depends on the contents only; the classes are then
+    interleaved evenly. Equal keys keep their given order.
     """
     hashes = [hashlib.sha256(repr(key).encode()).hexdigest() for key in keys]
     of_class: dict[int, list[int]] = {}
@@ -266,7 +266,7 @@ def _named(columns: tuple[str, ...], inputs: SplitInputs) -> bool:
 
 
 def _fits(mask: Sequence[int], of: Sequence[int]) -> bool:
-    """Whether a mask has a row per sample and in every other dimension the same size, or 1."""
+    """Whether a mask has one row per sample and in every other dimension the same size, or 1."""
     same = [m == size or (m == 1 and place > 0) for place, (m, size) in enumerate(zip(mask, of, strict=False))]
     return len(mask) == len(of) and all(same)
 

@@ -1,4 +1,4 @@
-"""Recordings: spoken digits, speech commands, and a folder of yours."""
+"""Audio recordings: spoken digits, speech commands, and the user's folder of WAV files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True)
 class Sound:
-    """One recording: what names it, its class, and its samples (T,) in -1..1."""
+    """One recording: its id, its class, and its samples (T,) in -1..1."""
 
     name: str
     label: str
@@ -37,8 +37,8 @@ class Sound:
 class FSDD:
     """Free Spoken Digit Dataset: digits by six speakers at 8 kHz, cut or padded to `seconds`.
 
-    The recordings 0 to 4 of every speaker and digit are explained, as its authors split it, the others are for
-    training. Padding is no feature.
+    The recordings 0 to 4 of each speaker and digit are explained (the authors' split), the others train the model.
+    Padding is not a feature.
     Source: Z. Jackson et al., "Free Spoken Digit Dataset", 2018, https://doi.org/10.5281/zenodo.1342401.
 
     data_dir: holds fsdd/recordings_0-19.zip (or recordings.zip) with files named DIGIT_SPEAKER_NUMBER.wav.
@@ -67,14 +67,14 @@ class FSDD:
 
 @dataclass(frozen=True)
 class WavFolder:
-    """A folder of yours with a folder of WAV files per class, cut or padded to `seconds`.
+    """The user's folder with one folder of WAV files per class, cut or padded to `seconds`.
 
-    path: the folder. name: what rows say; null = the folder's name.
-    rate: samples per second; null = that of the first file. Files of other rates are `bad` unless `resample`.
-    max_seconds: files that are longer are `bad`, for they are read and resampled whole.
-    bad: what to do about a file that cannot be read or has another rate: stop, or skip it with a warning.
-    test: share of the files that is explained, chosen by their contents; `listed` (a text file with a path below
-        the folder per line, as the testing_list.txt of Speech Commands) chooses them instead.
+    path: the folder. name: the name in tables; null = the folder's name.
+    rate: samples per second; null = the rate of the first file. Files of other rates are `bad` unless `resample`.
+    max_seconds: longer files are `bad`, because files are read and resampled whole.
+    bad: how to treat a file that is unreadable or has another rate: stop, or skip with a warning.
+    test: share of the files to explain, chosen by their contents; `listed` (a text file with one relative path per
+        line, like the testing_list.txt of Speech Commands) chooses them instead.
     """
 
     path: str
@@ -91,7 +91,7 @@ class WavFolder:
         check_options(self.bad, self.test)
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
+        """Raises FileNotFoundError, or ValueError that names the file and the problem."""
         root = Path(self.path)
         files = sorted(root.glob("*/*.wav"))
         if not files:
@@ -128,11 +128,11 @@ class WavFolder:
         return sounds, rate, (left_out(problems, len(files), "recordings"),) if problems else ()
 
     def _read_one(self, file: Path, rate: int | None) -> tuple[Tensor, int]:
-        """A file at `rate`, or at its own where none is known yet, and that."""
+        """A file's samples and its rate: `rate`, or the file's own rate if None."""
         place = shown(file)
         if place != str(file):
             raise ValueError(f"{place}: its name is not UTF-8; rename it")
-        if not file.is_file():  # a pipe would be waited for
+        if not file.is_file():  # reading a pipe would block
             raise ValueError(f"{place} is no file")
         with reading(place):
             content = file.read_bytes()
@@ -157,7 +157,7 @@ class SpeechCommands:
 
     data_dir: holds speech_commands/ with a folder per word and testing_list.txt, as torchaudio's
         `SPEECHCOMMANDS(download=True)` leaves it.
-    words: which to tell apart.
+    words: the classes.
     """
 
     data_dir: str | None = None
@@ -223,7 +223,7 @@ def _sounds(
     lengths |= {f"train-{sound.name}": min(len(sound.wave), length) for sound in train}
 
     def features(of: Split) -> Tensor:
-        """Windows of the recording; padding is none."""
+        """Feature ids: windows of the recording; padding is not a feature."""
         rows = []
         for sample in of.ids:
             own = lengths[sample]

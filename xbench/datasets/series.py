@@ -1,4 +1,4 @@
-"""Time series: motifs planted in noise, and a CSV file of yours."""
+"""Time series: motifs planted in noise, and the user's CSV file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ WINDOWS = 16  # features are this many windows of each channel
 
 @dataclass(frozen=True)
 class PlantedMotifs:
-    """Series (n, channels, steps) of smooth noise in which a motif is hidden: a hump, a saw tooth or a burst.
+    """Series (n, channels, steps) of smooth noise with one hidden motif: a hump, a saw tooth or a burst.
 
-    The class is the motif, its place and channel are random, and the mask is where it lies.
+    The class is the kind of motif; its position and channel are random; the mask marks its position.
 
-    channels, steps, motif (steps of a motif), n (to explain), train, seed: what the names say.
+    channels, steps: size of a series. motif: steps of a motif. n (to explain), train, seed.
     """
 
     channels: int = 2
@@ -44,7 +44,7 @@ class PlantedMotifs:
         count = self.n + self.train
         labels = torch.arange(count) % len(CLASSES)
         noise = torch.randn(count, self.channels, self.steps + 4, generator=random)
-        series = noise.unfold(2, 5, 1).mean(3) * 5**0.5 * 0.5  # of standard deviation one half, smooth over 5 steps
+        series = noise.unfold(2, 5, 1).mean(3) * 5**0.5 * 0.5  # standard deviation one half, smooth over 5 steps
         start = torch.randint(self.steps - self.motif, (count,), generator=random)
         channel = torch.randint(self.channels, (count,), generator=random)
         time = torch.linspace(0, 1, self.motif)
@@ -69,10 +69,11 @@ class PlantedMotifs:
 
 @dataclass(frozen=True)
 class SeriesTable:
-    """A CSV file of yours, one series of one channel per row: its steps in order, and a column with the class.
+    """The user's CSV file, one series of one channel per row: its steps in order, and a column with the class.
 
     path: the file, with a header line. target: the column to predict; all others are steps.
-    name: what rows say; null = the file's name. drop: columns to leave out. task: auto, classification, regression.
+    name: the name in tables; null = the file's name. drop: columns to leave out. task: auto, classification,
+        regression.
     """
 
     path: str
@@ -83,7 +84,7 @@ class SeriesTable:
     separator: str = ","
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError that names the file and what is wrong in it."""
+        """Raises FileNotFoundError, or ValueError that names the file and the problem."""
         path = Path(self.path)
         frame = read(path, self.separator)
         require(path, frame, [self.target, *self.drop])
@@ -118,6 +119,6 @@ def _as_series(split: Split) -> Split:
 
 
 def _windows(channels: int, steps: int) -> Tensor:
-    """(1, channels, steps): windows in time, each channel has its own."""
+    """Feature ids, (1, channels, steps): windows in time, separate for each channel."""
     count = min(WINDOWS, steps)
     return (windows(steps, count)[None] + count * torch.arange(channels)[:, None])[None]

@@ -1,4 +1,4 @@
-"""Images of one coloured shape on a distracting texture: which pixels are the evidence is known."""
+"""Images of one coloured shape on a distracting texture, with known evidence."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PATCH = 4  # features are 4x4 patches
 class Shapes:
     """Images (n, 3, side, side) in [0, 1]: a circle, square, triangle or cross of any colour, size and place.
 
-    The background is a texture of coloured stripes, so colour and contrast alone tell nothing. The mask is the shape.
-    With `grid` 2 or more the images to explain are mosaics of grid x grid such images, the labelled class in one cell
-    and other classes in all others; the mask is that cell: the grid pointing game, to be explained with
-    target=label. The model still learns from single images, so it has to take images of any size.
+    The background is a texture of coloured stripes, so colour and contrast alone are not informative. The mask is the
+    shape. With `grid` 2 or more the images to explain are mosaics of grid x grid images: one cell shows the labelled
+    class, all others show other classes, and the mask is the labelled cell. This is the grid pointing game; explain it
+    with target=label. The model still trains on single images, so it must accept images of any size.
 
-    side: of a single image. grid: images along a side of a mosaic; 1 = no mosaic. n (to explain), train, seed.
+    side: side of a single image. grid: images along a side of a mosaic; 1 = no mosaic. n (to explain), train, seed.
     """
 
     side: int = 32
@@ -72,7 +72,7 @@ class Shapes:
         )
 
     def _mosaics(self, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mosaics (n, 3, S, S) of the labels and their cells (n, 1, S, S)."""
+        """Mosaics (n, 3, S, S) and the masks of the labels' cells (n, 1, S, S)."""
         cells = self.grid**2
         place = torch.randint(cells, (len(labels),), generator=random)
         other = torch.randint(1, len(CLASSES), (len(labels), cells), generator=random)
@@ -110,7 +110,7 @@ def single(labels: Tensor, side: int, random: torch.Generator) -> tuple[Tensor, 
 
 
 def forms(right: Tensor, down: Tensor, arm: float) -> list[Tensor]:
-    """Where each of CLASSES is, from the distances to its centre in its own size; `arm`: half the width of a cross."""
+    """The masks of CLASSES, from distances to the centre in units of the size; `arm`: half the width of a cross."""
     return [
         right**2 + down**2 <= 1,
         (right.abs() <= 0.85) & (down.abs() <= 0.85),

@@ -1,4 +1,4 @@
-"""SST-2, the movie review sentences of GLUE, with a stand-in for machines that do not have the files."""
+"""SST-2, the movie review sentences of GLUE, with a stand-in for machines without the files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLASSES = ("negative", "positive")
 HEADER = ["sentence", "label"]
 
 URL = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
-# As published by two independent users of this file (Hugging Face's dataset_infos.json of glue; JuliaText).
+# The sha256 that two independent users of this file publish (Hugging Face's dataset_infos.json of glue; JuliaText).
 URL_SHA256 = "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa"
 # sha256 of the sorted lines "sentence<TAB>label", sentences stripped: the same for every copy of GLUE's
 # sentences, however its lines are ordered or ended (a file's own sha256 is not).
@@ -38,22 +38,22 @@ CONTENT_SHA256 = {
 
 STANDIN_TRAIN, STANDIN_DEV, STANDIN_SEED = 4000, 400, 20130
 
-_warned: set[str] = set()  # what this process has already said once
+_warned: set[str] = set()  # warnings that this process has already given
 
 
 @dataclass(frozen=True)
 class SST2:
-    """Source of the SST-2 data set: one sentence per sample, label 1 = positive.
+    """SST-2: one sentence per sample, label 1 = positive.
 
     Source: R. Socher et al., "Recursive Deep Models for Semantic Compositionality Over a Sentiment
     Treebank", EMNLP 2013, https://aclanthology.org/D13-1170; the split of A. Wang et al., "GLUE", ICLR
     2019, https://gluebenchmark.com. Samples to explain are GLUE's dev set, since its test set has no labels.
 
-    source: "auto" takes the files under the data directory, else downloads them, else takes the stand-in
-        of `xbench.datasets.sst2_standin` (name "sst2-standin", with a ground-truth mask) and warns once.
-        "original" refuses the stand-in. "standin" looks for nothing else.
-    data_dir: folder that holds `sst2/train.tsv` and `sst2/dev.tsv` (or `SST-2/...`); by default
-        `$XBENCH_DATA`, else `data` in the cache directory, which is also where downloads are put.
+    source: "auto" uses the files in the data directory, else downloads them, else uses the stand-in of
+        `xbench.datasets.sst2_standin` (name "sst2-standin", with a ground-truth mask) and warns once.
+        "original" refuses the stand-in. "standin" uses the stand-in only.
+    data_dir: folder that holds `sst2/train.tsv` and `sst2/dev.tsv` (or `SST-2/...`); by default `$XBENCH_DATA`, else
+        `data` in the cache directory. Downloads are put into the latter.
     """
 
     source: str = "auto"
@@ -85,13 +85,13 @@ class SST2:
             return _standin()
 
     def _places(self) -> list[Path]:
-        """Roots to look under, in order; downloads always go to the cache, so it is looked at last."""
+        """Roots to search, in order; the cache is last, because downloads always go there."""
         chosen = Path(self.data_dir) if self.data_dir is not None else data_directory()
         return list(dict.fromkeys((chosen, cache_directory() / "data")))
 
 
 def parse(path: Path) -> list[Sentence]:
-    """The sentences of a GLUE file, evidence unknown. Raises ValueError naming the file and the line."""
+    """The sentences of a GLUE file, without evidence. Raises ValueError naming the file and the line."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -158,7 +158,7 @@ def _split(part: str, rows: Sequence[Sentence], order: Iterable[int]) -> Split:
 
 
 def _check_content(path: Path, rows: list[Sentence]) -> None:
-    """Say so when a well-formed file is not GLUE's: a subset is legitimate, a surprise is not."""
+    """Warn if a well-formed file differs from GLUE's: a subset is legitimate but must not go unnoticed."""
     lines = sorted(f"{sentence}\t{label}" for sentence, label, _ in rows)
     found = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     if found != CONTENT_SHA256[path.name]:
@@ -171,7 +171,7 @@ def _find(places: list[Path]) -> Path | None:
 
 
 def _download(patience: bool) -> Path:
-    """Fetch GLUE's zip and put its two labelled files in the cache. Raises DownloadError."""
+    """Download GLUE's zip and put its two labelled files in the cache. Raises DownloadError."""
     content = download(URL, URL_SHA256, patience=patience)
     folder = cache_directory() / "data" / FOLDERS[0]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

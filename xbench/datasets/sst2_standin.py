@@ -1,8 +1,8 @@
 """Sentences that stand in for SST-2 when its files are missing: a small grammar with known evidence.
 
-A sentence is built to express a sign, +1 or -1, and its label is that sign. Every word is marked when
-it carries the sign: the polar words (words of praise or blame), and the negators and intensifiers that
-modify them. In "A but B" only B decides, so only B is marked.
+A sentence is built to express a sign, +1 or -1, which determines its label. The evidence marks the words that carry
+the sign: the polar words (words of praise or blame), and the negators and intensifiers that modify them. In "A but
+B" only B decides, so only B is marked.
 
     the script is not very dull , from start to finish .      1
                   ~~~ ~~~~ ~~~~
@@ -120,7 +120,7 @@ TAILS = ["", "", "", *lines("""
 
 
 def sentences(train: int, dev: int, seed: int) -> tuple[list[Sentence], list[Sentence]]:
-    """`train` and `dev` sentences, all distinct; the same for ever for the same seed."""
+    """`train` and `dev` sentences, all distinct, determined by the seed."""
     random = Random(seed)
     seen: dict[str, Sentence] = {}
     while len(seen) < train + dev:
@@ -145,7 +145,7 @@ def unmarked(phrase: Phrase) -> Phrase:
 
 
 def quality(sign: int, random: Random) -> Phrase:
-    """An adjective phrase that says `sign`: plain, intensified, or the opposite negated."""
+    """An adjective phrase that expresses `sign`: plain, intensified, or the opposite negated."""
     form = random.choice(("plain", "intensified", "negated"))
     if form == "negated":
         return marked(random.choice(NEGATORS)) + marked(random.choice(ADJECTIVES[-sign]))
@@ -158,7 +158,7 @@ def praise(sign: int, random: Random, intensified: bool) -> Phrase:
 
 
 def action(sign: int, random: Random) -> Phrase:
-    """A verb phrase that says `sign`: "delights", "never bores", "fails to delight"."""
+    """A verb phrase that expresses `sign`: "delights", "never bores", "fails to delight"."""
     form = random.choice(("plain", "plain", "never", "does not", "fails to"))
     if form == "plain":
         return marked(random.choice(VERBS[sign]) + "s")

@@ -1,4 +1,4 @@
-"""SST-2 as torchtext reads it and cuts it into tokens; for the environment of the extra `torchtext`."""
+"""SST-2 read and tokenized by torchtext; for the environment of the extra `torchtext`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from xbench.datasets.sst2 import HEADER, SST2
 
 @dataclass(frozen=True)
 class TorchtextSST2:
-    """SST-2 through `torchtext.datasets.SST2`, each sentence cut by a tokenizer of torchtext.
+    """SST-2 read by `torchtext.datasets.SST2`, each sentence tokenized by torchtext.
 
-    The sentences are those of `xbench.datasets.sst2.SST2` (files, download or stand-in), put into the archive that
-    torchtext expects. A word is what the tokenizer makes of it; a sentence of which it leaves nothing stays as it is.
+    The sentences are those of `xbench.datasets.sst2.SST2` (files, download or stand-in), packed into the archive that
+    torchtext expects. Tokens take the place of words; a sentence without tokens stays unchanged.
 
-    tokenizer: a name that `torchtext.data.utils.get_tokenizer` knows.
+    tokenizer: a name for `torchtext.data.utils.get_tokenizer`.
     source, data_dir: see `xbench.datasets.sst2.SST2`.
     """
 
@@ -34,7 +34,7 @@ class TorchtextSST2:
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
-        SST2(self.source, self.data_dir)  # says what is wrong with these
+        SST2(self.source, self.data_dir)  # checks the options
 
     def load(self) -> Dataset:
         """Raises ModuleNotFoundError without torchtext, and what `SST2.load` and the tokenizer raise."""
@@ -66,11 +66,11 @@ def _tokenizer(name: str) -> Callable[[str], list[str]]:
 
 
 def _read(split: Split, part: str) -> Split:
-    """The split as torchtext's data set gives it back. Raises ValueError when it is not as long."""
+    """The split as read back by torchtext's data set. Raises ValueError if the sentences or labels differ."""
     from torchtext.datasets import SST2 as published
     from torchtext.datasets import sst2 as module
 
-    warnings.filterwarnings("ignore", message="\\s*#*\\s*WARNING!\\s*The 'datapipes'")  # torchdata, archived as well
+    warnings.filterwarnings("ignore", message="\\s*#*\\s*WARNING!\\s*The 'datapipes'")  # from torchdata, also archived
     assert isinstance(split.inputs, tuple)
     archive = _archive(part, list(zip(split.inputs, split.targets.tolist(), strict=True)))
     name = hashlib.sha256(archive).hexdigest()[:16]
@@ -78,7 +78,7 @@ def _read(split: Split, part: str) -> Split:
     path = root / "datasets" / "SST2" / Path(module.URL).name
     if not path.is_file():
         write_atomic(path, archive)
-    known = module.MD5  # of GLUE's own archive; this one holds its sentences, or those of the stand-in, packed here
+    known = module.MD5  # the checksum of GLUE's own archive; this archive is packed here
     try:
         module.MD5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         rows = list(published(root=str(root), split=part))
@@ -90,7 +90,7 @@ def _read(split: Split, part: str) -> Split:
 
 
 def _archive(part: str, rows: Sequence[tuple[str, int]]) -> bytes:
-    """GLUE's zip with this part, its bytes decided by the sentences alone."""
+    """GLUE's zip with this part; its bytes depend on the sentences only."""
     table, content = io.StringIO(newline=""), io.BytesIO()
     csv.writer(table, delimiter="\t", lineterminator="\n").writerows([HEADER, *rows])
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -99,7 +99,7 @@ def _archive(part: str, rows: Sequence[tuple[str, int]]) -> bytes:
 
 
 def _cut(split: Split, tokenize: Callable[[str], list[str]]) -> Split:
-    """Every word as the tokens it becomes; what is known of a word is known of each of them."""
+    """Replace every word by its tokens; each token inherits the word's evidence."""
     assert isinstance(split.inputs, tuple)
     texts: list[str] = []
     masks: list[tuple[bool, ...]] = []

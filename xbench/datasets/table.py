@@ -1,4 +1,4 @@
-"""Tables: numbers as they are, categories as groups of 0/1 columns that count as one feature."""
+"""Tables: numeric columns unchanged, each category as a group of 0/1 columns that form one feature."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from xbench.datasets.delimited import read, require
 from xbench.datasets.found import fingerprint
 from xbench.datasets.record import Dataset, Split, mixed_order
 
-TEST = 500  # rows that are explained at most, and a fifth of a smaller table
-_NAMED = 6  # columns that a note spells out
+TEST = 500  # maximum number of rows to explain; a fifth of a smaller table
+_NAMED = 6  # maximum number of columns that a note lists
 MANY = 20  # a numeric target with more values than this is a quantity, not a class
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file of yours, one sample per row.
+    """The user's CSV file, one sample per row.
 
     path: the file, with a header line.
-    target: the column to predict. Text or up to 20 different numbers are classes, else it is a regression.
-    name: what rows say; null = the file's name.
-    drop: columns to leave out, such as a row number or one that repeats the target.
+    target: the column to predict. Text or up to 20 different numbers are classes, otherwise it is a regression.
+    name: the name in tables; null = the file's name.
+    drop: columns to leave out, such as row numbers or copies of the target.
     task: auto, classification or regression.
     separator: between columns, one character, or \\s+ for white space.
-    missing: what a cell without a value looks like, besides an empty one.
+    missing: markers of missing values, besides an empty cell.
 
-    A number that is missing becomes the median of the training rows, a missing category one of its own. The baseline
-    is the mean of the training rows. How many cells were filled is said in the terminal and below the table.
+    A missing number becomes the median of the training rows; a missing category becomes a category of its own. The
+    baseline is the mean of the training rows. The number of imputed cells is reported in the terminal and below the
+    table.
     """
 
     path: str
@@ -49,7 +50,7 @@ class Table:
             raise ValueError(f"task: expected auto, classification or regression, got {self.task!r}")
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError that names the file and what is wrong in it."""
+        """Raises FileNotFoundError, or ValueError that names the file and the problem."""
         path = Path(self.path)
         frame = read(path, self.separator, self.missing)
         require(path, frame, [self.target, *self.drop])
@@ -73,7 +74,7 @@ def build(
     classes: Sequence[str] | None = None,
     source: str = "the table",
 ) -> Dataset:
-    """A data set from a frame whose column `target` is predicted from all others.
+    """Build a data set from a frame whose column `target` is predicted from all others.
 
     classes: names of the target's values 0, 1, ...; None = the values themselves, sorted.
     """
@@ -115,7 +116,7 @@ def build(
 def _labels(
     given: pd.Series, task: str, classes: Sequence[str] | None, source: str
 ) -> tuple[np.ndarray, Sequence[str]]:
-    """Targets, and the names of the classes; no names for a regression."""
+    """Targets and the names of the classes; a regression has no names."""
     numeric = pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given)
     if task == "regression" or (task == "auto" and numeric and given.nunique() > MANY):
         if not numeric:
@@ -132,7 +133,7 @@ def _labels(
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
-    """What takes the place of cells without a value."""
+    """Notes on the values that replace missing cells."""
     lacking = {str(name): int(frame[name].isna().sum()) for name in frame.columns}
     numbers = [str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
     notes = []
@@ -149,7 +150,7 @@ def _notes(frame: pd.DataFrame) -> list[str]:
 
 
 def _encoded(frame: pd.DataFrame, train: Sequence[int], source: str) -> tuple[list[str], Tensor, list[int]]:
-    """Names, values (rows, d) and feature numbers of the columns as a model takes them."""
+    """Names, values (rows, d) and feature ids of the encoded columns."""
     names: list[str] = []
     parts: list[np.ndarray] = []
     groups: list[int] = []

@@ -1,4 +1,4 @@
-"""Well-known tables: three that come with scikit-learn, three read from files."""
+"""Well-known tables: three bundled with scikit-learn, three read from files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ADULT = words("""
 
 @dataclass(frozen=True)
 class BreastCancer:
-    """569 tumours, 30 measurements of cell nuclei; malignant or benign.
+    """569 tumours with 30 measurements of cell nuclei; the class is malignant or benign.
 
     Source: W. Wolberg, O. Mangasarian, N. Street, W. Street, "Breast Cancer Wisconsin (Diagnostic)", UCI Machine
     Learning Repository, 1993, https://doi.org/10.24432/C5DW2B, as scikit-learn bundles it.
@@ -51,7 +51,7 @@ class BreastCancer:
 
 @dataclass(frozen=True)
 class Wine:
-    """178 wines of three cultivars, 13 chemical measurements.
+    """178 wines with 13 chemical measurements; the class is one of three cultivars.
 
     Source: S. Aeberhard, M. Forina, "Wine", UCI Machine Learning Repository, 1992,
     https://doi.org/10.24432/C5PC7J, as scikit-learn bundles it.
@@ -65,7 +65,7 @@ class Wine:
 
 @dataclass(frozen=True)
 class Diabetes:
-    """442 patients, 10 measurements; a regression of how far the disease went within a year.
+    """442 patients with 10 measurements; a regression of the disease's progression within a year.
 
     Source: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, "Least Angle Regression", Annals of Statistics 2004,
     as scikit-learn bundles it, in the measurements' own units.
@@ -81,7 +81,7 @@ class Diabetes:
 
 @dataclass(frozen=True)
 class Adult:
-    """Adult: 32,561 people of the US census of 1994; does one earn more than 50,000 dollars a year?
+    """Adult: 32,561 people of the 1994 US census; the class says whether one earns more than 50,000 dollars a year.
 
     Source: B. Becker, R. Kohavi, "Adult", UCI Machine Learning Repository, 1996, https://doi.org/10.24432/C5XW20.
     """
@@ -93,7 +93,7 @@ class Adult:
         frame = read(path, missing=("?",), header=_ADULT)
         if set(frame["income"].dropna()) != {"<=50K", ">50K"}:
             raise ValueError(f"{path}: the last column must be <=50K or >50K, found {set(frame['income'])}")
-        # A survey weight says how many people a row stands for, and education-num repeats education.
+        # Dropped: the survey weight (how many people a row stands for), and education-num, which repeats education.
         frame = frame.drop(columns=["fnlwgt", "education-num"])
         return build(
             "adult", frame, "income", origin="Adult, census income (UCI, Becker and Kohavi 1996)", source=str(path)
@@ -102,9 +102,9 @@ class Adult:
 
 @dataclass(frozen=True)
 class Titanic:
-    """Titanic: 891 passengers; who survived?
+    """Titanic: 891 passengers; the class says who survived.
 
-    Source: the passenger list as the seaborn project keeps it (titanic.csv); columns that repeat others are left out.
+    Source: the passenger list in the seaborn project's copy (titanic.csv), without columns that repeat others.
     """
 
     data_dir: str | None = None
@@ -122,7 +122,7 @@ class Titanic:
 
 @dataclass(frozen=True)
 class Compas:
-    """COMPAS: 7,214 defendants; arrested again within two years?
+    """COMPAS: 7,214 defendants; the class says who was arrested again within two years.
 
     Source: J. Larson, S. Mattu, L. Kirchner, J. Angwin, "How We Analyzed the COMPAS Recidivism Algorithm",
     ProPublica 2016. Columns that repeat the target or the company's own score are left out.
@@ -162,7 +162,7 @@ _COMPAS_FILE = Wanted(
 
 
 def _folder() -> Path:
-    # To import scikit-learn, for a reader of a few lines, would take a second at the start of every command.
+    # Importing scikit-learn for a reader of a few lines would add a second to the start of every command.
     package = find_spec("sklearn")
     assert package is not None
     assert package.origin is not None

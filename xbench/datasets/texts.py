@@ -1,4 +1,4 @@
-"""Texts: a file of yours, and film reviews whose evidence people have marked."""
+"""Texts: the user's file, and film reviews with human-annotated evidence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TEST = 500
 
 @dataclass(frozen=True)
 class TextTable:
-    """A CSV, TSV or JSON-lines file of yours, one text per row.
+    """The user's CSV, TSV or JSON-lines file, one text per row.
 
-    path: the file; its ending (.csv, .tsv, .jsonl) says how it is read; csv and tsv have a header line.
-    text, label: the columns with the text and its class. name: what rows say; null = the file's name.
-    classes: all classes in their order; null = those found. A label that is not among them stops with its row.
-    bad: what to do about an empty text, a text without a label, a label outside the classes: stop or skip.
-    max_words, too_long: what to do about a text of more words: cut it, stop or skip.
+    path: the file; its ending (.csv, .tsv, .jsonl) decides the format; csv and tsv have a header line.
+    text, label: the columns with the text and its class. name: the name in tables; null = the file's name.
+    classes: all classes in order; null = those found. A label outside the classes is a `bad` row.
+    bad: how to treat an empty text, a text without a label, or a label outside the classes: stop or skip.
+    max_words, too_long: how to treat a text of more words: cut, stop or skip.
 
-    How many rows were left out or cut is said in the terminal and below the table.
+    The numbers of skipped and cut rows are reported in the terminal and below the table.
     """
 
     path: str
@@ -47,7 +47,7 @@ class TextTable:
             raise ValueError(f"max_words: expected at least 1, got {self.max_words}")
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError that names the file, the row and what is wrong in it."""
+        """Raises FileNotFoundError, or ValueError that names the file, the row and the problem."""
         path = Path(self.path)
         frame = self._read(path)
         require(path, frame, [self.text, self.label])
@@ -90,7 +90,7 @@ class TextTable:
         return tuple(notes)
 
     def _problem(self, words: Sequence[str], label: str | float) -> tuple[str | None, str]:
-        """The option that says what to do about a row, and why; None where it is good."""
+        """The option that decides about a problematic row, and the problem; the option is None for a good row."""
         if not words:
             return "bad", "the text is empty"
         if pd.isna(label):
@@ -120,12 +120,12 @@ class TextTable:
                 entries.append(entry)
             elif entry is not None:
                 raise ValueError(f"{path}, line {number}: expected an object, got {line[:60]!r}")
-        return pd.DataFrame(entries, dtype=object)  # else a missing label makes 1.0 of the others' 1
+        return pd.DataFrame(entries, dtype=object)  # otherwise a missing label turns the others' 1 into 1.0
 
 
 @dataclass(frozen=True)
 class EraserMovies:
-    """ERASER Movie Reviews: film reviews in which people marked the words that tell whether it is praise.
+    """ERASER Movie Reviews: film reviews with human annotations of the words that show praise or criticism.
 
     The validation part is explained, with its rationales as masks. Reviews are cut to their first `max_words` words.
     Source: Zaidan, Eisner, Piatko 2007, "Using Annotator Rationales"; DeYoung et al. 2020, "ERASER" (arXiv
@@ -170,7 +170,7 @@ class EraserMovies:
 def text_dataset(
     name: str, classes: Sequence[str], test: Split, train: Split, origin: str, notes: tuple[str, ...] = ()
 ) -> Dataset:
-    """From the texts to explain and those to train on."""
+    """Build a `Dataset` from the texts to explain and those to train on."""
     contents = [repr((split.inputs, split.targets.tolist(), split.masks)).encode() for split in (test, train)]
     return Dataset(
         name=name,

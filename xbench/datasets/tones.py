@@ -1,4 +1,4 @@
-"""Tones in noise: the time of the event is known."""
+"""Tones in noise; the time of the event is known."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EVENT = 0.25  # seconds
 
 @dataclass(frozen=True)
 class Tones:
-    """One second of noise with an event of a quarter: a low or high tone, or one that rises or falls.
+    """One second of noise with an event of a quarter second: a low, high, rising or falling tone.
 
-    Waveforms (n, 1, rate); the mask is the time of the event.
+    Waveforms (n, 1, rate); the mask marks the time of the event.
 
     rate: samples per second. n (to explain), train, seed.
     """

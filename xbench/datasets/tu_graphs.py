@@ -1,4 +1,4 @@
-"""Graphs in the files of TUDataset, such as molecules; see `graphs` for the form they take."""
+"""Graphs in the files of TUDataset, such as molecules; `graphs` describes the form of the samples."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from xbench.datasets.record import Dataset, Split, mixed_order
 @dataclass(frozen=True)
 class TUGraphs:
     """Graphs in the text files of TUDataset: NAME_A.txt, NAME_graph_indicator.txt, NAME_graph_labels.txt and
-    NAME_node_labels.txt, in a folder or a zip; nodes carry their label, one-hot.
+    NAME_node_labels.txt, in a folder or a zip; node features are one-hot labels.
 
-    NAME_edge_gt.txt, where it is there, marks the edges that are the evidence (0 or 1 per line of NAME_A.txt).
+    If NAME_edge_gt.txt exists, it marks the edges that are the evidence (0 or 1 per line of NAME_A.txt).
     Source of the format: Morris et al. 2020, "TUDataset" (arXiv 2007.08663).
 
-    name: NAME. path: folder or zip; null = below the data directory.
+    name: NAME. path: folder or zip; null = in the data directory.
     classes: names of the labels in increasing order; none = the labels themselves.
-    max_nodes: larger graphs are left out, and their number is said.
-    bad: what to do about a graph without nodes, or with an edge to another graph: stop, or skip it with a warning.
-    test: share of the graphs that is explained.
+    max_nodes: larger graphs are left out, and their number is reported.
+    bad: how to treat a graph without nodes, or with an edge to another graph: stop, or skip with a warning.
+    test: share of the graphs to explain.
     """
 
     name: str
@@ -46,7 +46,7 @@ class TUGraphs:
         check_options(self.bad, self.test)
 
     def load(self) -> Dataset:
-        """Raises FileNotFoundError, or ValueError that names the file and what is wrong in it."""
+        """Raises FileNotFoundError, or ValueError that names the file and the problem."""
         files = _Files(self.name, self._place())
         links, owner = files.table("A", 2), files.column("graph_indicator")
         labels, kinds = files.column("graph_labels"), files.column("node_labels")
@@ -73,7 +73,7 @@ class TUGraphs:
         truth = torch.zeros(len(kept), size, size, dtype=torch.bool)
         row_of = np.full(len(sizes), -1)
         row_of[kept] = np.arange(len(kept))
-        row, place = row_of[owner - 1], np.arange(len(owner)) - first[owner - 1]  # of every node
+        row, place = row_of[owner - 1], np.arange(len(owner)) - first[owner - 1]  # graph and place of every node
         here = np.flatnonzero(row >= 0)
         nodes[row[here], place[here], np.searchsorted(np.array(atoms), kinds[here])] = 1
         present[row[here], place[here]] = 1
@@ -87,7 +87,7 @@ class TUGraphs:
         return self._dataset(nodes, edges, present, targets, masks, kept, values, notes)
 
     def _kept(self, sizes: np.ndarray, torn: np.ndarray, place: Path) -> tuple[list[int], tuple[str, ...]]:
-        """The numbers of the graphs that are used, and what is to be said of the others."""
+        """The numbers of the graphs that are used, and notes on the others."""
         bad = {int(graph): "an edge to another graph" for graph in torn}
         bad |= {int(graph): "no nodes" for graph in np.flatnonzero(sizes == 0)}
         notes = []
@@ -182,7 +182,7 @@ class _Files:
             given = pd.read_csv(io.BytesIO(content), header=None, skipinitialspace=True).to_numpy(np.float64)
         if given.shape[1] != width:
             raise ValueError(f"{self.place}, {file}: expected {width} numbers per line, got {given.shape[1]}")
-        whole = (np.abs(given) < 2**53) & (given == np.trunc(given))  # neither is true of NaN and infinity
+        whole = (np.abs(given) < 2**53) & (given == np.trunc(given))  # False for NaN and infinity
         if not whole.all():
             line = int(np.flatnonzero(~whole.all(axis=1))[0]) + 1
             raise ValueError(f"{self.place}, {file}, line {line}: expected {width} whole numbers")

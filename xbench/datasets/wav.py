@@ -1,4 +1,4 @@
-"""WAV files as tensors."""
+"""Reads and resamples WAV files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from xbench.boundary import libraries
 from xbench.datasets.decoding import reading
 
-_KERNEL = 2**24  # numbers in the filter that resampling takes: 44,100 to 48,000 per second are 23,520
+_KERNEL = 2**24  # maximum size of the resampling filter; 44,100 to 48,000 per second needs 23,520 numbers
 
 
 def read_wav(content: bytes, place: str) -> tuple[Tensor, int]:
@@ -20,7 +20,7 @@ def read_wav(content: bytes, place: str) -> tuple[Tensor, int]:
     from scipy.io import wavfile  # only needed here, and slow to load
 
     with reading(place, "is no WAV file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that are no sound
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # raised for non-audio chunks
         warnings.filterwarnings("error", "Reached EOF prematurely", wavfile.WavFileWarning)
         rate, samples = wavfile.read(io.BytesIO(content))
         wave = torch.from_numpy(samples.copy())
@@ -34,7 +34,7 @@ def read_wav(content: bytes, place: str) -> tuple[Tensor, int]:
 
 
 def resampled(wave: Tensor, own: int, rate: int, place: str) -> Tensor:
-    """A recording (T,) of `own` samples per second at `rate`. Raises ValueError where that takes a vast filter."""
+    """Resample a recording (T,) from `own` to `rate` samples per second. Raises ValueError if the filter is huge."""
     common = math.gcd(own, rate)
     if own // common * (rate // common) > _KERNEL:
         raise ValueError(f"{place} has {own} samples per second, which have too little in common with {rate}")

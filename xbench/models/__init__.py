@@ -1,4 +1,4 @@
-"""Models: each source is a cheap dataclass named by `_target_` whose `load(dataset)` gives a `Model`."""
+"""Models: each source is a cheap dataclass, named by `_target_`, whose `load(dataset)` returns a `Model`."""
 
 from xbench.models.record import Encoded, Model
 

@@ -1,4 +1,4 @@
-"""How well a model predicts the samples that are explained: accuracy, and R² for a regression."""
+"""The model's accuracy, or R² for a regression, on the samples to explain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = 64  # per forward pass: small enough for a large transformer on a small m
 
 
 def logits_of(output: object, part: str | int | None) -> Tensor:
-    """What `part` names in a model's output (a key, an attribute, a position; None = all of it)."""
+    """The part of a model's output named by `part` (a key, an attribute, a position; None = the whole output)."""
     if isinstance(part, str) and hasattr(output, part):
         output = getattr(output, part)
     elif part is not None:
@@ -71,16 +71,16 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
 
 
 def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
-    """Accuracy on `dataset.test`, computed once per weights and data and then remembered in the cache.
+    """Accuracy on `dataset.test`, computed once per weights and data and then cached.
 
-    None, with a warning, when it cannot be told: the number of outputs is not the number of classes,
-    outputs are not finite, or the model fails. That must not stop a run in which other things work.
+    Returns None, with a warning, if it is undefined: the number of outputs differs from the number of classes, outputs
+    are not finite, or the model fails. None of these stops a run.
     """
     kind = type(model.module)
     identity = {
         "model": model.fingerprint,
         "class": f"{kind.__module__}.{kind.__qualname__}",
-        "network": repr(model.module),  # classes and settings of the parts: the same weights may be used otherwise
+        "network": repr(model.module),  # classes and settings of the parts: other networks may use the same weights
         "output": model.output,
         "data": dataset.fingerprint,
     }
@@ -88,7 +88,7 @@ def cached_accuracy(model: Model, dataset: Dataset) -> float | None:
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there yet, or damaged: compute it (again)
+        pass  # absent or damaged: compute it
     found = attempt(lambda: _measured(model, dataset), lambda error: _unknown(model, dataset, error))
     if found is None:
         return None
@@ -112,5 +112,5 @@ def _measured(model: Model, dataset: Dataset) -> float | None:
 
 
 def _unknown(model: Model, dataset: Dataset, error: BaseException) -> None:
-    # A user's module may raise anything; its cells will say what.
+    # A user's module may raise anything; its cells report the error.
     log.warning("accuracy of model %s on %s is not known: %s", model.name, dataset.name, message(error))

@@ -1,4 +1,4 @@
-"""A model that is any function: of arrays, without gradients, such as scikit-learn's `predict_proba`."""
+"""Black-box models: any function of arrays without gradients, such as scikit-learn's `predict_proba`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Predict = Callable[..., Any]
 
 
 class Asked(nn.Module):
-    """Tensors (n, ...) to a function of arrays, and what it returns, (n, outputs) or (n,), as a tensor (n, outputs)."""
+    """A module around a function of arrays: tensors (n, ...) -> (n, outputs); the function may also return (n,)."""
 
-    differentiable: ClassVar[bool] = False  # what needs a gradient is not applicable
+    differentiable: ClassVar[bool] = False  # methods that need a gradient do not apply
 
     def __init__(self, function: Predict, columns: tuple[str, ...] | None = None) -> None:
         super().__init__()
@@ -46,17 +46,17 @@ class Asked(nn.Module):
 
 @dataclass(frozen=True)
 class BlackBox:
-    """Any function of numpy arrays: methods that perturb explain it, what needs a gradient is skipped.
+    """Any function of numpy arrays: perturbation methods explain it, gradient methods are skipped.
 
-    function: gets a sample's tensors as arrays (n, ...), returns scores or probabilities (n, classes), or values (n,)
-        or (n, 1) of a regression. In YAML `_target_` and `_partial_: true`.
-    frame: the function gets a pandas frame whose columns are named as the data set's are; null: where it is a method of
-        a scikit-learn estimator that was trained on a frame, which then gives the names.
-    builds: the function has no samples as arguments, but makes the function that does (trains a forest, loads a file).
-    name: what rows say.
+    function: takes a batch's tensors as arrays (n, ...) and returns scores or probabilities (n, classes), or the values
+        (n,) or (n, 1) of a regression. In YAML `_target_` and `_partial_: true`.
+    frame: true passes a pandas frame with the data set's column names; null passes one only to a method of a
+        scikit-learn estimator trained on a frame, with that frame's names.
+    builds: the function takes no samples but returns the function to explain (trains a forest, loads a file).
+    name: the name in tables.
 
-    The store knows the function by its source (docs/keys.md) and, since that says nothing of what it was fitted to, by
-    its outputs for the samples of the data set.
+    The store identifies the function by its source (docs/keys.md) and, because the source does not show the fitted
+    parameters, by its outputs for the samples of the data set.
     """
 
     function: Predict
@@ -70,14 +70,14 @@ class BlackBox:
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return self.name
 
     def fingerprint(self, dataset: Dataset) -> None:
-        """None: known only once the function has answered."""
+        """None: the fingerprint needs the function's outputs."""
 
     def load(self, dataset: Dataset) -> Model:
-        """Raises ValueError when the data are texts or the function's answer has the wrong form."""
+        """Raises ValueError if the data are texts or the function's result has the wrong form."""
         function = self.function() if self.builds else self.function
         if not callable(function):
             raise TypeError(f"model {self.name!r}: builds=true, but it built a {type(function).__name__}, no function")
@@ -88,7 +88,7 @@ class BlackBox:
         return replace(model, accuracy=cached_accuracy(model, dataset))
 
     def _columns(self, function: Predict, dataset: Dataset) -> tuple[str, ...] | None:
-        """Names of the columns of the frame that the function gets; None where it gets arrays."""
+        """Column names of the frame passed to the function; None if it takes arrays."""
         trained = getattr(getattr(function, "__self__", None), "feature_names_in_", None)
         if self.frame is False or (self.frame is None and trained is None):
             return None

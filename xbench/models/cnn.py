@@ -15,7 +15,7 @@ class SmallCNN(nn.Module):
     inside, so that a black baseline is the tensor of zeros.
 
     shape: (channels, height, width), height and width at least 4.
-    classes: how many logits.
+    classes: number of logits.
     width: channels of the first convolution; the others have twice as many.
     """
 
@@ -51,10 +51,10 @@ class SmallCNN(nn.Module):
 class PooledCNN(nn.Module):
     """Images (n, channels, height, width) of any size from 8x8 on, in [0, 1] -> logits (n, classes).
 
-    Four convolutions with batch norm and two max-pools, the mean over all places and a linear layer: what a place
-    contributes does not depend on where it is: mosaics of training images can be explained.
+    Four convolutions with batch norm and two max-pools, the mean over all positions and a linear layer. A position's
+    contribution does not depend on where it is, so mosaics of training images can be explained.
 
-    shape: (channels, height, width); only the channels matter. classes: how many logits. width: of the first layer.
+    shape: (channels, height, width); only the channels matter. classes: number of logits. width: of the first layer.
     """
 
     modality: ClassVar[str] = "image"

@@ -1,4 +1,4 @@
-"""The user's own model."""
+"""The user's own PyTorch model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Encode = Callable[[Dataset, Split], Encoded]
 
 
 class Normalized(nn.Module):
-    """A network behind (x - mean) / std, so that points and baselines are in the data's own units."""
+    """A network preceded by (x - mean) / std, so that points and baselines are in the data's own units."""
 
     mean: Tensor
     std: Tensor
@@ -43,17 +43,17 @@ class Normalized(nn.Module):
 
 @dataclass(frozen=True)
 class Custom:
-    """Any `nn.Module` of the user's, on any data set.
+    """Any `nn.Module` of the user, on any data set.
 
-    module: builds it: a class or function, with its arguments bound (in YAML `_target_` and
+    module: a class or function that builds the network, with its arguments bound (in YAML `_target_` and
         `_partial_: true`, so that nothing is built before it is needed).
-    weights: path of a safetensors file or one that `torch.load(weights_only=True)` reads; None = as the
-        builder left them (a builder that draws random weights does so from `seed`).
-    name: what rows say.
+    weights: path of a safetensors file or one that `torch.load(weights_only=True)` reads; None = the builder's own
+        weights (random weights are drawn from `seed`).
+    name: the name in tables.
     site: name of the submodule at whose output gradient points enter (texts: the embedding).
-    output: which part of a structured output is explained, e.g. "logits".
-    mean, std: normalisation by channel that the network expects and does not do itself; None = it needs none.
-    encode: for texts, or other inputs than one tensor: `f(dataset, split) -> Encoded`.
+    output: the part of a structured output to explain, e.g. "logits".
+    mean, std: normalisation by channel that the network expects but does not apply; None = none.
+    encode: for texts, or inputs other than one tensor: `f(dataset, split) -> Encoded`.
     """
 
     module: Callable[[], nn.Module]
@@ -81,14 +81,14 @@ class Custom:
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return self.name
 
     def fingerprint(self, dataset: Dataset) -> None:
-        """None: what the builder makes of its arguments is known only once it has run."""
+        """None: the weights are known only after the builder has run."""
 
     def load(self, dataset: Dataset) -> Model:
-        """Raises TypeError (not a module), FileNotFoundError or ValueError (weights absent or unfit)."""
+        """Raises TypeError (not a module), FileNotFoundError or ValueError (weights absent or incompatible)."""
         if dataset.modality in ("text", "multimodal") and self.encode is None:
             raise ValueError(
                 f"model {self.name!r} needs `encode` for data set {dataset.name!r}: a function "
@@ -110,7 +110,7 @@ class Custom:
         return replace(model, accuracy=cached_accuracy(model, dataset))
 
     def _fingerprint(self, module: nn.Module) -> str:
-        """sha256 of the weights, and of the source of the network, of what builds it and of the encoder."""
+        """sha256 of the weights and of the source of the network, its builder and the encoder."""
         weights, source = module_digest(module), sources.fingerprint(self.module, self.encode)
         return weights if source is None else digest({"weights": weights, "source": source})
 
@@ -124,5 +124,5 @@ class Custom:
 
 
 def _of_a_copy(encode: Encode, dataset: Dataset, split: Split) -> Encoded:
-    """What the user's function makes of the samples; it may write into them, and they are shown in the report."""
+    """Encode a copy of the split: the user's function may write into the samples, which the report shows."""
     return encode(dataset, split.subset(range(len(split))))

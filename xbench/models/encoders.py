@@ -1,4 +1,4 @@
-"""How a split becomes what a model takes: tensors as they are, words through a vocabulary."""
+"""Encodes a split for a model: tensors unchanged, words through a vocabulary."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _CALLED = {
 
 
 def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
-    """Tensor inputs as they are, in the order of their parts, with the data set's baseline and feature groups.
+    """Tensor inputs unchanged, in the order of their parts, with the data set's baseline and feature groups.
 
-    The baseline is zero where the data set has none.
+    The baseline is zero if the data set has none.
     """
     tensors = numbers(split.inputs)
     if len(tensors) != len(by_part(split.inputs)):
@@ -46,7 +46,7 @@ def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
 
 
 def _cells(dataset: Dataset, tensors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], ...]:
-    """The columns of a table, x0, x1, ... without names of their own, with each sample's values."""
+    """The columns of a table with each sample's values; unnamed columns are called x0, x1, ..."""
     (values,) = tensors.values()
     names = dataset.columns or tuple(f"x{number}" for number in range(values.shape[1]))
     return tuple(
@@ -58,8 +58,8 @@ def _cells(dataset: Dataset, tensors: Mapping[str, Tensor]) -> tuple[tuple[str, 
 class WordEncoder:
     """Texts -> ids (n, T), T the longest text of the split; one feature per word.
 
-    The baseline has the neutral token MASK in place of every word, and PAD where there is none: the
-    model was trained with words hidden behind MASK, so it has seen such inputs.
+    The baseline has the neutral token MASK in place of every word, and PAD elsewhere. The model was trained with words
+    hidden behind MASK, so it has seen such inputs.
     """
 
     vocabulary: Vocabulary
@@ -94,10 +94,10 @@ def _padded(row: Sequence[Item], width: int, filler: Item) -> list[Item]:
 
 @dataclass(frozen=True)
 class FusionEncoder:
-    """An image and the word vectors of a sentence, one feature per word behind those of the image.
+    """An image and the word vectors of a sentence, with one feature per word after the features of the image.
 
-    The baseline of a word is the zero vector: the sentence without it. Where there are words goes to the model as a
-    further argument.
+    The baseline of a word is the zero vector, i.e. the sentence without the word. The mask of real words is passed to
+    the model as a further argument.
     """
 
     vocabulary: Vocabulary

@@ -1,4 +1,4 @@
-"""An image and a sentence in one network, both explained at once."""
+"""Networks for an image and a sentence, both explained at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from xbench.models.weights import fit_weights
 class LateFusion(nn.Module):
     """Images (n, 3, H, W) in [0, 1] and a sentence -> logits (n, classes).
 
-    The sentence is given as token ids (n, T), padded with PAD, or as their word vectors (n, T, dimension), so that
-    image and words can be explained together: padding has the zero vector, which changes no result. Convolutions on
-    one side, the sum of the word vectors on the other, fused late: by their product at every place of the image, of
-    which the strongest place decides.
+    The sentence is given as token ids (n, T), padded with PAD, or as word vectors (n, T, dimension), so that image and
+    words can be explained together; padding has the zero vector, which changes no result. Convolutions encode the
+    image, a sum of word vectors the sentence; the two are multiplied at every position, and the maximum over positions
+    is classified.
 
-    shape: {"image": (3, H, W)}. vocabulary: number of token ids. classes: how many logits.
+    shape: {"image": (3, H, W)}. vocabulary: number of token ids. classes: number of logits.
     dimension: of a word vector. width: channels of the first convolution.
     """
 
@@ -41,7 +41,7 @@ class LateFusion(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, dimension, padding_idx=PAD)
         with torch.no_grad():
-            self.embedding.weight.mul_(0.3)  # torch's 1.0 drowns what is learned about a word
+            self.embedding.weight.mul_(0.3)  # torch's default of 1.0 outweighs what training adds to a word vector
         self.image = nn.Sequential(
             nn.Conv2d(shape["image"][0], width, 5, padding=2),
             nn.BatchNorm2d(width),
@@ -70,12 +70,13 @@ class LateFusion(nn.Module):
 class PretrainedFusion(nn.Module):
     """Images (n, 3, H, W) in [0, 1] and a sentence -> logits (n, classes), by published networks.
 
-    The first stages of a network of torchvision see the image, an encoder of transformers (BERT's) reads the sentence;
-    they are fused as in `LateFusion`. The sentence is given as there.
+    The first stages of a torchvision network encode the image, an encoder of transformers (BERT's) the sentence; both
+    are fused as in `LateFusion`, and the sentence has the same form as there.
 
-    shape: {"image": (3, H, W)}. vocabulary: number of token ids. classes: how many logits.
-    arch: of torchvision, with stages named layer1 to layer4 (resnet, resnext, wide_resnet). stages: how many are kept.
-    weights: of `arch` to start from: null, or a name such as DEFAULT (downloaded when needed), or a file.
+    shape: {"image": (3, H, W)}. vocabulary: number of token ids. classes: number of logits.
+    arch: a torchvision network with stages layer1 to layer4 (resnet, resnext, wide_resnet). stages: number of stages
+        kept.
+    weights: initial weights of `arch`: null, a name such as DEFAULT (downloaded when needed), or a file.
     size: side of the square that images are resized to. dimension: of a word vector. layers, heads: of the encoder.
     Raises ValueError for a network without such stages.
     """
@@ -129,7 +130,7 @@ class PretrainedFusion(nn.Module):
 
 
 def _words(embedding: nn.Embedding, sentence: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Word vectors (n, T, D) of token ids or of vectors, zero at padding; and where there are words, (n, T)."""
+    """Word vectors (n, T, D) from token ids or vectors, zero at padding, and the mask of words, (n, T)."""
     if not sentence.is_floating_point():
         vectors, there = embedding(sentence), (sentence != PAD).to(embedding.weight.dtype)
     else:

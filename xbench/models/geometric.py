@@ -15,18 +15,19 @@ from xbench.models.graph import READOUTS, pooled
 
 
 class Geometric(nn.Module):
-    """Nodes (n, N, F), edges (n, N, N) and which nodes there are (n, N) -> logits (n, classes).
+    """Nodes (n, N, F), edges (n, N, N) and the mask of existing nodes (n, N) -> logits (n, classes).
 
-    The network sees the edges there are as a list, as it would elsewhere. Their weights reach it as edge weights where
-    it takes these (GCN), else by multiplying the messages, as torch_geometric's own explainers do; so an edge of weight
-    0 is one that is not there. (A mean or softmax over the messages, as in GraphSAGE and GAT, still counts an edge
-    whose weight is small: there the last step to 0 is a jump.) DeepLIFT does not apply: it compares a sample with its
-    baseline operation by operation, and without edges there are other operations.
+    The network receives the existing edges as a list, as usual in torch_geometric. Their weights are passed as edge
+    weights if the network supports these (GCN); otherwise they multiply the messages, as in torch_geometric's own
+    explainers. An edge of weight 0 is therefore absent. (A mean or softmax over messages, as in GraphSAGE and GAT,
+    still
+    counts an edge of small weight: the output jumps at 0.) DeepLIFT does not apply: it compares a sample with its
+    baseline operation by operation, and without edges the operations differ.
 
-    shape: {"nodes": (N, F), "edges": (N, N)}. classes: how many outputs.
-    network: a class of `torch_geometric.nn.models` such as GCN, GIN, GAT, GraphSAGE. width: of the hidden states.
-    layers: rounds of messages. readout: mean or sum over the nodes there are, or the first node.
-    Raises ModuleNotFoundError without torch_geometric, ValueError for a network that is not among its models.
+    shape: {"nodes": (N, F), "edges": (N, N)}. classes: number of outputs.
+    network: a class of `torch_geometric.nn.models` such as GCN, GIN, GAT, GraphSAGE. width: size of the hidden states.
+    layers: rounds of message passing. readout: mean or sum over the existing nodes, or the first node.
+    Raises ModuleNotFoundError without torch_geometric, ValueError for a network that is not one of its models.
     """
 
     modality: ClassVar[str] = "graph"
@@ -76,7 +77,7 @@ class Geometric(nn.Module):
 
 def _torch_geometric() -> ModuleType:
     with libraries.extra("graph", "model=geometric"), warnings.catch_warnings():
-        # Newer releases of torch say so of what it calls.
+        # Newer releases of torch deprecate functions that torch_geometric calls.
         warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
         import torch_geometric.explain.algorithm.utils
         import torch_geometric.nn

@@ -13,7 +13,7 @@ READOUTS = ("mean", "sum", "first")
 
 
 def pooled(states: Tensor, present: Tensor, readout: str) -> Tensor:
-    """States of nodes (n, N, H) and which there are (n, N) -> (n, H): their mean or sum, or the first node's."""
+    """Node states (n, N, H) and the mask of existing nodes (n, N) -> (n, H): their mean or sum, or the first node's."""
     if readout == "first":
         return states[:, 0]
     there = present.unsqueeze(2)
@@ -22,10 +22,11 @@ def pooled(states: Tensor, present: Tensor, readout: str) -> Tensor:
 
 
 class GraphNet(nn.Module):
-    """Nodes (n, N, F), edges (n, N, N) and which nodes there are (n, N) -> logits (n, classes).
+    """Nodes (n, N, F), edges (n, N, N) and the mask of existing nodes (n, N) -> logits (n, classes).
 
-    shape: {"nodes": (N, F), "edges": (N, N)}. classes: how many outputs. width: of the hidden states.
-    layers: rounds of messages. readout: mean or sum over the nodes there are, or the first node (node classification).
+    shape: {"nodes": (N, F), "edges": (N, N)}. classes: number of outputs. width: size of the hidden states.
+    layers: rounds of message passing. readout: mean or sum over the existing nodes, or the first node (node
+        classification).
     """
 
     modality: ClassVar[str] = "graph"
@@ -47,11 +48,11 @@ class GraphNet(nn.Module):
         self.classifier = nn.Linear(width, classes)
 
     def layer(self, given: int, made: int) -> nn.Module:
-        """What is applied to the messages of a round."""
+        """The layer applied to the messages of a round."""
         raise NotImplementedError
 
     def mixing(self, edges: Tensor, present: Tensor) -> Tensor:
-        """(n, N, N): how much of every node's state each node receives."""
+        """The weights with which each node receives the states of all nodes, (n, N, N)."""
         raise NotImplementedError
 
     def forward(self, nodes: Tensor, edges: Tensor, present: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class GCN(GraphNet):
         return nn.Linear(given, made)
 
     def mixing(self, edges: Tensor, present: Tensor) -> Tensor:
-        own = torch.diag_embed(torch.ones_like(present))  # padding too: it must not divide by 0
+        own = torch.diag_embed(torch.ones_like(present))  # also for padding, to avoid dividing by 0
         linked = edges + own
         scale = linked.sum(2).rsqrt()
         return linked * scale.unsqueeze(2) * scale.unsqueeze(1)

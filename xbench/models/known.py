@@ -1,4 +1,4 @@
-"""The function that made a data set's labels, where it is known: what it explains has a known answer."""
+"""The function that generated a data set's labels, if it is known: its attributions have a known answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from xbench.models.weights import module_digest
 
 @dataclass(frozen=True)
 class Known:
-    """No training: the data set's own function, such as the weights of `planted_linear`."""
+    """The data set's own label function, such as the weights of `planted_linear`; it needs no training."""
 
     name: str = "known"
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return self.name
 
     def fingerprint(self, dataset: Dataset) -> str | None:
@@ -27,7 +27,7 @@ class Known:
         return None if dataset.known is None else module_digest(dataset.known())
 
     def load(self, dataset: Dataset) -> Model:
-        """Raises ValueError when the data set does not know what made its labels."""
+        """Raises ValueError if the label function of the data set is unknown."""
         if dataset.known is None:
             raise ValueError(
                 f"model {self.name!r}: nobody knows the function that made the labels of {dataset.name!r}; it is for "

@@ -1,4 +1,4 @@
-"""Networks for tables: a linear one, and one with hidden layers."""
+"""Networks for tables: a linear model, and a network with hidden layers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class Standardised(nn.Module):
-    """Columns (n, d) in their own units -> outputs; centred and scaled inside, by what `calibrate` saw.
+    """Columns (n, d) in their own units -> outputs; the module standardises with the statistics from `calibrate`.
 
-    So a baseline is given in the columns' own units, and a regression's output is in the target's.
+    Baselines are therefore in the columns' own units, and a regression's output is in the target's unit.
     """
 
     modality: ClassVar[str] = "tabular"
@@ -29,7 +29,7 @@ class Standardised(nn.Module):
         self.register_buffer("output_scale", torch.ones(()))
 
     def calibrate(self, inputs: Tensor, targets: Tensor) -> None:
-        """From the training rows; constant columns are left alone, and the targets of classes too."""
+        """Compute the statistics of the training rows; constant columns and class targets are not scaled."""
         spread = inputs.std(0)
         self.mean.copy_(inputs.mean(0))
         self.scale.copy_(torch.where(spread > 0, spread, 1))

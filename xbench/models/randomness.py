@@ -1,4 +1,4 @@
-"""Places where torch draws and adds numbers the same way every time, without touching anybody else's."""
+"""Blocks in which torch draws and sums reproducibly, without a change to global state."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's CPU generator starts from `seed`; outside, its state is as it was, also on error.
+    """Inside the block, torch's CPU generator starts from `seed`; its state is restored afterwards.
 
-    Layers initialise themselves and drop units from the process-wide generator and take no other.
-    `torch.manual_seed` would also reseed every accelerator, hence the generator's own method.
+    Layers use the process-wide generator for initialisation and dropout and accept no other. `torch.manual_seed` would
+    also reseed every accelerator, so the generator's own method is used.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -22,11 +22,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, torch computes with one thread; outside, with as many as before, also on error.
+    """Inside the block, torch computes with one thread; the number of threads is restored afterwards.
 
-    The order of a sum depends on the number of threads, so weights trained here are the same whatever
-    OMP_NUM_THREADS says. Small layers gain little from a second thread, and where another process keeps
-    a core busy they wait for it at every step (measured: 15 times slower).
+    The order of a sum depends on the number of threads, so one thread makes trained weights independent of
+    OMP_NUM_THREADS. Small layers gain little from a second thread, and wait for it at every step if another process
+    keeps a core busy (measured: 15 times slower).
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What a model is to the rest of xbench: `Model`, and a split as the model takes it: `Encoded`."""
+"""The records of a model: `Model`, and `Encoded`, a split encoded for the model."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from xbench.engine import follows
 
 @dataclass(frozen=True)
 class Encoded:
-    """n samples in the form in which a model takes them.
+    """n samples in the form that a model takes.
 
-    inputs: the tensors (n, ...) that are explained.
+    inputs: the tensors (n, ...) to explain.
     baseline: one tensor (1 or n, ...) per input, in input space. For texts: token ids, with the neutral
         token in place of words and special tokens and padding kept.
-    features: one int64 tensor (1 or n, ...) of group numbers per input, broadcastable to it; from 0
-        without gaps for each sample, -1 where the position is no feature (padding, special tokens).
+    features: one int64 tensor (1 or n, ...) of group ids per input, broadcastable to it; from 0 without gaps for each
+        sample, -1 outside any feature (padding, special tokens).
     extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
     tokens: one string per position of an input, "" at padded positions: words, or columns with values.
-    called: what the features are, for tables: "words", "edges".
-    special: ids of tokens with a meaning of their own: "mask" (no word here) and "pad".
-    masks: one bool ground truth (n, ...) per input tensor, of size 1 where it says nothing; or None.
-    Raises ValueError when the shapes disagree.
+    called: the features' name in tables: "words", "edges".
+    special: ids of special tokens: "mask" (a hidden word) and "pad".
+    masks: one bool ground truth (n, ...) per input tensor, of size 1 in dimensions it covers as a whole; or None.
+    Raises ValueError if the shapes disagree.
     """
 
     inputs: tuple[Tensor, ...]
@@ -43,7 +43,7 @@ class Encoded:
 
     @property
     def padded(self) -> Padded | None:
-        """The input whose samples end in padding, as the tokens tell; None where they do not."""
+        """The input whose samples end in padding, according to the tokens; None if there is none."""
         if self.tokens is None or all(row[-1] for row in self.tokens):
             return None
         width = len(self.tokens[0])
@@ -72,7 +72,7 @@ class Encoded:
         return len(self.inputs[0])
 
     def arguments(self, rows: slice, device: torch.device) -> tuple[object, ...]:
-        """What a model is given for these samples; copies, for it may write into them."""
+        """The model's arguments for these samples; copies, because the model may write into them."""
         n = len(self)
         given = (value[rows] if follows(value, n) else value for value in (*self.inputs, *self.extra))
         return copied(tuple(given), device)
@@ -90,17 +90,15 @@ class Encoded:
 class Model:
     """A classifier or regressor ready to be explained.
 
-    name: what rows, tables and reports say.
-    module: in eval mode, with normalisation inside, so that a black image is black.
-    fingerprint: sha256 of what decides its outputs: the weights, and source that is not xbench's own.
-    encode: turns a split of a data set into what the module takes.
-    site: where points enter, such as "embedding" (texts) or "conv1:input", see `xbench.core.sites`;
-        None = the input itself.
-    output: which part of a structured output is explained: a key or attribute such as "logits", or a
-        position; None = the output is a tensor.
-    accuracy: share of `dataset.test` that it classifies correctly, for a regression R²; None = not
-        known, or the classes of model and data are not the same (then its labels mean nothing to this model and only
-        the predicted class can be explained).
+    name: the name in rows, tables and reports.
+    module: the network in eval mode, with normalisation inside, so that a black image is black.
+    fingerprint: sha256 of everything that determines the outputs: the weights, and source that is not xbench's own.
+    encode: converts a split of a data set to the module's inputs.
+    site: where points enter, such as "embedding" (texts) or "conv1:input", see `xbench.core.sites`; None = the input.
+    output: the part of a structured output to explain: a key or attribute such as "logits", or a position; None = the
+        output is a tensor.
+    accuracy: share of `dataset.test` classified correctly, or R² for a regression; None = unknown, or model and data
+        have different classes (then the labels do not apply and only the predicted class can be explained).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Reference models: small networks of ours, trained on first use and cached."""
+"""Reference models: xbench's own small networks, trained on first use and cached."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from xbench.models.weights import digest, fit_weights
 
 log = logging.getLogger("xbench")
 
-VERSION = 1  # raise it when the same parameters train to something else
+VERSION = 1  # raise it when the same parameters train to other weights
 SECONDS_PER_ROW = {"image": 2.7e-4, "text": 2.0e-4, "tabular": 2e-6}  # per epoch, on one core; for the log line
 OTHER_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A small classifier, trained from a fixed seed when it is first needed (under two minutes on two cores).
+    """A small classifier, trained from a fixed seed on first use (under two minutes on two cores).
 
-    name: what rows say.
-    architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in
-        YAML). It has an attribute `modality`, and an integer `version` once it has computed something else; "text" is
-        called with `vocabulary` and `classes`, and names its word vectors `embedding`; the others are called
-        with `shape`, that of one sample (a dict of shapes where it has several parts, with `vocabulary`
-        where one of these is a text), and `classes`, 1 for a regression. A method
-        `calibrate(*inputs, targets)` sees the training samples before the training.
-    epochs, lr, batch_size, seed: how it is trained (see `training.fit`).
-    min_steps: a small data set is gone through more often, until there are this many batches.
-    max_steps: a large one less often, but at least once.
-    mask_rate: texts: mean share of words hidden behind the neutral token while training.
-    vocabulary, min_count: texts: how many words are known at most, and how often each must occur.
+    name: the name in tables.
+    architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in YAML). It has
+        an attribute `modality`, and an integer `version` that is raised when its computation changes. A "text" network
+        is called with `vocabulary` and `classes`, and names its word vectors `embedding`; all others are called with
+        `shape`, the shape of one sample (a dict of shapes for several parts, plus `vocabulary` if one of them is a
+        text), and `classes`, 1 for a regression. Its method `calibrate(*inputs, targets)`, if any, gets the training
+        samples before training.
+    epochs, lr, batch_size, seed: settings of the training (see `training.fit`).
+    min_steps: minimum number of batches; a small data set is repeated for more epochs.
+    max_steps: maximum number of batches; a large data set gets fewer epochs, but at least one.
+    mask_rate: texts: mean share of words hidden behind the neutral token during training.
+    vocabulary, min_count: texts: maximum number of words, and minimum count of each.
     words: texts: chooses the vocabulary, f(texts, vocabulary, min_count) -> `Vocabulary`; None = the most frequent.
 
     Weights, vocabulary and test accuracy are kept under `models/` in the cache directory.
@@ -90,15 +90,15 @@ class Reference:
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return self.name
 
     def fingerprint(self, dataset: Dataset) -> str | None:
-        """sha256 of the cached weights, or None when this model has not been trained on this data."""
+        """sha256 of the cached weights; None if this model has not been trained on this data."""
         return trained.fingerprint(self._folder(dataset))
 
     def load(self, dataset: Dataset) -> Model:
-        """The trained model. Raises ValueError when the model takes another kind of data."""
+        """The trained model. Raises ValueError if the model takes another kind of data."""
         if dataset.modality != self.modality:
             raise ValueError(
                 f"model {self.name!r} is for {self.modality} data, but data set {dataset.name!r} is {dataset.modality}"
@@ -116,7 +116,7 @@ class Reference:
         )
 
     def _identity(self) -> dict[str, object]:
-        """Everything that decides the weights, as JSON."""
+        """Everything that determines the weights, as JSON."""
         bound = self.architecture if isinstance(self.architecture, partial) else partial(self.architecture)
         source = sources.fingerprint(self.architecture, self.words)
         return {
@@ -156,7 +156,7 @@ class Reference:
             return self.architecture(shape=tuple(inputs.shape[1:]), classes=classes, **self._rate(dataset))
 
     def _rate(self, dataset: Dataset) -> dict[str, int]:
-        """The data set's samples per second, for an architecture whose `rate` is null."""
+        """The data set's sampling rate as an argument, for an architecture whose `rate` is null."""
         asked = inspect.signature(self.architecture).parameters.get("rate")
         if asked is None or asked.default is not None or dataset.rate is None:
             return {}
@@ -227,14 +227,14 @@ class Reference:
 
 
 def _place(built: Callable[..., object]) -> str:
-    """Where a function or class is defined, be it with some arguments bound; and its version, where it has one."""
+    """The module and name of a function or class (unwrapping partials), and its version if it has one."""
     bare: Any = built.func if isinstance(built, partial) else built
     version = getattr(bare, "version", None)
     return f"{bare.__module__}.{bare.__qualname__}" + (f" {version}" if isinstance(version, int) else "")
 
 
 def _arguments(train: Split, vocabulary: Vocabulary | None) -> tuple[Tensor | Lazy, ...]:
-    """What the network is called with; images to train on may be of another size than those that are explained."""
+    """Arguments that build the network; training images may have another size than the images to explain."""
     parts: Mapping[str, SplitPart] = by_part(train.inputs)
     tensors: list[Tensor | Lazy] = []
     for part in parts.values():

@@ -1,4 +1,4 @@
-"""Networks along time: for series, waveforms, spectrograms and clips."""
+"""Networks for data in time: series, waveforms, spectrograms and clips."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class M5(nn.Module):
     """Waveforms (n, 1, samples) -> logits (n, classes).
 
     Source: Dai, Dai, Qu, Li, Das 2017, "Very Deep Convolutional Neural Networks for Raw Waveforms" (arXiv
-    1610.00087), the network with five weight layers. Different from the paper: narrower, a first window that fits
-    rates from 4 to 16 kHz, and the last pooling is the mean over what time is left.
+    1610.00087), the network with five weight layers. Differences from the paper: fewer channels, a first window that
+    fits rates from 4 to 16 kHz, and a last pooling that averages over the remaining time.
 
     shape: (1, samples). classes: how many outputs. width: channels of the first convolution.
     """
@@ -96,7 +96,7 @@ class MelCNN(nn.Module):
     torchaudio's spectrogram is part of the model, so attributions reach the waveform.
 
     shape: (1, samples). classes: how many outputs. rate: samples per second.
-    bands: of the mel scale. width: channels of the first convolution.
+    bands: number of mel bands. width: channels of the first convolution.
     """
 
     modality: ClassVar[str] = "audio"

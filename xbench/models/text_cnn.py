@@ -16,12 +16,12 @@ class TextCNN(nn.Module):
 
     Convolutions of several lengths over word vectors, maximum over time, one linear layer.
     Source: Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014,
-    https://aclanthology.org/D14-1181. Different from the paper: the vectors are trained from scratch,
-    and windows start at every word, running past the end of the sentence into zeros.
+    https://aclanthology.org/D14-1181. Differences from the paper: the vectors are trained from scratch,
+    and windows start at every word and run past the end of the sentence into zeros.
 
-    Padding is told from the ids and not from the vectors, and changes no result: padded vectors become
-    zero, which is what a window past the end of an unpadded sentence sees, and no window starts on one.
-    This holds as well when a hook replaces the output of `embedding`.
+    Padding is found from the ids, not the vectors, and changes no result: padded vectors become zero, as past the end
+    of an unpadded sentence, and no window starts at padding. This also holds when a hook replaces the output of
+    `embedding`.
 
     vocabulary: number of token ids. classes: number of logits. dimension: size of a word vector.
     width: filters per window length. windows: window lengths in words. dropout: before the last layer.
@@ -43,7 +43,7 @@ class TextCNN(nn.Module):
             raise ValueError(f"windows must be lengths >= 1, got {list(windows)}")
         self.windows = tuple(windows)
         self.embedding = nn.Embedding(vocabulary, dimension)
-        nn.init.normal_(self.embedding.weight, std=0.1)  # torch's 1.0 drowns what is learned about rare words
+        nn.init.normal_(self.embedding.weight, std=0.1)  # torch's default of 1.0 hides what rare words learn
         self.convolutions = nn.ModuleList(nn.Conv1d(dimension, width, window) for window in windows)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width * len(windows), classes)
@@ -55,7 +55,7 @@ class TextCNN(nn.Module):
         maxima = []
         for window, convolution in zip(self.windows, self.convolutions, strict=True):
             found = F.relu(convolution(F.pad(channels, (0, window - 1))))  # (n, width, T)
-            # After the ReLU nothing is negative, so zero at padded starts never wins the maximum.
+            # Values after the ReLU are not negative, so zeros at padded starts do not change the maximum.
             maxima.append(F.max_pool1d(found * real, ids.shape[1]).flatten(1))
         logits: Tensor = self.classifier(self.dropout(torch.cat(maxima, dim=1)))
         return logits

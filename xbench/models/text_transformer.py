@@ -14,11 +14,11 @@ class TextTransformer(nn.Module):
     """Token ids (n, T), padded on the right with PAD -> logits (n, classes): BERT's encoder, trained from scratch.
 
     Source: Devlin, Chang, Lee, Toutanova 2019, "BERT" (arXiv 1810.04805), the encoder of transformers, smaller and
-    without pretraining; the mean of the last states over the words there are is classified. Padding is told from the
-    ids and not from the vectors, and changes no result, also when a hook replaces the output of `embedding`.
+    without pretraining; a linear layer classifies the mean of the last states over the words. Padding is found from the
+    ids, not the vectors, and changes no result, even when a hook replaces the output of `embedding`.
 
     vocabulary: number of token ids. classes: number of logits. dimension: of a word vector. layers, heads: of the
-    encoder. longest: positions it knows.
+    encoder. longest: maximum number of positions.
     """
 
     modality: ClassVar[str] = "text"

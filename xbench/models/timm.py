@@ -1,4 +1,4 @@
-"""Image classifiers of timm."""
+"""Image classifiers from timm."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ PUBLISHED = "DEFAULT"
 class Timm:
     """A classifier of timm by name, on any data set of images.
 
-    arch: a name that `timm.list_models` gives, be it with a tag of weights, e.g. "resnet18" or "resnet18.a1_in1k".
-    weights: None = random weights from `seed` (the maps then mean nothing; there is a warning); "DEFAULT" = those that
-        timm publishes for the name, from the hub or its cache; else the path of a safetensors or `weights_only` file.
-    classes: number of outputs; None = those of timm's weights, otherwise the data set's.
-    size: side of the square the image is resized to; None = what the network was made for; 0 = as it is.
+    arch: a name from `timm.list_models`, with or without a tag of weights, e.g. "resnet18" or "resnet18.a1_in1k".
+    weights: None = random weights from `seed` (with a warning that the maps are meaningless); "DEFAULT" = timm's
+        published weights of that name, from the hub or its cache; else the path of a safetensors or `weights_only`
+        file.
+    classes: number of outputs; None = that of timm's weights, otherwise the data set's.
+    size: side of the square to which the image is resized; None = the network's own size; 0 = no resizing.
 
-    Where the outputs are not the data set's classes, `accuracy` is None and only the predicted class can be explained.
+    If the outputs are not the data set's classes, `accuracy` is None and only the predicted class can be explained.
     Raises ModuleNotFoundError without timm.
     """
 
@@ -59,11 +60,11 @@ class Timm:
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return self.arch
 
     def fingerprint(self, dataset: Dataset) -> str | None:
-        """sha256 of what decides the outputs, known without building the model; None: no weights file."""
+        """sha256 of everything that determines the outputs, without building the model; None: no weights file."""
         if self.weights is None:
             source: dict[str, object] = {"seed": self.seed, "torch": torch.__version__}
         elif self.weights == PUBLISHED:
@@ -76,16 +77,16 @@ class Timm:
         return digest({"timm": self.arch, "version": _timm().__version__, **shape, **source})
 
     def load(self, dataset: Dataset) -> Model:
-        """Raises ValueError (not images; weights do not fit) or FileNotFoundError (no weights to be had)."""
+        """Raises ValueError (not images; weights do not fit) or FileNotFoundError (weights unavailable)."""
         check_images(self.arch, dataset, 4)
         with seeded(self.seed):
             network = self._network(dataset)
         module = ImageNetInput(network, self._preprocessing).eval()
         fingerprint = self.fingerprint(dataset)
-        assert fingerprint is not None  # the weights file was there a moment ago
+        assert fingerprint is not None  # the weights file has just been read
         model = Model(self.arch, module, fingerprint, encode_tensors)
         if self.weights in (None, PUBLISHED):
-            return model  # its outputs are chance, or not the data set's classes
+            return model  # random outputs, or not the data set's classes
         return replace(model, accuracy=cached_accuracy(model, dataset))
 
     def _network(self, dataset: Dataset) -> nn.Module:
@@ -110,7 +111,7 @@ class Timm:
 
     @property
     def _published(self) -> Any:  # noqa: ANN401  (timm's PretrainedCfg)
-        """What timm knows of the weights of that name."""
+        """timm's configuration of the weights of that name."""
         return _timm().get_pretrained_cfg(self.arch)
 
     def _outputs(self, dataset: Dataset) -> int:

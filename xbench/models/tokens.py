@@ -1,4 +1,4 @@
-"""Texts as the subword tokens of a transformers tokenizer."""
+"""Encodes texts as subword tokens of a transformers tokenizer."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ log = logging.getLogger("xbench")
 
 @dataclass(frozen=True)
 class TokenEncoder:
-    """Texts -> token ids (n, T) padded on the right, the attention mask riding along in `extra`.
+    """Texts -> token ids (n, T) padded on the right, with the attention mask in `extra`.
 
-    too_long: what to do about a text with more than `max_length` tokens: cut it, with one warning, or stop.
+    too_long: how to treat a text with more than `max_length` tokens: cut, with one warning, or stop.
     """
 
     tokenizer: Any
     group: str
     max_length: int | None
     too_long: str = "cut"
-    _told: set[str] = field(default_factory=set, compare=False)  # data sets of which it was said that texts are cut
+    _told: set[str] = field(default_factory=set, compare=False)  # data sets whose cut texts have been reported
 
     def __call__(self, dataset: Dataset, split: Split) -> Encoded:
         if not isinstance(split.inputs, tuple):
@@ -87,13 +87,13 @@ class TokenEncoder:
 
 
 def _words(text: str, spans: Tensor, special: Tensor) -> Tensor:
-    """(T,) int64: the number of the whitespace word each token lies in, -1 for special tokens."""
+    """The number of the whitespace word of each token, (T,) int64; -1 for special tokens."""
     word_at, word = [], -1
     for place, character in enumerate(text):
         if not character.isspace() and (place == 0 or text[place - 1].isspace()):
             word += 1
         word_at.append(word)
-    # The last character of a token is inside its word; its first may be the space before it.
+    # A token's last character lies in its word; its first may be the preceding space.
     numbers = [
         -1 if skip or end <= start else word_at[end - 1]
         for (start, end), skip in zip(spans.tolist(), special.tolist(), strict=True)
@@ -102,7 +102,7 @@ def _words(text: str, spans: Tensor, special: Tensor) -> Tensor:
 
 
 def _token_masks(masks: object, words: Tensor) -> Tensor:
-    """(n, T) bool: a token is evidence when its word is."""
+    """Masks of tokens, (n, T) bool: a token is evidence if its word is."""
     assert isinstance(masks, Sequence)  # texts have tuples of words' masks; Split checks it
     rows = [[word >= 0 and bool(mask[word]) for word in row] for mask, row in zip(masks, words.tolist(), strict=True)]
     return torch.tensor(rows, dtype=torch.bool)

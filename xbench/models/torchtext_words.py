@@ -1,4 +1,4 @@
-"""The words that a text model knows, chosen by torchtext."""
+"""The vocabulary of a text model, chosen by torchtext."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from xbench.models.vocabulary import SPECIAL, Vocabulary
 
 
 def frequent(texts: Sequence[str], size: int, min_count: int) -> Vocabulary:
-    """torchtext's vocabulary of the `size` most frequent words in lower case; its numbers are the vocabulary's.
+    """torchtext's vocabulary of the `size` most frequent words in lower case, with torchtext's ids.
 
-    Raises ModuleNotFoundError where torchtext is not installed.
+    Raises ModuleNotFoundError if torchtext is not installed.
     """
     import torchtext
 

@@ -1,4 +1,4 @@
-"""Image and video classifiers of torchvision."""
+"""Image and video classifiers from torchvision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from xbench.models.weights import digest, fit_weights, read_weights
 log = logging.getLogger("xbench")
 
 IMAGENET_CLASSES = 1000
-SIZE = {"inception_v3": 299}  # what each network was made for; 224 for all others, and 112 for those of clips
+SIZE = {"inception_v3": 299}  # input side of each network; 224 for all others, 112 for clips
 KINETICS = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # mean and std of videos
 KINETICS_CLASSES = 400
 
@@ -36,16 +36,16 @@ class Preprocessing:
     """Side of the square image a network takes (None: any), and the normalisation of values in [0, 1]."""
 
     size: int | None
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of ImageNet
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # ImageNet
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
 class ImageNetInput(nn.Module):
-    """Images (n, 1 or 3, height, width) in [0, 1] -> what a torchvision network was made for -> its logits.
+    """Images (n, 1 or 3, height, width) in [0, 1] -> the input format of a torchvision network -> its logits.
 
     Clips (n, 1 or 3, frames, height, width) are treated frame by frame. Grey images are repeated to three channels, and
-    images of another size are resized (bilinear). Being inside the model, these steps are part of what is explained:
-    maps have the shape of the original image, and a black baseline is the tensor of zeros.
+    images of another size are resized (bilinear). These steps are inside the model: maps have the shape of the original
+    image, and a black baseline is the tensor of zeros.
     """
 
     mean: Tensor
@@ -76,16 +76,16 @@ class ImageNetInput(nn.Module):
 class Torchvision:
     """A classifier of torchvision by name, on any data set of images, or of clips.
 
-    arch: a name that `torchvision.models.list_models` gives for `torchvision.models` (images), e.g. "resnet18", or for
+    arch: a name from `torchvision.models.list_models` for `torchvision.models` (images), e.g. "resnet18", or for
         `torchvision.models.video` (clips), e.g. "r3d_18".
-    weights: None = random weights from `seed` (the maps then mean nothing; there is a warning);
-        "DEFAULT" or another of torchvision's names such as "IMAGENET1K_V1" = trained on ImageNet (Kinetics) and
-        downloaded when needed; else the path of a safetensors or `weights_only` file.
-    classes: number of outputs; None = those of torchvision's weights (1000, clips 400), otherwise the data set's.
-    size: side of the square the image is resized to; None = what the network was made for; 0 = as it is.
+    weights: None = random weights from `seed` (with a warning that the maps are meaningless); "DEFAULT" or another of
+        torchvision's names such as "IMAGENET1K_V1" = trained on ImageNet (Kinetics) and downloaded when needed; else
+        the path of a safetensors or `weights_only` file.
+    classes: number of outputs; None = that of torchvision's weights (1000, clips 400), otherwise the data set's.
+    size: side of the square to which the image is resized; None = the network's own size; 0 = no resizing.
 
-    Where the outputs are not the data set's classes (ImageNet weights on digits), `accuracy` is None and
-    only the predicted class can be explained.
+    If the outputs are not the data set's classes (ImageNet weights on digits), `accuracy` is None and only the
+    predicted class can be explained.
     """
 
     arch: str = "resnet18"
@@ -109,11 +109,11 @@ class Torchvision:
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return self.arch
 
     def fingerprint(self, dataset: Dataset) -> str | None:
-        """sha256 of what decides the outputs, known without building the model; None: no weights file."""
+        """sha256 of everything that determines the outputs, without building the model; None: no weights file."""
         named, source = self._named(), {}
         if self.weights is None:
             source = {"seed": self.seed, "torch": torch.__version__, "torchvision": torchvision.__version__}
@@ -127,7 +127,7 @@ class Torchvision:
         return digest({"torchvision": self.arch, **shape, **source})
 
     def load(self, dataset: Dataset) -> Model:
-        """Raises ValueError (not images; weights do not fit) or FileNotFoundError (no weights to be had)."""
+        """Raises ValueError (not images; weights do not fit) or FileNotFoundError (weights unavailable)."""
         check_images(self.arch, dataset, 5 if self.arch in _clips() else 4)
         with seeded(self.seed):
             network = torchvision.models.get_model(self.arch, weights=None, **self._arguments(dataset))
@@ -138,14 +138,14 @@ class Torchvision:
             fit_weights(network, self.state(), source)
         module = ImageNetInput(network, self._preprocessing()).eval()
         fingerprint = self.fingerprint(dataset)
-        assert fingerprint is not None  # the weights file was there a moment ago
+        assert fingerprint is not None  # the weights file has just been read
         model = Model(self.arch, module, fingerprint, encode_tensors)
         if self.weights is None or self._named() is not None:
-            return model  # its outputs are not the data set's classes, or are chance
+            return model  # not the data set's classes, or random outputs
         return replace(model, accuracy=cached_accuracy(model, dataset))
 
     def _replaced(self, named: WeightsEnum) -> dict[str, str]:
-        """The sha256 of a file that is not what torchvision published, whose name carries its checksum."""
+        """The sha256 of a weights file that differs from the checksum in torchvision's file name."""
         path = _checkpoint(named)
         found = sha256_file(path) if path.is_file() else ""
         return {"sha256": found} if found and not found.startswith(_checksum(named.url)) else {}
@@ -161,13 +161,13 @@ class Torchvision:
         return published if self._named() is not None else len(dataset.classes)
 
     def _arguments(self, dataset: Dataset) -> dict[str, int | bool]:
-        """What the constructor needs for the network that the weights were made for."""
+        """Constructor arguments of the network that the weights belong to."""
         arguments: dict[str, int | bool] = {"num_classes": self._outputs(dataset)}
         size = self._preprocessing().size
         if self.arch.startswith("vit_") and size is not None:
             arguments["image_size"] = size
         if self.arch in ("googlenet", "inception_v3"):
-            # ImageNet weights of these two were trained on another normalisation; the network converts.
+            # ImageNet weights of these two were trained with another normalisation; the network converts the input.
             arguments |= {"transform_input": self._named() is not None, "init_weights": False}
         return arguments
 
@@ -182,7 +182,7 @@ class Torchvision:
         return how if self.size is None else replace(how, size=self.size or None)
 
     def state(self) -> dict[str, Tensor]:
-        """The weights that are asked for. Raises FileNotFoundError when they are not to be had."""
+        """The requested weights. Raises FileNotFoundError if they are unavailable."""
         weights, named = str(self.weights), self._named()
         if named is None:
             return read_weights(Path(weights))
@@ -199,7 +199,7 @@ class Torchvision:
 
 
 def _checkpoint(named: WeightsEnum) -> Path:
-    """Where torchvision keeps published weights."""
+    """The file in which torchvision keeps published weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
 
 
@@ -213,13 +213,13 @@ def _looks_like_path(text: str) -> bool:
 
 
 def _clips() -> list[str]:
-    """The classifiers of clips."""
+    """The names of the video classifiers."""
     found: list[str] = torchvision.models.list_models(module=torchvision.models.video)
     return found
 
 
 def check_images(name: str, dataset: Dataset, dims: int) -> None:
-    """ValueError when the data set holds no images (dims 4) or clips (dims 5) of 1 or 3 channels."""
+    """Raise ValueError unless the data set holds images (dims 4) or clips (dims 5) of 1 or 3 channels."""
     inputs, kind = dataset.test.inputs, "clips" if dims == 5 else "images"
     if not isinstance(inputs, Tensor | Lazy) or len(inputs.shape) != dims or inputs.shape[1] not in (1, 3):
         shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor | Lazy) else "texts"

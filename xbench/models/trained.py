@@ -24,7 +24,7 @@ CARD = "model.json"
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: the weights, the vocabulary of a text model, and the test accuracy."""
+    """Result of training: the weights, the vocabulary of a text model, and the test accuracy."""
 
     state: dict[str, Tensor]
     vocabulary: Vocabulary | None
@@ -33,7 +33,7 @@ class Trained:
 
 
 def fingerprint(folder: Path) -> str | None:
-    """sha256 of the cached weights file when it is there and whole, else None."""
+    """sha256 of the cached weights file; None if it is absent or damaged."""
     card = _card(folder)
     if card is None:
         return None
@@ -42,7 +42,7 @@ def fingerprint(folder: Path) -> str | None:
 
 
 def load(folder: Path) -> Trained | None:
-    """The trained model in this folder; None when there is none, or a damaged one, which is set aside."""
+    """The trained model in this folder; None if it is absent or damaged. A damaged model is set aside."""
     if not (folder / CARD).exists():
         return None
     if fingerprint(folder) is None:
@@ -69,8 +69,8 @@ def save(
     accuracy: float,
     about: dict[str, object],
 ) -> Trained:
-    """Keep a trained model. The weights are named by their checksum and written first, so that two
-    processes which train the same model at once cannot leave a card and weights that do not match.
+    """Store a trained model. The weights are named by their checksum and written first, so that two processes that
+    train the same model at once cannot leave a card that does not match the weights.
     """
     metadata = None if vocabulary is None else {"vocabulary": vocabulary.to_json()}
     content = save_safetensors({name: tensor.contiguous() for name, tensor in state.items()}, metadata)
@@ -82,7 +82,7 @@ def save(
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OSError when nothing can be kept here: better before the training than after it."""
+    """Raise OSError before the training if the folder cannot be written."""
     probe = folder / "writable"
     write_atomic(probe, b"")
     probe.unlink(missing_ok=True)

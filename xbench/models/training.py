@@ -1,4 +1,4 @@
-"""Fitting a small classifier: one loop for images and for texts."""
+"""Trains a small classifier, with one loop for all kinds of data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from xbench.datasets.record import Lazy
 from xbench.models.vocabulary import MASK, PAD
 
-POOL = 50  # batches that are sorted by length together: little padding, yet no fixed batches
+POOL = 50  # number of batches sorted by length together: little padding, yet random batches
 
 Batches = Callable[[torch.Generator], Iterator[tuple[tuple[Tensor, ...], Tensor]]]  # an epoch of (arguments, targets)
 
@@ -19,9 +19,9 @@ Batches = Callable[[torch.Generator], Iterator[tuple[tuple[Tensor, ...], Tensor]
 def fit(module: nn.Module, batches: Batches, steps: int, epochs: int, lr: float, generator: torch.Generator) -> None:
     """Train in place with Adam and a learning rate that falls from `lr` to 0 along a cosine.
 
-    Classes are learned with cross-entropy, float targets by least squares.
-    batches: gives the batches of one epoch, in an order drawn from `generator`; `steps` of them per epoch.
-    The module draws its dropout from the ambient CPU generator: call this inside `randomness.seeded`.
+    The loss is cross-entropy for classes and the squared error for float targets.
+    batches: yields the `steps` batches of one epoch, in an order drawn from `generator`.
+    Dropout draws from the global CPU generator: call this inside `randomness.seeded`.
     """
     optimizer = torch.optim.Adam(module.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -58,7 +58,7 @@ def word_batches(ids: Tensor, targets: Tensor, size: int, mask_rate: float) -> B
 
     ids: (n, T) int64, padded on the right.
     mask_rate: mean share of hidden words. Each sentence draws its own share, from none to nearly all, so
-        that the model has seen what baselines, ablations and coalitions show it: any part of a sentence.
+        that the model has seen any part of a sentence, as baselines, ablations and coalitions produce.
     """
     lengths = (ids != PAD).sum(dim=1)
 

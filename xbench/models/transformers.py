@@ -1,4 +1,4 @@
-"""Sequence classifiers of Hugging Face transformers."""
+"""Sequence classifiers from Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from xbench.models.record import Model
 from xbench.models.tokens import TokenEncoder
 from xbench.models.weights import digest
 
-WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")  # what decides the outputs in a model folder
+WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")  # files in a model folder that determine the outputs
 
 
 class SequenceClassifier(nn.Module):
     """(ids, attention mask), both (n, T) -> the network's structured output, whose "logits" are (n, classes).
 
-    The networks of transformers disagree on the position of their arguments (the second of GPT-2 is its
-    cache), and xbench passes arguments by position: this wrapper names them.
+    The networks of transformers differ in the order of their arguments (the second one of GPT-2 is its cache), and
+    xbench passes arguments by position; this wrapper passes them by name.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -39,16 +39,15 @@ class SequenceClassifier(nn.Module):
 class Transformers:
     """A sequence classifier by hub name or local folder.
 
-    name: such as "textattack/bert-base-uncased-SST-2", or a folder with config.json, weights and tokenizer
-        files (what `save_pretrained` writes). Rows say its last part.
-    group: "word" makes the tokens of one whitespace word one feature, "token" each token its own.
-    max_length: how many tokens a text may have; None = what the tokenizer allows.
-    too_long: what to do about a longer text: "cut" it, with a warning that names one, or "stop".
+    name: a hub name such as "textattack/bert-base-uncased-SST-2", or a folder with config.json, weights and tokenizer
+        files (as written by `save_pretrained`). Tables show its last part.
+    group: "word" makes the tokens of one whitespace word one feature, "token" makes each token a feature.
+    max_length: maximum number of tokens of a text; None = the tokenizer's limit.
+    too_long: how to treat a longer text: "cut", with a warning that names one, or "stop".
     revision: branch, tag or commit on the hub.
 
-    Points enter at the word embedding; positions and attention stay those of the original text. The
-    baseline replaces every ordinary token by the mask token (by padding where there is none) and keeps
-    special tokens.
+    Points enter at the word embedding; positions and attention mask stay those of the original text. The baseline
+    replaces every ordinary token by the mask token (by padding if there is none) and keeps special tokens.
     """
 
     name: str
@@ -69,15 +68,15 @@ class Transformers:
 
     @property
     def title(self) -> str:
-        """What rows say."""
+        """The name in tables."""
         return Path(self.name).name
 
     def fingerprint(self, dataset: Dataset) -> str | None:
-        """sha256 of the folder's files or of the hub's commit; None when that is not in the local cache."""
+        """sha256 of the folder's files or of the hub's commit; None if that is not in the local cache."""
         return self._digest(self._commit())
 
     def load(self, dataset: Dataset) -> Model:
-        """Raises ValueError (not texts; no usable tokenizer) or FileNotFoundError (nothing by this name)."""
+        """Raises ValueError (not texts; no usable tokenizer) or FileNotFoundError (no model of this name)."""
         if dataset.modality != "text":
             raise ValueError(
                 f"model {self.name!r} takes texts, but data set {dataset.name!r} holds {dataset.modality}s"
@@ -86,7 +85,7 @@ class Transformers:
         fingerprint = self._digest(getattr(network.config, "_commit_hash", None))
         assert fingerprint is not None  # a folder has files and a hub model has a commit
         if network.config.pad_token_id is None:
-            # GPT-like networks look for the last token that is not padding.
+            # GPT-like networks classify the last token that is not padding.
             network.config.pad_token_id = tokenizer.pad_token_id
         module = SequenceClassifier(network).float().eval()
         model = Model(
@@ -112,7 +111,7 @@ class Transformers:
 
                 tokenizer = AutoTokenizer.from_pretrained(self.name, **revision)
                 network = AutoModelForSequenceClassification.from_pretrained(self.name, **revision)
-        except (OSError, ImportError, RuntimeError) as error:  # of absent files and broken libraries alike
+        except (OSError, ImportError, RuntimeError) as error:  # absent files and broken libraries
             if folder.is_dir():
                 raise ValueError(f"model folder {folder} is there and does not load: {first_cause(error)}") from error
             raise FileNotFoundError(

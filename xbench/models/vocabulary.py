@@ -1,4 +1,4 @@
-"""Words and their numbers."""
+"""The vocabulary of a text model: words and their ids."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-PAD, UNKNOWN, MASK = 0, 1, 2  # ids of padding, of a word never seen, and of "no word here" (the baseline)
+PAD, UNKNOWN, MASK = 0, 1, 2  # ids of padding, of an unknown word, and of a hidden word (the baseline)
 SPECIAL = ("<pad>", "<unk>", "<mask>")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words a text model knows; `words[i]` has id i, and the first three are SPECIAL."""
+    """The words of a text model; `words[i]` has id i, and the first three are SPECIAL."""
 
     words: tuple[str, ...]
 
@@ -27,7 +27,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, texts: Iterable[str], size: int, min_count: int) -> Vocabulary:
-        """The `size` most frequent words, in lower case, each `min_count` times or more."""
+        """Build from the `size` most frequent words, in lower case, that occur at least `min_count` times."""
         counts = Counter(word for text in texts for word in text.lower().split())
         ranked = sorted((-count, word) for word, count in counts.items() if count >= min_count)
         return cls(SPECIAL + tuple(word for _, word in ranked[: size - len(SPECIAL)] if word not in SPECIAL))

@@ -1,4 +1,4 @@
-"""Weights: read without running code, fitted to a module, named by checksum."""
+"""Reads weights without running code, loads them into a module, and computes their checksums."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from xbench.config import sources
 
-NAMED = 8  # how many keys an error message spells out
+NAMED = 8  # maximum number of keys in an error message
 
 
 def digest(description: Mapping[str, object]) -> str:
-    """sha256 of the canonical JSON of what decides a model's outputs."""
+    """sha256 of the canonical JSON of a description of everything that determines a model's outputs."""
     return hashlib.sha256(json.dumps(description, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def module_digest(module: nn.Module) -> str:
     """sha256 over the parameters and buffers of a module: names, types, shapes and bytes.
 
-    Where a class of the module or of its parts is neither xbench's nor torch's, its source counts too.
+    If a class of the module or of its parts is neither xbench's nor torch's, its source is included.
     """
     content = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
@@ -40,8 +40,8 @@ def module_digest(module: nn.Module) -> str:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a file that `torch.load(weights_only=True)` reads.
 
-    A file that holds {"state_dict": {...}} gives the inner part. Raises FileNotFoundError, or ValueError
-    when the file is damaged, would run code, or holds something else than named tensors.
+    From a file that holds {"state_dict": {...}} the inner dict is returned. Raises FileNotFoundError, or ValueError
+    if the file is damaged, would run code, or holds anything other than named tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(f"weights file {path} does not exist (paths are relative to {Path.cwd()})")
@@ -63,7 +63,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fit_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load `state` into `module`. Raises ValueError naming what is missing, unexpected or misshapen."""
+    """Load `state` into `module`. Raises ValueError naming missing, unexpected and misshapen tensors."""
     own = module.state_dict()
     problems = []
     for title, names in (("missing", own.keys() - state.keys()), ("unexpected", state.keys() - own.keys())):

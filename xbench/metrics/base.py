@@ -1,4 +1,4 @@
-"""What every metric is: parameters, facts, the evidence it needs beside the map, and arithmetic."""
+"""The base of all metrics: parameters, facts, the evidence needed besides the map, and the score."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Column:
     """One number per sample.
 
     Attributes:
-        direction: which way is better.
-        unit: "" for none.
+        direction: whether lower or higher values are better.
+        unit: the unit; "" for none.
         label: the heading; "": the column's name in words.
-        short: the heading where there is little room; "": the label.
+        short: the heading in narrow tables; "": the label.
         meaning: one sentence for the reader of a table.
-        low, high: the least and the greatest value that is possible; None: no bound.
-        detail: says more about the main column; left out where there is little room.
+        low, high: the lowest and highest possible value; None: no bound.
+        detail: whether the column only adds detail to the main column; narrow tables omit it.
     """
 
     direction: Direction
@@ -44,15 +44,15 @@ class Column:
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """What tables, the planner and the store must know.
+    """Facts about a metric for tables, the planner and the store.
 
     Attributes:
         label, citation: the name in tables, and the source.
         columns: the numbers, by name; the first is the main score.
-        family: what kind of question the metric asks.
-        needs: what the model, the samples and the data must offer.
-        anywhere: scores also maps that were read at another place than where points enter.
-        version: raised when the numbers change.
+        family: the kind of question that the metric answers.
+        needs: requirements on the model, the samples and the data.
+        anywhere: whether maps read at another site than the one where points enter can be scored.
+        version: number raised when the numbers change.
     """
 
     label: str
@@ -77,17 +77,17 @@ class Metric(ABC):
         return next(iter(self.facts.columns))
 
     def describe(self, case: Case) -> str:
-        """What is done to the samples, for tables; "" when nothing is."""
+        """How the samples are changed, for tables; "" if they are not."""
         return ""
 
     def check(self, case: Case) -> None:  # noqa: B027  (most metrics suit every sample)
-        """Raise NotApplicable, `needs ...`, where the metric has no meaning: its cells are skipped."""
+        """Raise NotApplicable, `needs ...`, if the metric does not apply: its cells are skipped."""
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """What must be evaluated beside the map; metrics that name equal evidence share it."""
+        """The evidence to evaluate besides the map; metrics that name equal evidence share it."""
         return ()
 
     @abstractmethod
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        """The columns, (n,) each, from the maps and what each evidence found, (n, q), in order. Runs no model."""
+        """The columns, (n,) each, from the maps and the results of the evidence, (n, q), in order. Runs no model."""

@@ -1,4 +1,4 @@
-"""Curves: the output while features are taken away in the order of the map."""
+"""Removal curves: the output while features are removed in the order of the map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xbench.metrics.maps import Maps, relevance
 class RemovalCurve(Ranked):
     """f at steps + 1 points, (n, steps + 1): the most relevant features at their baseline first, 0 to all of them.
 
-    Steps are even in features. Equal relevance is taken in the order of the features.
+    Each step removes about the same number of features. Ties are removed in the order of the features.
     """
 
     steps: int
@@ -38,5 +38,5 @@ class RemovalCurve(Ranked):
 
 
 def undefined_where_nan(maps: Maps, scores: Tensor) -> Tensor:
-    """NaN for the maps with NaN, which have no order."""
+    """Scores with NaN for maps that contain NaN, because these have no order."""
     return scores.masked_fill(maps.density.isnan().any(1), torch.nan)

@@ -1,8 +1,8 @@
-"""Evidence: what a metric must see beside the map, as components with an identity of their own.
+"""Evidence: evaluations that a metric needs besides the map, as components with their own identity.
 
-Equal evidence of the same samples is evaluated once, whichever metrics name it, and kept in the store. There are four
-kinds, by what enters: nothing of the map (`Shared`), its order (`Ranked`), the explanations of changed samples
-(`Again`), and those in another model or of another output (`Changed`).
+Equal evidence of the same samples is evaluated once for all metrics that name it, and kept in the store. There are
+four kinds: evidence independent of the map (`Shared`), evidence that depends on the map's order (`Ranked`),
+explanations of changed samples (`Again`), and explanations of another model or another output (`Changed`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Evidence:
     """Base of all evidence: frozen dataclasses of settings. `version` is raised when the numbers change."""
 
     version: ClassVar[int] = 1
-    explains: ClassVar[bool] = False  # samples are explained, by the algorithm
+    explains: ClassVar[bool] = False  # whether the algorithm explains samples again
 
 
 class Shared(Evidence, ABC):
-    """Evaluations that no map enters: once for all algorithms."""
+    """Evaluations that do not depend on a map: computed once for all algorithms."""
 
     @abstractmethod
     def plan(self, case: Case, x: Tensor) -> Plan:
@@ -35,7 +35,7 @@ class Shared(Evidence, ABC):
 
 
 class Ranked(Evidence, ABC):
-    """Evaluations at points that the map orders: once per algorithm."""
+    """Evaluations at points ordered by the map: computed once per algorithm."""
 
     @abstractmethod
     def plan(self, case: Case, x: Tensor, maps: Maps) -> Plan:
@@ -43,27 +43,27 @@ class Ranked(Evidence, ABC):
 
 
 class Again(Evidence, ABC):
-    """Changed samples, explained again by the same algorithm: once per algorithm."""
+    """Changed samples, explained again by the same algorithm: computed once per algorithm."""
 
     explains: ClassVar[bool] = True
 
     @abstractmethod
     def versions(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
-        """How many changed versions there are, and each, (n, d), with the case that keys the algorithm's own draws."""
+        """The number of changed versions, and each version, (n, d), with a case that keys the algorithm's draws."""
 
     @abstractmethod
     def reduce(self, case: Case, x: Tensor, maps: Maps, again: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-        """(n, q) from each changed version and its map, in order, keeping running values only."""
+        """Reduce each changed version and its map, in order, to (n, q), keeping running values only."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What is explained, before any change.
+    """The model and output that are explained before any change.
 
     Attributes:
         model: the model; a change copies it.
-        target: (n, k) indices into the output; None where nothing chooses among outputs.
-        outputs: the shape of one sample's output.
+        target: (n, k) indices into the output; None if no target is chosen.
+        outputs: shape of one sample's output.
     """
 
     model: nn.Module
@@ -73,21 +73,21 @@ class Explained:
 
 @dataclass(frozen=True)
 class Change:
-    """What is explained instead; None: as before."""
+    """A replacement of what is explained; None: unchanged."""
 
     model: nn.Module | None = None
     target: Tensor | None = None
 
 
 class Changed(Evidence, ABC):
-    """The same samples, explained by the same algorithm in another model or of another output: once per algorithm."""
+    """The same samples and algorithm with another model or another output: computed once per algorithm."""
 
     explains: ClassVar[bool] = True
 
     @abstractmethod
     def changes(self, case: Case, explained: Explained) -> Iterator[Change]:
-        """The changes, one after the other; one changed model at a time need exist."""
+        """The changes in order; they may be lazy, so that only one changed model exists at a time."""
 
     @abstractmethod
     def reduce(self, case: Case, maps: Maps, others: Iterator[Tensor]) -> Tensor:
-        """(n, q) from the maps under each change, (n, d), in order."""
+        """Reduce the maps and the maps under each change, (n, d) each, in order, to (n, q)."""

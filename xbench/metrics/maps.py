@@ -1,4 +1,4 @@
-"""Maps as metrics see them."""
+"""Attribution maps in the form that metrics use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class Maps:
     """Maps of n samples.
 
     Attributes:
-        values: (n, d) as the algorithm gives them.
-        density: (n, d) the same per element: what adds up to the whole (see `Algorithm.density`).
-        local: gradient-like, to be multiplied by a change of the input; else shares of f(x) - f(baseline).
-        stochastic: explaining again without any perturbation changes them; None: not known.
+        values: (n, d) as the algorithm returns them.
+        density: (n, d) the map per element, which sums to the total (see `Algorithm.density`).
+        local: whether maps are gradient-like, to be multiplied by a change of the input; else shares of f(x) -
+            f(baseline).
+        stochastic: whether explaining again without a perturbation changes the maps; None: unknown.
     """
 
     values: Tensor
@@ -27,14 +28,14 @@ class Maps:
     stochastic: bool | None
 
     def part(self, rows: slice) -> Maps:
-        """Those of some samples; copies, for a metric may write into them."""
+        """The maps of the samples `rows`; copies, because a metric may write into them."""
         return Maps(self.values[rows].clone(), self.density[rows].clone(), self.local, self.stochastic)
 
 
 def relevance(case: Case, maps: Maps) -> tuple[Tensor, Tensor]:
-    """The map summed within each feature, (n, K) in double precision, and which features a sample has, (n, K) bool.
+    """The map summed within each feature, (n, K) in double precision, and the mask of existing features, (n, K) bool.
 
-    K is the most features that a sample has; features that one lacks are 0.
+    K is the largest number of features of a sample; features that a sample lacks are 0.
     """
     feature, outside = case.membership
     density = maps.density.double()

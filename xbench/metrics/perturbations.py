@@ -1,6 +1,6 @@
 """Random perturbations of a sample: Gaussian noise, removed squares, removed features, a removed stretch of time.
 
-Each draw is keyed by (seed, sample, draw index): every algorithm is measured on the same ones.
+Each draw is keyed by (seed, sample, draw index): all algorithms are measured on the same draws.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xbench.core.masking import require_features
 
 
 class Draw(ABC):
-    """One perturbation x' = x - I of every sample; computed when asked for, since scores need one of the three."""
+    """One perturbation x' = x - I of every sample; its three forms are computed on demand."""
 
     @property
     @abstractmethod
@@ -30,12 +30,12 @@ class Draw(ABC):
     @property
     @abstractmethod
     def shift(self) -> Tensor:
-        """I, (n, d): what a local map (a slope) is multiplied by."""
+        """I, (n, d), the factor of a local map (a slope)."""
 
     @property
     @abstractmethod
     def share(self) -> Tensor:
-        """I / (x - x0), (n, d): what a global map (already multiplied by x - x0) is multiplied by."""
+        """I / (x - x0), (n, d), the factor of a global map (already multiplied by x - x0)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Noise(Draw):
     @property
     def share(self) -> Tensor:
         difference = self.x - self.x0
-        # As Captum: where the sample equals its baseline a global map has nothing to divide.
+        # As in Captum: where the sample equals its baseline, a global map is not divided.
         return self.noise / torch.where(difference == 0, torch.ones_like(difference), difference)
 
 
@@ -87,15 +87,15 @@ class Perturbation(ABC):
 
     @abstractmethod
     def draw(self, case: Case, x: Tensor, index: int) -> Draw:
-        """The perturbation number `index` of every sample."""
+        """Perturbation number `index` of every sample."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """Its name in tables."""
+        """The perturbation's name in tables."""
 
     def describe(self, case: Case) -> str:
-        """What it does to these samples, for tables."""
+        """The perturbation's effect on these samples, for tables."""
         return self.label
 
 
@@ -107,7 +107,7 @@ class GaussianNoise(Perturbation):
 
     Args:
         stdev: standard deviation as a share of each sample's range max - min (absolute when `relative` is False).
-        relative: see `stdev`.
+        relative: whether `stdev` is a share of the range.
     """
 
     stdev: float = 0.2
@@ -133,7 +133,7 @@ class Removal(Perturbation):
 
     @abstractmethod
     def mask(self, case: Case, x: Tensor, index: int) -> Tensor:
-        """What is removed, (n, d) bool."""
+        """The mask of removed elements, (n, d) bool."""
 
     def draw(self, case: Case, x: Tensor, index: int) -> Draw:
         return _Removed(x, case.baseline(x), self.mask(case, x, index))
@@ -182,7 +182,7 @@ class FeatureRemoval(Removal):
     """A random set of features (masked tokens, patches, columns, dropped edges) set to the baseline.
 
     Args:
-        share: of a sample's features that are removed, at least one; None: the size of the set is uniform on 1..K.
+        share: share of a sample's features to remove, at least one; None: the size of the set is uniform on 1..K.
     """
 
     share: float | None = None
@@ -207,11 +207,11 @@ class FeatureRemoval(Removal):
 class TimeRemoval(Removal):
     """One stretch of time, all channels, set to the baseline: time masking.
 
-    For series and waveforms (C, T), clips (C, T, H, W), token ids (T,) and their vectors (T, D); padding is no time.
+    For series and waveforms (C, T), clips (C, T, H, W), token ids (T,) and their vectors (T, D), without padding.
     Source: Park et al. 2019, "SpecAugment" (arXiv 1904.08779).
 
     Args:
-        share: of the steps that are removed, at least one; None: their number is uniform on 1..T.
+        share: share of the steps to remove, at least one; None: their number is uniform on 1..T.
     """
 
     share: float | None = None
@@ -239,7 +239,7 @@ class TimeRemoval(Removal):
         return removed[:, steps].to(x.device) & (case.features >= 0)
 
 
-# Every algorithm of a comparison is measured on the same draws: the latest ones are kept.
+# All algorithms of a comparison use the same draws, so the latest draws are cached.
 @lru_cache(maxsize=256)
 def _squares(draws: Draws, index: int, sizes: tuple[int, ...], height: int, width: int) -> Tensor:
     """A square for every sample: top, left and side, (n, 3)."""
@@ -261,7 +261,7 @@ def _subsets(draws: Draws, index: int, counts: tuple[int, ...], share: float | N
 
 
 def _time(case: Case) -> tuple[torch.Size, int]:
-    """The shape of the one tensor, and which of its dimensions is time."""
+    """The shape of the single tensor, and the index of its time dimension."""
     shapes = case.layout.shapes
     axis = {1: 0, 2: 0 if case.channels_last else 1, 4: 1}.get(len(shapes[0])) if len(shapes) == 1 else None
     if axis is None:
@@ -272,7 +272,7 @@ def _time(case: Case) -> tuple[torch.Size, int]:
 
 
 def _size(rng: np.random.Generator, most: int, share: float | None) -> int:
-    """How many of `most` are removed."""
+    """The number to remove out of `most`."""
     return int(rng.integers(1, most + 1)) if share is None else max(1, round(share * most))
 
 
@@ -286,7 +286,7 @@ def _much(share: float | None) -> str:
 
 
 def require_continuous(case: Case, what: str) -> None:
-    """ValueError when samples are integers: a token id has no neighbours."""
+    """Raise ValueError if samples are integers: a token id has no neighbours."""
     if not case.layout.differentiable:
         types = ", ".join(map(str, case.layout.dtypes))
         raise ValueError(
@@ -295,7 +295,7 @@ def require_continuous(case: Case, what: str) -> None:
 
 
 def by_name(given: Perturbation | str | None, known: Mapping[str, Callable[[], Perturbation]]) -> Perturbation | None:
-    """The perturbation itself, or the one of that name. Raises ValueError for a name that is not known."""
+    """A perturbation given as an object or by name. Raises ValueError for an unknown name."""
     if not isinstance(given, str):
         return given
     if given not in known:

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def spearman(left: Tensor, right: Tensor, own: Tensor) -> Tensor:
-    """Spearman's rank correlation of each row, over the columns that it owns, (n,); ties share their mean rank.
+    """Spearman's rank correlation of each row over the columns marked in `own`, (n,); ties share their mean rank.
 
-    NaN where either side is constant or has NaN. `own`: (n, k) bool.
+    NaN if either side is constant or contains NaN. `own`: (n, k) bool.
     """
     a, b = _ranks(left, own), _ranks(right, own)
     count = own.sum(1, keepdim=True).clamp(min=1)
@@ -21,7 +21,7 @@ def spearman(left: Tensor, right: Tensor, own: Tensor) -> Tensor:
 
 
 def _ranks(values: Tensor, own: Tensor) -> Tensor:
-    """The mean of the first and last place of each value among its row's own; 0 elsewhere."""
+    """The rank of each value among the marked values of its row, the mean rank for ties; 0 elsewhere."""
     finite = values.double().nan_to_num().masked_fill(~own, torch.inf).contiguous()
     ordered = finite.sort(dim=1).values
     first = torch.searchsorted(ordered, finite, side="left")

@@ -1,1 +1,1 @@
-"""Does the map keep an axiom?"""
+"""Does the map satisfy an axiom?"""

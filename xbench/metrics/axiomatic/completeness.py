@@ -1,4 +1,4 @@
-"""Completeness: does the map add up to what it explains?"""
+"""Completeness: does the map sum to the change of the output?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WholeChange(Shared):
 
         def difference(answers: Iterator[Answer]) -> Tensor:
             full, empty = next(answers).value.double(), next(answers).value.double()
-            # The same point evaluated twice may differ by rounding; that is not a change.
+            # Two evaluations of one point may differ by rounding, which is not a change.
             return (full - empty).masked_fill((x == x0).all(1), 0).unsqueeze(1)
 
         return Plan([x, x0], 2, Want.VALUE, difference)
@@ -67,7 +67,7 @@ class Completeness(Metric):
 
 @dataclass(frozen=True)
 class ConvergenceDelta(Completeness):
-    """sum(phi) - (f(x) - f(x0)), signed and in the output's unit: what Captum gives as `return_convergence_delta`."""
+    """sum(phi) - (f(x) - f(x0)), signed and in the output's unit: Captum's `return_convergence_delta`."""
 
     @property
     def facts(self) -> MetricFacts:
@@ -79,7 +79,7 @@ class ConvergenceDelta(Completeness):
 
 def _delta(case: Case, x: Tensor, maps: Maps, change: Tensor) -> Tensor:
     density = maps.density.double()
-    if maps.local and case.read_apart:  # no difference from the baseline to multiply by is known there
+    if maps.local and case.read_apart:  # the difference from the baseline is unknown at that site
         return torch.full_like(change, torch.nan)
     if maps.local:
         density = density * (x - case.baseline(x)).double()

@@ -1,4 +1,4 @@
-"""Sparseness: is the relevance on few features?"""
+"""Sparseness: is the relevance concentrated on few features?"""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from xbench.metrics.maps import Maps, relevance
 
 @dataclass(frozen=True)
 class Sparseness(Metric):
-    """The Gini index of the features' absolute relevance: 0 when all are equal, (K - 1) / K when one has it all.
+    """The Gini index of the features' absolute relevance: 0 if all are equal, (K - 1) / K if one feature has it all.
 
         G = sum_k (2k - K - 1) |phi|_(k) / (K sum_k |phi|_(k)),  |phi|_(1) <= ... <= |phi|_(K)
 
-    A map of zeros has none: NaN. A sparse map need not be a right one.
+    Undefined (NaN) for a map of zeros. A sparse map need not be correct.
     Source: Chalasani, Chen, Chowdhury, Wu, Jha 2020, "Concise Explanations of Neural Networks using Adversarial
     Training" (arXiv 1810.06583).
     """
@@ -37,7 +37,7 @@ class Sparseness(Metric):
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         values, own = relevance(case, maps)
-        # Features that a sample lacks sort below its own zeros and add nothing.
+        # Features that a sample lacks sort first and contribute nothing.
         size = values.abs().masked_fill(~own, 0).sort(dim=1).values
         count = own.sum(1, keepdim=True).double()
         rank = torch.arange(1, size.shape[1] + 1, device=size.device) - (size.shape[1] - count)

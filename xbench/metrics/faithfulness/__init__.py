@@ -1,1 +1,1 @@
-"""Does the map predict what changes of the sample do to the output?"""
+"""Does the map predict how changes of the sample change the output?"""

@@ -1,4 +1,4 @@
-"""Deletion and pixel flipping: what happens to the output while the most relevant features are removed?"""
+"""Deletion and pixel flipping: how does the output change while the most relevant features are removed?"""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from xbench.metrics.maps import Maps
 
 @dataclass(frozen=True)
 class CurveMetric(Metric):
-    """Base of the metrics of one removal curve, which they share.
+    """Base of the metrics that share one removal curve.
 
     Args:
-        steps: how often features are removed, even in features; more than there are features add nothing.
+        steps: number of removal steps, each of about the same number of features; steps beyond the number of features
+            add nothing.
     """
 
     steps: int = 16
@@ -43,8 +44,8 @@ class CurveMetric(Metric):
 class DeletionAUC(CurveMetric):
     """The area under the output while the most relevant features are removed, the share removed from 0 to 1.
 
-    By the trapezoidal rule, in the unit of the output: give `output=probability` for the paper's number. Removed
-    features are at the baseline.
+    Computed by the trapezoidal rule, in the unit of the output: set `output=probability` for the paper's number.
+    Removed features are at the baseline.
     Source: Petsiuk, Das, Saenko 2018, "RISE" (arXiv 1806.07421).
     """
 

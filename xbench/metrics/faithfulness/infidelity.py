@@ -1,4 +1,4 @@
-"""Infidelity: does the map predict what a perturbation does to the output?"""
+"""Infidelity: does the map predict how a perturbation changes the output?"""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class OutputChanges(Shared):
 
         def changes(answers: Iterator[Answer]) -> Tensor:
             full = next(answers).value.double()
-            # The same sample evaluated in batches of two sizes differs by rounding; that is not a change.
+            # Evaluations of one sample in batches of two sizes differ by rounding, which is not a change.
             found = [full - answer.value.double() for answer in answers]
             return torch.stack(found, dim=1).masked_fill(torch.stack(unchanged, dim=1), 0)
 
@@ -64,17 +64,17 @@ class Infidelity(Metric):
         infidelity_scaled    min over beta of (1/P) sum (beta s - d)^2 = (D - B^2/A) / P,  beta = B/A
         infidelity_relative  1 - B^2 / (A D)          with A = sum s^2, B = sum s d, D = sum d^2
 
-    The raw number depends on the map's scale and sign; the scaled one (Captum's `normalize`) on neither; the
-    relative one is the share of the output's changes that no multiple of the map explains, 0 to 1. A global map
-    (already multiplied by x - x0) is multiplied by I / (x - x0) instead of I. A zero map predicts nothing: relative
-    infidelity 1. Without any change of the output the relative number is undefined, NaN. beta is fitted on the same
-    draws, so the scaled and relative numbers are low by about a factor (P - 1)/P.
+    The raw number depends on the map's scale and sign; the scaled number (Captum's `normalize`) depends on neither; the
+    relative number is the share of the output's changes that no multiple of the map explains, 0 to 1. A global map
+    (already multiplied by x - x0) is multiplied by I / (x - x0) instead of I. A zero map has relative infidelity 1. If
+    the output never changes, the relative number is undefined (NaN). beta is fitted on the same draws, so the scaled
+    and relative numbers are low by about a factor (P - 1)/P.
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
     (arXiv 1901.09392).
 
     Args:
         n_perturb_samples: P.
-        perturbation: what I is drawn from, or its name: gaussian, squares, features, time; None is removed squares
+        perturbation: the distribution of I, or its name: gaussian, squares, features, time; None is removed squares
             for images, removed features otherwise.
     """
 

@@ -1,4 +1,4 @@
-"""Monotonicity correlation: are relevant features those whose removal changes the output?"""
+"""Monotonicity correlation: does removing more relevant features change the output more?"""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class EachFeature(Shared):
 class MonotonicityCorrelation(Metric):
     """Spearman's correlation of |phi_k| and |f(x) - f(x without k)| over the features k of a sample.
 
-    A feature is removed by its baseline (the paper draws it from its distribution). NaN where the map or the changes
-    are constant, as for a sample of one feature.
+    A feature is replaced by its baseline (the paper draws it from its distribution). NaN if the map or the changes are
+    constant, as for a sample with one feature.
     Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
 
     Args:
-        max_features: samples of more features are skipped, for each costs an evaluation.
+        max_features: samples with more features are skipped, because each feature costs one evaluation.
     """
 
     max_features: int = 256
@@ -80,5 +80,5 @@ class MonotonicityCorrelation(Metric):
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         phi, own = relevance(case, maps)
-        drops = found[0].double()[:, : phi.shape[1]]  # of a share: its samples may have fewer features
+        drops = found[0].double()[:, : phi.shape[1]]  # a part of the samples may have fewer features
         return {"monotonicity_correlation": spearman(phi.abs(), drops.abs(), own)}

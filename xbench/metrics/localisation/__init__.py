@@ -1,1 +1,1 @@
-"""Does the map lie where the evidence is known to lie?"""
+"""Does the map highlight the known evidence?"""

@@ -1,4 +1,4 @@
-"""What localisation metrics share: relevance per cell of the mask, and how much of the largest lies inside it."""
+"""Base of localisation metrics: relevance per cell of the mask, and how many of the largest cells lie inside it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SIGNS = ("positive", "absolute")
 
 @dataclass(frozen=True)
 class LocalisationMetric(Metric):
-    """Base of the metrics that compare a map with the place of the evidence.
+    """Base of the metrics that compare a map with the position of the evidence.
 
-    The map is summed within each cell that the mask tells apart. A sample without evidence, or a map with NaN, has no
-    score: NaN, counted as undefined. Equally relevant cells count as in random order, by their expectation: so a
-    constant map scores the area of the mask.
+    The map is summed within each cell of the mask. A sample without evidence, or a map with NaN, scores NaN, which
+    counts as undefined. Ties between cells are resolved by the expectation over random orders, so a constant map scores
+    the area of the mask.
 
     Args:
-        sign: "positive": only evidence for the output counts (ranks: the largest first); "absolute": magnitudes.
+        sign: "positive": only positive relevance counts (ranks: the largest first); "absolute": magnitudes.
     """
 
     sign: str = "positive"
@@ -45,11 +45,11 @@ class LocalisationMetric(Metric):
 
     @abstractmethod
     def compare(self, truth: Truth, relevance: Tensor) -> dict[str, Tensor]:
-        """The columns, (n,) each, from finite relevance (n, m); those of samples without evidence are ignored."""
+        """The columns, (n,) each, from finite relevance (n, m); values of samples without evidence are ignored."""
 
 
 def largest_inside(truth: Truth, relevance: Tensor, count: Tensor) -> Tensor:
-    """How many of each sample's `count` (n,) most relevant cells hold evidence, (n,) float64; ties in expectation."""
+    """How many of each sample's `count` (n,) most relevant cells lie in the mask, (n,) float64, ties in expectation."""
     ranked = relevance.masked_fill(~truth.inside, -torch.inf)
     order = ranked.sort(dim=1, descending=True).values
     threshold = order.gather(1, (count.clamp(min=1) - 1)[:, None])

@@ -1,4 +1,4 @@
-"""AUROC and average precision: does relevance tell evidence from the rest, at every threshold?"""
+"""AUROC and average precision: does relevance separate the evidence from the rest, at every threshold?"""
 
 from __future__ import annotations
 

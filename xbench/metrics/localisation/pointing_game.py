@@ -18,12 +18,12 @@ from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 class PointingGame(LocalisationMetric):
     """1 where the most relevant cell (pixel, word, column) lies in the mask, else 0; the mean is the share of hits.
 
-    Several cells that are equally relevant count by the share of them that lies inside.
+    Ties for the most relevant cell count by the share of tied cells inside the mask.
     Source: Zhang, Bargal, Lin, Brandt, Shen, Sclaroff 2018, "Top-Down Neural Attention by Excitation Backprop"
     (IJCV, arXiv 1608.00507).
 
     Args:
-        tolerance: cells around the mask, in both directions of an image, that count as hits (15 pixels in the paper).
+        tolerance: number of cells around the mask, in height and width, that count as hits (15 pixels in the paper).
     """
 
     tolerance: int = 0

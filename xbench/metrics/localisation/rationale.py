@@ -15,13 +15,13 @@ from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 
 @dataclass(frozen=True)
 class Rationale(LocalisationMetric):
-    """The most relevant share of a sample's cells, as a set, against the marked cells (words, tokens).
+    """Compares the set of a sample's most relevant cells with the marked cells (words, tokens).
 
     Source: DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models" (arXiv 1911.03429), token
     level: soft scores become a set by taking a share of the tokens that is fixed for a data set.
 
     Args:
-        share: of the cells, between 0 and 1, at least one cell; choose the mean share of the data's rationales.
+        share: share of the cells in the set, between 0 and 1, at least one cell; choose the rationales' mean share.
     """
 
     share: float = 0.2

@@ -20,7 +20,7 @@ _ARRAS = (
 
 @dataclass(frozen=True)
 class RelevanceMass(LocalisationMetric):
-    """The share of the relevance that lies in the mask; NaN where a map has no relevance of the sign at all.
+    """The share of the relevance that lies in the mask; NaN if a map has no relevance of that sign.
 
     Source: Arras, Osman, Samek 2022, "CLEVR-XAI" (arXiv 2003.07258), relevance mass accuracy.
     """
@@ -85,7 +85,7 @@ class GridPointingGame(RelevanceMass):
     """The share of the positive relevance that lies in the explained class's cell of a mosaic of several images.
 
     For mosaics whose mask is the whole cell of the label, explained with `target=label`: dataset=shapes
-    dataset.grid=2. It is the relevance mass of such masks, under the name and the source by which it is known.
+    dataset.grid=2. It equals the relevance mass of such masks, under its established name and source.
     Source: Böhle, Fritz, Schiele 2021, "Convolutional Dynamic Alignment Networks for Interpretable Classifications"
     (CVPR, arXiv 2104.00032).
     """

@@ -1,1 +1,1 @@
-"""Does the map change when weights or the target do?"""
+"""Does the map change with the weights and with the target?"""

@@ -1,4 +1,4 @@
-"""Model parameter randomisation test: does the map change when the weights do?"""
+"""Model parameter randomisation test: does the map change with the weights?"""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from xbench.metrics.randomisation.similarity import SimilarityUnderChange
 
 @dataclass(frozen=True)
 class RandomWeights(SimilarityUnderChange):
-    """Weights drawn anew in cascades: in the last module, in the last two, and so on to all of them.
+    """Weights randomised in a cascade: in the last module, in the last two, and so on to all modules.
 
-    `cascades` evenly many of these; each tensor's values come from the normal distribution of its own mean and
-    standard deviation, so tensors whose values are all equal stay.
+    `cascades` evenly spaced stages are used. A tensor's new values are drawn from the normal distribution with its own
+    mean and standard deviation, so constant tensors stay unchanged.
     """
 
     cascades: int
@@ -41,16 +41,15 @@ class RandomWeights(SimilarityUnderChange):
 
 @dataclass(frozen=True)
 class MPRT(Metric):
-    """Spearman's correlation of the map and those of the model with weights drawn anew, top-down: the mean over
-    cascades, and `mprt_full`, with all of them.
+    """Spearman's correlation between the map and the maps of the model with randomised weights, from the top down.
 
-    A map that explains the model changes with its weights; 1 says that it shows the input alone. Modules are taken in
-    the order in which the model defines them.
+    The score is the mean over cascades; `mprt_full` randomises all modules. A map that explains the model changes with
+    its weights; 1 means that the map depends on the input only. Modules are ordered as the model defines them.
     Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim 2018, "Sanity Checks for Saliency Maps" (arXiv 1810.03292),
     the cascading randomisation with rank correlation of signed values.
 
     Args:
-        cascades: at how many stages of the cascade samples are explained again, evenly spread; the last is the whole
+        cascades: number of evenly spaced stages at which samples are explained again; the last one randomises the whole
             model.
     """
 

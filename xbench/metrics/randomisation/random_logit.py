@@ -33,11 +33,11 @@ class OtherTarget(SimilarityUnderChange):
 
 @dataclass(frozen=True)
 class RandomLogit(Metric):
-    """Spearman's correlation of the map and that of another output of the same sample, drawn at random.
+    """Spearman's correlation between the map and the map of another output of the same sample, drawn at random.
 
-    A map that explains the output it is asked for is another one for another output; 1 says that it is the same.
-    Low is better only as far as the outputs use different features: with two classes whose logits mirror each other a
-    right map is the negative, -1.
+    A map that explains its output differs between outputs; 1 means that it does not. Lower is better only if the
+    outputs
+    use different features: for two classes with mirrored logits the correct map is the negative, which scores -1.
     Source: Sixt, Granz, Landgraf 2020, "When Explanations Lie: Why Many Modified BP Attributions Fail"
     (arXiv 1912.09818).
     """

@@ -1,4 +1,4 @@
-"""What metrics of randomisation share: how alike maps under a change are."""
+"""Base of the evidence for randomisation metrics: the similarity of maps under a change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xbench.metrics.ranks import spearman
 
 @dataclass(frozen=True)
 class SimilarityUnderChange(Changed):
-    """Spearman's correlation of the map's values and those under each change, (n, changes)."""
+    """Spearman's correlation between the map and the map under each change, (n, changes)."""
 
     def reduce(self, case: Case, maps: Maps, others: Iterator[Tensor]) -> Tensor:
         own = torch.ones_like(maps.values, dtype=torch.bool)

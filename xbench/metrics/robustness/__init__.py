@@ -1,1 +1,1 @@
-"""Does the map stay when the sample hardly moves?"""
+"""Is the map stable under small changes of the sample?"""

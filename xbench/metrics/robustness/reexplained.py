@@ -1,4 +1,4 @@
-"""Samples moved a little and explained again: the evidence of all metrics of sensitivity, and their shared settings."""
+"""Slightly changed samples, explained again: the evidence and settings shared by all sensitivity metrics."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from xbench.metrics.perturbations import (
 
 @dataclass(frozen=True)
 class Reexplained(Again):
-    """||phi(x + e) - phi(x)|| for every draw of e, and, for a stochastic method, at e = 0 with draws anew.
+    """||phi(x + e) - phi(x)|| for every draw of e, and, for a stochastic method, at e = 0 with new draws.
 
-    Gives (n, 2 * n_perturb_samples): the changed samples first. The second half is 0 for deterministic methods and NaN
-    where it is not known whether a method draws. Elements outside any feature (padding) are neither changed nor
-    counted. The settings are those of `SensitivityMax`; `perturbation` None: uniform noise.
+    Gives (n, 2 * n_perturb_samples): first the changed samples, then e = 0. The second half is 0 for deterministic
+    methods and NaN if it is unknown whether a method is stochastic. Elements outside any feature (padding) are neither
+    changed nor counted. The settings are those of `SensitivityMax`; `perturbation` None: uniform noise.
     """
 
     perturb_radius: float
@@ -50,7 +50,7 @@ class Reexplained(Again):
             yield x + radius * (2 * case.draws.uniform("sensitivity", draw, x) - 1)
 
     def unmoved(self, case: Case, x: Tensor) -> Tensor:
-        """(n,) bool: the samples that no draw changes, of which there is nothing to say."""
+        """The mask of samples that no draw changes, (n,) bool; their sensitivity is undefined."""
         if isinstance(self.perturbation, Removal):
             return torch.stack([(version == x).all(1) for version in self.moved(case, x)]).all(0)
         if self.relative and self.perturb_radius > 0:
@@ -81,18 +81,18 @@ class Reexplained(Again):
 
 @dataclass(frozen=True)
 class SensitivityMetric(Metric):
-    """Base of the metrics of how far a map moves with its sample.
+    """Base of the metrics of how much a map changes with its sample.
 
     Args:
         perturb_radius: radius of the ball.
-        n_perturb_samples: draws.
+        n_perturb_samples: number of draws.
         norm_ord: order of the norm over all elements of a map: a number >= 1 or "inf"; "fro" is 2.
-        relative: the radius is a share of each sample's range max - min, or of its magnitude where all its values are
-            equal, as those of a graph's edges are; False: absolute, as in Captum.
+        relative: whether the radius is a share of each sample's range max - min, or of its magnitude if all its values
+            are equal, as for a graph's edges; False: absolute, as in Captum.
         perturbation: None: uniform noise in the L-infinity ball; gaussian: normal noise of standard deviation
             `perturb_radius`; features: that share of the features at their baseline, at least one; time: that share of
             the time in one stretch; or a perturbation of `xbench.metrics`.
-        floor: measure the floor too, which doubles the explanations of stochastic methods; False: no such column.
+        floor: whether to measure the floor too, which doubles the explanations of stochastic methods.
     """
 
     perturb_radius: float = 0.02
@@ -143,9 +143,9 @@ class SensitivityMetric(Metric):
         return f"uniform noise, radius {self.perturb_radius:g}{' of the range' if self.relative else ''}"
 
     def relative_changes(self, case: Case, x: Tensor, maps: Maps, changes: Tensor) -> tuple[Tensor, Tensor]:
-        """The changes over the map's norm, (n, n_perturb_samples): of moved samples, and of the same ones drawn anew.
+        """The changes over the map's norm, (n, n_perturb_samples): for changed samples, and for new draws at e = 0.
 
-        NaN where the map has no norm, and where no draw moves the sample.
+        NaN if the map's norm is zero, or if no draw changes the sample.
         """
         norm = torch.linalg.vector_norm(counted(case, maps.values), ord=self.order, dim=1)[:, None]
         moved, still = torch.where(norm > 0, changes / norm, torch.nan).split(self.n_perturb_samples, dim=1)
@@ -153,12 +153,12 @@ class SensitivityMetric(Metric):
 
 
 def _reach(case: Case, x: Tensor) -> Tensor:
-    """What a relative radius is a share of, per element, (n, d)."""
+    """The reference of a relative radius per element, (n, d)."""
     ranges = case.ranges(x)
     return torch.where(ranges > 0, ranges, x.abs())
 
 
 def counted(case: Case, maps: Tensor) -> Tensor:
-    """Maps in double precision, 0 outside any feature; maps read at another layer have no features there."""
+    """Maps in double precision, 0 outside any feature; maps read at another layer are not masked."""
     maps = maps.double()
     return maps if case.read_apart else maps.masked_fill(case.features < 0, 0)

@@ -16,8 +16,8 @@ from xbench.metrics.robustness.reexplained import SensitivityMetric
 class SensitivityAvg(SensitivityMetric):
     """mean over draws of ||phi(x + e) - phi(x)|| / ||phi(x)||, e as for `SensitivityMax`, whose explanations it shares.
 
-    Undefined (NaN) where that is; `sensitivity_avg_floor` is the mean at radius 0. A mean, unlike a maximum, does not
-    grow with the number of draws.
+    Undefined (NaN) in the same cases; `sensitivity_avg_floor` is the mean at radius 0. A mean, unlike a maximum, does
+    not grow with the number of draws.
     Source: Bhatt, Weller, Moura 2020, "Evaluating and Aggregating Feature-based Model Explanations" (arXiv 2005.00631).
     """
 

@@ -20,13 +20,12 @@ CITATION = (
 class SensitivityMax(SensitivityMetric):
     """max over draws of ||phi(x + e) - phi(x)|| / ||phi(x)||, e uniform in the L-infinity ball.
 
-    A map of zero norm has no relative change: NaN, counted as undefined (Captum divides by 1, which lets it win).
-    So is a sample that no draw changes, such as zeros under a relative radius.
-    A stochastic method draws anew for every explanation, as it would in use; what that alone changes is recorded
-    as `sensitivity_max_floor`, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, of
-    which that is not known).
+    A map of zero norm has no relative change: NaN, counted as undefined (Captum divides by 1, which lets it win). The
+    same holds for a sample that no draw changes, such as zeros under a relative radius. A stochastic method makes new
+    draws for every explanation, as it does in use; `sensitivity_max_floor` records the change caused by these draws
+    alone, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, for which it is unknown).
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
-    (arXiv 1901.09392); the other perturbations are for data in which a small change is another one than noise: masked
+    (arXiv 1901.09392); the other perturbations are for data whose small changes are not noise: masked
     tokens, masked time, dropped edges. A maximum grows with the number of draws: compare equal settings only.
 
     The parameters are those of `SensitivityMetric`.

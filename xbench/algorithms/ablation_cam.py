@@ -1,4 +1,4 @@
-"""Ablation-CAM: the channels of a layer, each weighted by what the output loses without it."""
+"""Ablation-CAM: the channels of a layer, each weighted by the output's drop when the channel is removed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from xbench.core.plan import Answer, Plan, Steps, Want, values
 class AblationCam(ActivationMap):
     """phi = relu(sum_k w_k A_k), w_k = (f(x) - f(x with A_k = 0)) / |f(x)|; enlarged to the sample.
 
-    The paper divides by f(x), which it takes to be positive; |f(x)| keeps the weights' signs when it is not. Where
-    f(x) is 0 the weights are the losses themselves.
+    The paper divides by f(x), which it assumes to be positive; |f(x)| keeps the weights' signs otherwise. If f(x) is 0,
+    the weights are the drops themselves.
     Rows per sample: 1 + the channels of the layer. The arguments are those of `ActivationMap`.
     Source: Desai, Ramaswamy 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
     Localization", WACV.

@@ -1,4 +1,4 @@
-"""Activation: what a layer computes, as the plainest map of all."""
+"""Activation: the values of a layer as a map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xbench.core.plan import Plan, Want
 
 @dataclass(frozen=True)
 class Activation(Algorithm):
-    """The values at the layer that is read: phi = y(x); where nothing else is named, the sample itself.
+    """The values at the layer that is read: phi = y(x); the sample itself if no layer is named.
 
     It depends on neither target nor neuron. Rows per sample: 1.
     """

@@ -1,4 +1,4 @@
-"""Gradient-weighted attention rollout: only attention that raises the output is followed through the layers."""
+"""Gradient-weighted attention rollout: multiplies the attention that raises the output through the layers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from xbench.core.plan import Answer, Plan, Want
 class AttentionGradientRollout(Rollout):
     """phi = the query's row of R - I; R starts at I, and each layer adds mean over heads of relu(A * df/dA) times R.
 
-    Tokens share their value among the elements of an embedding; a grid of patches after a class token is put back
-    onto its image. Rows per sample: 1 forward and backward.
+    A token's value is divided among the elements of its embedding; a grid of patches after a class token is mapped back
+    to its image. Rows per sample: 1 forward and backward.
     Source: Chefer, Gur, Wolf 2021, "Generic Attention-model Explainability for Interpreting Bi-Modal and
     Encoder-Decoder Transformers" (arXiv 2103.15679), equations 5 and 6.
     """

@@ -1,4 +1,4 @@
-"""Attention rollout: where attention comes from, followed through all layers."""
+"""Attention rollout: the attention weights of all layers, multiplied."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Fusion = Literal["mean", "max", "min"]
 class AttentionRollout(Rollout):
     """phi = the query's row of A_L ... A_1, A_l = (fused heads + I) / 2 with rows that sum to 1.
 
-    It depends on neither target nor neuron. Tokens share their value among the elements of an embedding; a grid of
-    patches after a class token is put back onto its image. Rows per sample: 1.
+    It depends on neither target nor neuron. A token's value is divided among the elements of its embedding; a grid of
+    patches after a class token is mapped back to its image. Rows per sample: 1.
     Source: Abnar, Zuidema 2020, "Quantifying Attention Flow in Transformers" (arXiv 2005.00928).
 
     Args:
-        head_fusion: how the heads of a layer become one: `mean` (the paper), `max` or `min`.
+        head_fusion: how the heads of a layer are combined: `mean` (the paper), `max` or `min`.
     """
 
     head_fusion: Fusion = "mean"

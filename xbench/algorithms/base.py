@@ -1,4 +1,4 @@
-"""What every attribution algorithm is: hyperparameters, facts about its maps, and a plan."""
+"""The base of all attribution algorithms: hyperparameters, facts about the maps, and a plan."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from xbench.core.plan import Plans
 
 @dataclass(frozen=True)
 class Facts:
-    """What a user, the planner and the metrics must know about an algorithm's maps.
+    """Facts about an algorithm's maps for users, the planner and the metrics.
 
     Attributes:
         label: the name in tables and figures.
-        citation: authors, year, title, where.
-        local: True when the map is a gradient-like slope, False when it is a share of f(x) - f(baseline)
-            (multiplied by the difference from the baseline). Metrics need to know.
-        needs: what the model and the samples must offer.
-        stochastic: depends on the seed; None: not known.
-        complete: the map sums to f(x) - f(baseline) (a distribution: to f(x) - its mean), up to numerical error.
-        distribution: reads `baselines` as a distribution to average over, not as one per sample.
-        activation: the map is made of the activations at the read site, without any gradient.
-        reads_elsewhere: gradients or activations are read at a place that the algorithm names itself, and the map
-            is given where points enter all the same (GradCAM).
-        per_feature: the result is one value per feature, (n, K), not a map.
-        whole: a map may depend on the samples it is made with: all of a call go together, whatever the memory.
-        through_neuron: of a chosen neuron, the map explains the output as far as it passes there, not the neuron.
-        control: a reference for the eye, not an explanation.
-        version: changed when the numbers change, so that stored results are recomputed.
+        citation: authors, year, title, venue.
+        local: whether the map is a gradient-like slope; False: shares of f(x) - f(baseline), i.e. already multiplied by
+            the difference from the baseline. Metrics depend on it.
+        needs: requirements on the model and the samples.
+        stochastic: whether the map depends on the seed; None: unknown.
+        complete: whether the map sums to f(x) - f(baseline) (for a distribution: minus its mean), up to numerical
+            error.
+        distribution: whether `baselines` are a distribution to average over, not one per sample.
+        activation: whether the map consists of the activations at the read site, without any gradient.
+        reads_elsewhere: whether the algorithm itself names the place where gradients or activations are read, while the
+            map still has the shape of the place where points enter (GradCAM).
+        per_feature: whether the result is one value per feature, (n, K), instead of a map.
+        whole: whether a map may depend on the other samples: all samples of a call are then explained together, at any
+            memory setting.
+        through_neuron: whether, for a chosen neuron, the map explains the part of the output that passes through the
+            neuron, not the neuron itself.
+        control: whether the map is a visual reference, not an explanation.
+        version: number raised when the numbers change, so that stored results are recomputed.
     """
 
     label: str
@@ -57,40 +60,42 @@ class Facts:
 
     @property
     def reads(self) -> bool:
-        """Whether the map has the shape of the read site; otherwise that of the place where points enter."""
+        """Whether the map has the shape of the read site, not of the place where points enter."""
         return (self.gradient or self.activation) and not self.reads_elsewhere
 
 
 class Algorithm(ABC):
-    """Base of all algorithms: frozen dataclasses that hold hyperparameters and nothing else."""
+    """Base of all algorithms: frozen dataclasses of hyperparameters."""
 
     @property
     @abstractmethod
     def facts(self) -> Facts:
-        """What its maps mean."""
+        """Label, source and meaning of the maps."""
 
     @abstractmethod
     def plan(self, case: Case, x: Tensor) -> Plans:
-        """The evaluations that explain the samples at `x`, (n, d). Must be cheap: points are made lazily.
+        """The evaluations that explain the samples at `x`, (n, d). Must be cheap: points are computed lazily.
 
-        A generator (`result = yield Plan(...)`, then `return map`) where later points depend on earlier answers.
+        If later points depend on earlier answers, a generator: `result = yield Plan(...)`, then `return map`.
         """
 
     def check(self, case: Case) -> None:  # noqa: B027  (most algorithms fit any shape)
-        """ValueError when these hyperparameters do not fit the samples' shapes; called once before any evaluation.
+        """Check the hyperparameters against the samples' shapes; called once before any evaluation.
 
-        NotApplicable when no choice of them would: `needs ...` or `takes no ...`.
+        Raises:
+            ValueError: these hyperparameters do not fit.
+            NotApplicable: no hyperparameters would fit: `needs ...` or `takes no ...`.
         """
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
-        """The map per element, (n, d): what adds up to the whole.
+        """The map per element, (n, d), whose sum is the total attribution.
 
-        Methods that give every element of a feature the feature's full value divide by its size here.
+        Methods that give every element of a feature the feature's full value divide by the feature's size here.
         """
         return maps
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """ValueError unless `value` is at least `least`."""
+    """Raise ValueError unless `value` is at least `least`."""
     if not value >= least:
         raise ValueError(f"{name}: expected at least {least}, got {value}")

@@ -20,15 +20,16 @@ from xbench.core.plan import Answer, Plan, Want
 class BlurIG(Algorithm):
     """phi = sum over steps of df/dx (mean of both ends) * (x_j+1 - x_j), x_j blurred less and less, x_n the image.
 
-    The blur is that of heat spreading in the last two dimensions, no heat leaving at the borders: a Gaussian of
-    standard deviation `max_sigma` * (1 - j/n_steps)^2 pixels, reflected there, exact at any width. There is no baseline
-    to choose: the map sums to f(x) - f(blurred x), up to the error of the sum. (The authors' code takes equal steps of
-    the standard deviation, the last of which sharpens nearly everything in a large image; the gradient at the start of
-    a step; and the path's slope by a small difference.) Rows per sample: n_steps + 1 forwards and backwards.
+    The blur solves the heat equation in the last two dimensions with insulated borders: a Gaussian of standard
+    deviation `max_sigma` * (1 - j/n_steps)^2 pixels, reflected at the borders, exact at any width. The method has no
+    baseline: the map sums to f(x) - f(blurred x), up to the error of the sum. (The authors' code takes equal steps of
+        the standard
+    deviation, whose last step sharpens nearly everything in a large image; the gradient at the start of a step; and the
+    path's slope by a finite difference.) Rows per sample: n_steps + 1 forwards and backwards.
     Source: Xu, Venugopalan, Sundararajan 2020, "Attribution in Scale and Space" (arXiv 2004.03383).
 
     Args:
-        n_steps: steps from the blurred image to the sharp one, equal in the root of the standard deviation.
+        n_steps: steps from the blurred to the sharp image, equal in the square root of the standard deviation.
         max_sigma: standard deviation of the first blur in pixels; None: the longer side.
     """
 
@@ -57,7 +58,7 @@ class BlurIG(Algorithm):
                 yield self._blurred(case, x, (1 - step / self.n_steps) ** 2)
 
         def integrate(answers: Iterator[Answer]) -> Tensor:
-            total, path = torch.zeros_like(x), points()  # made again: cheaper than kept
+            total, path = torch.zeros_like(x), points()  # recomputing the path is cheaper than storing it
             before, here = next(answers), next(path)
             for after, there in zip(answers, path, strict=True):
                 total = total + (before.slope + after.slope) / 2 * (there - here)
@@ -77,7 +78,7 @@ class BlurIG(Algorithm):
 
 
 def _spread(side: int, sigma: float, like: Tensor) -> Tensor:
-    """The matrix (side, side) that blurs a line: cosines, of which the quick ones fade as exp(-(sigma w)^2 / 2)."""
+    """The matrix (side, side) that blurs a line: damps the cosine of frequency w by exp(-(sigma w)^2 / 2)."""
     waves = torch.arange(side, dtype=torch.float64)
     cosines = torch.cos(pi / side * waves[:, None] * (waves + 0.5)) * (2 / side) ** 0.5
     cosines[0] /= 2**0.5

@@ -1,4 +1,4 @@
-"""Captum's own methods beside ours, through Captum."""
+"""Captum's own methods as algorithms, computed by Captum."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _LIBRARY = "Kokhlikyan et al. 2020, Captum: A unified and generic model interpre
 
 @dataclass(frozen=True)
 class Captum(ExternalAlgorithm):
-    """A method of `captum.attr`, with the numbers that Captum gives: its rows in memory, its random draws.
+    """A method of `captum.attr` with Captum's own numbers, memory use and random draws.
 
-    The run's target, baselines, features and further arguments are passed where the method takes them. Elements that
-    belong to no feature keep their values and get 0 from methods that replace whole features. A method that averages
-    over baselines is asked sample by sample where every sample has its own baseline.
+    The run's target, baselines, features and further arguments are passed if the method takes them. Elements outside
+    any feature keep their values, and methods that replace whole features give them 0. If every sample has its own
+    baselines, a method that averages over baselines explains the samples one by one.
     Source: Kokhlikyan et al. 2020, "Captum" (arXiv 2009.07896), and the method's own.
 
     Args:
-        method: the class's name, such as "DeepLift".
+        method: name of the class, such as "DeepLift".
         init: arguments of its constructor besides the model.
         kwargs: further arguments of its `attribute`.
     """
@@ -102,7 +102,7 @@ class Captum(ExternalAlgorithm):
             inputs = tuple(t.requires_grad_() for t in inputs)
         if known.grouped:
             baselines, features = theirs.neutral(question)
-        if self.method == "DeepLiftShap":  # which takes no single baseline; the mean over two copies is the same
+        if self.method == "DeepLiftShap":  # takes no single baseline; the mean over two copies is the same
             baselines = tuple(b.expand(2, *b.shape[1:]) if len(b) == 1 else b for b in baselines)
         offered: dict[str, object] = {
             "target": theirs.target_form(question.target),

@@ -1,4 +1,4 @@
-"""Conductance: Integrated Gradients as it flows through a layer, or through one neuron."""
+"""Conductance: the part of Integrated Gradients that flows through a layer, or through one neuron."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ Riemann = Literal["riemann_trapezoid", "riemann_left", "riemann_right"]
 
 @dataclass(frozen=True)
 class Conductance(Algorithm):
-    """The share of f(x) - f(x0) that passes each unit y of a layer on the straight path from x0 to x.
+    """The share of f(x) - f(x0) that flows through each unit y of a layer on the straight path from x0 to x.
 
     Layer (`read` names it): phi_y = integral of df/dy dy, as the sum over n_steps pieces of the path of df/dy times
-    the change of y. It sums to f(x) - f(x0) when everything that reaches the output passes the layer. (Captum 0.9.0
-    takes df/dy at the start of each piece, `riemann_left` here, and its other methods leave out both ends.)
-    Neuron (`neuron` names it, no `read`): phi_i = (x_i - x0_i) * integral of df/dy dy/dx_i, f being the output: how
-    much of each input's Integrated Gradients flows through that neuron. With both, the neuron is what is explained,
-    by the layer's units. Rows per sample: n_steps + 1 forwards and backwards.
+    the change of y. It sums to f(x) - f(x0) if every path to the output passes the layer. (Captum 0.9.0 takes df/dy at
+    the start of each piece, `riemann_left` here, and its other methods omit both ends.)
+    Neuron (`neuron` names it, no `read`): phi_i = (x_i - x0_i) * integral of df/dy dy/dx_i, with the output f: the part
+    of each input's Integrated Gradients that flows through that neuron. With both, the layer's units explain the
+    neuron. Rows per sample: n_steps + 1 forwards and backwards.
     Source: Dhamdhere, Sundararajan, Yan 2018, "How Important Is a Neuron?" (arXiv 1805.12233).
 
     Args:
         n_steps: equal pieces of the path.
-        method: where in a piece the gradient is taken: the mean of both ends (`riemann_trapezoid`), the start
+        method: where the gradient of a piece is taken: the mean of both ends (`riemann_trapezoid`), the start
             (`riemann_left`) or the end (`riemann_right`).
     """
 

@@ -1,4 +1,4 @@
-"""Controls: maps that explain nothing, to read every score against."""
+"""Controls: maps that explain nothing, as a reference for every score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xbench.core.plan import Plan, Want
 
 @dataclass(frozen=True)
 class Random(Algorithm):
-    """Standard normal numbers, drawn anew whenever the map is asked for under other draws."""
+    """Standard normal numbers, keyed by the case's draws."""
 
     @property
     def facts(self) -> Facts:
@@ -28,7 +28,7 @@ class Random(Algorithm):
 
 @dataclass(frozen=True)
 class Constant(Algorithm):
-    """The same number everywhere: perfectly robust, and no explanation.
+    """The same number everywhere: perfectly robust, but not an explanation.
 
     Args:
         value: the number.
@@ -45,5 +45,5 @@ class Constant(Algorithm):
 
 
 def _map(case: Case, values: Tensor) -> Plan:
-    """A plan without evaluations; zero outside any feature, or padding would count."""
+    """A plan without evaluations; the map is zero outside any feature, so that padding does not count."""
     return Plan([], 0, Want.VALUE, lambda _: torch.where(case.features >= 0, values, torch.zeros_like(values)))

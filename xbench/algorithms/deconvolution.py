@@ -1,4 +1,4 @@
-"""Deconvolution: gradients through ReLUs as a deconvolutional network would pass them."""
+"""Deconvolution: gradients that pass ReLUs as in a deconvolutional network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from xbench.rules.guided import PositiveGradients
 
 @dataclass(frozen=True)
 class Deconvolution(Algorithm):
-    """The gradient, where each ReLU passes back max(g, 0) of the gradient g it receives, whatever its own input was.
+    """The gradient, where each ReLU passes back max(g, 0) of the gradient g it receives, for any input of the ReLU.
 
-    Every ReLU counts: nn.ReLU, F.relu, in place, used twice. Other activations (ReLU6, leaky, smooth ones) keep their
-    plain gradients, as in the paper and in Captum; a model without any ReLU gets its plain gradient.
+    All ReLUs follow the rule: nn.ReLU, F.relu, in place, used twice. Other activations (ReLU6, leaky, smooth ones) keep
+    their plain gradients, as in the paper and in Captum; a model without any ReLU gets its plain gradient.
     Source: Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
     Rows per sample: 1 forward, 1 backward.
 
@@ -31,7 +31,7 @@ class Deconvolution(Algorithm):
     unknown: Literal["raise", "warn"] = "raise"
 
     def __post_init__(self) -> None:
-        PositiveGradients("deconvolution", self.unknown)  # its own checks name the parameter
+        PositiveGradients("deconvolution", self.unknown)  # checks the parameter
 
     @property
     def facts(self) -> Facts:

@@ -1,4 +1,4 @@
-"""DeepLIFT with the Rescale rule, by overriding functions rather than hooking modules."""
+"""DeepLIFT with the Rescale rule, by overriding functions instead of hooking modules."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ AttributionFunction = Callable[[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Te
 class DeepLift(Algorithm):
     """phi = m * (x - x0), where the multiplier m passes through each nonlinearity as (y - y0) / (x - x0).
 
-    Products are split exactly: each factor's share is taken at the mean of the two passes. The map sums to
-    f(x) - f(x0) on any model whose operations the rule knows; an operation it does not know is an error.
+    Products are split exactly: each factor's share is computed at the mean of the two passes. The map sums to
+    f(x) - f(x0) on any model whose operations the rule knows; an unknown operation is an error.
     Source: Shrikumar, Greenside, Kundaje 2017, "Learning Important Features Through Propagating Activation
     Differences" (arXiv 1704.02685), Rescale rule. Rows per sample: 2 forwards and backwards. A
-    baseline that all samples have passes the model once for all of them, where nothing else belongs to a sample.
+    baseline common to all samples passes the model once if no other argument differs between samples.
 
     Args:
         multiply_by_inputs: False gives the multipliers, a local map.
-        eps: below this difference of its input an elementwise operation passes the plain gradient.
-        custom_attribution_func: makes the map from the multipliers, the inputs and the baselines, each a tuple of
-            tensors in their own shapes, instead of multiplying; it gives a tuple of the same shapes.
+        eps: an elementwise operation passes the plain gradient if its input's difference is below this.
+        custom_attribution_func: computes the map from the multipliers, the inputs and the baselines, each a tuple of
+            tensors in their own shapes, instead of multiplying; it returns a tuple of the same shapes.
         unknown: `raise` on a nonlinear operation without a rule, or `warn` and pass its plain gradient.
     """
 
@@ -42,7 +42,7 @@ class DeepLift(Algorithm):
     unknown: Literal["raise", "warn"] = "raise"
 
     def __post_init__(self) -> None:
-        Rescale(self.eps, self.unknown)  # its own checks name the parameter
+        Rescale(self.eps, self.unknown)  # checks the parameters
 
     @property
     def facts(self) -> Facts:
@@ -64,9 +64,9 @@ class DeepLift(Algorithm):
 
         def explain(answers: Iterator[Answer]) -> Tensor:
             multiplier = next(answers).slope
-            next(answers)  # the reference's
+            next(answers)  # the reference's answer
             if self.custom_attribution_func is not None:
-                parts = (case.layout.unflatten(t.clone()) for t in (multiplier, x, x0))  # it may write into them
+                parts = (case.layout.unflatten(t.clone()) for t in (multiplier, x, x0))  # it may write into clones
                 return case.layout.flatten(self.custom_attribution_func(*parts))
             return multiplier * (x - x0) if self.multiply_by_inputs else multiplier
 

@@ -27,7 +27,7 @@ class DeepLiftShap(Algorithm):
     Args:
         multiply_by_inputs: False gives the mean of the multipliers, a local map.
         eps: as in `DeepLift`.
-        custom_attribution_func: as in `DeepLift`, for each baseline by itself; its maps are averaged.
+        custom_attribution_func: as in `DeepLift`, called for each baseline; its maps are averaged.
         unknown: as in `DeepLift`.
     """
 

@@ -1,4 +1,4 @@
-"""Feature ablation: what the output loses without each feature."""
+"""Feature ablation: the output's drop when each feature is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature permutation: what the output loses when a feature is taken from another sample."""
+"""Feature permutation: the output's drop when a feature is taken from another sample."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from xbench.core.plan import Answer, Plan, Want
 class FeaturePermutation(OnFeatures):
     """phi_k = mean over draws of f(x) - f(x with feature k of another sample); every element carries phi_k.
 
-    Every sample draws its donors by itself, among all samples explained together, so their order does not matter. A
-    donor gives what it has at the places of the feature. (Captum permutes the batch once, where a sample may keep its
-    own feature.) Rows per sample: 1 + n_samples K, K the largest number of features of a sample in flight.
+    Every sample draws its own donors among all samples explained together, so their order does not matter. A donor
+    provides its values at the positions of the feature. (Captum permutes the batch once, and a sample may keep its own
+    feature.) Rows per sample: 1 + n_samples K, K the largest number of features of a sample in flight.
     Source: Breiman 2001, "Random Forests"; Fisher, Rudin, Dominici 2019 (arXiv 1801.01489).
 
     Args:
-        n_samples: donors per feature.
+        n_samples: number of donors per feature.
     """
 
     n_samples: int = 10

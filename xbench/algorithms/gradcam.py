@@ -17,12 +17,12 @@ from xbench.core.needs import Need
 class GradCam(GradientMap):
     """phi = relu(sum_k w_k A_k), w_k the mean over positions of df/dA_k; enlarged to the sample.
 
-    A_k are the channels of `layer`. Captum's LayerGradCam leaves out the relu unless asked, and the enlarging.
+    A_k are the channels of `layer`. Captum's LayerGradCam omits the relu by default, and the enlarging.
     Rows per sample: 1 forward and backward. The other arguments are those of `ActivationMap`.
     Source: Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, "Grad-CAM" (arXiv 1610.02391).
 
     Args:
-        attr_dim_summation: False gives each channel's own share, w_k A_k, where points enter at the layer itself.
+        attr_dim_summation: False gives each channel's own share, w_k A_k, if points enter at the layer itself.
     """
 
     attr_dim_summation: bool = True

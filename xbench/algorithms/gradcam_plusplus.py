@@ -1,4 +1,4 @@
-"""Grad-CAM++: weights that count every place where a channel supports the output."""
+"""Grad-CAM++: weights that count every position where a channel supports the output."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ class GradCamPlusPlus(GradientMap):
 
     def combine(self, levels: Tensor, slopes: Tensor) -> Tensor:
         g, total = by_place(slopes), by_place(levels).sum(2, keepdim=True)
-        below = 2 + total * g  # both sides divided by g^2, whose digits may be few
+        below = 2 + total * g  # both sides divided by g^2, which may underflow
         alpha = torch.where((g != 0) & (below != 0), 1 / torch.where(below != 0, below, 1), 0)
         return weighted(levels, (alpha * g.relu()).sum(2))

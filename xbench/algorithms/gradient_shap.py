@@ -1,4 +1,4 @@
-"""Gradient SHAP (expected gradients): Integrated Gradients sampled over baselines, path and noise."""
+"""Gradient SHAP (expected gradients): Integrated Gradients sampled over baselines, path points and noise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GradientShap(Algorithm):
     Rows per sample: n_samples forwards and backwards.
 
     Args:
-        n_samples: draws per sample.
+        n_samples: number of draws per sample.
         stdevs: standard deviation of the Gaussian noise on the sample, one number or one per input tensor.
         multiply_by_inputs: False gives the expected gradient alone, a local map.
     """

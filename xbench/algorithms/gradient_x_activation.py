@@ -1,4 +1,4 @@
-"""Gradient x activation: the first-order share of each unit of a layer."""
+"""Gradient x activation: the first-order contribution of each unit of a layer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from xbench.core.plan import Plan
 
 @dataclass(frozen=True)
 class GradientXActivation(InputXGradient):
-    """phi = y * df/dy at the layer that is read, for the values y that it has when the sample is at its place.
+    """phi = y * df/dy at the layer that is read, with its values y for the sample.
 
-    At the input it is Input x Gradient. Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box"
+    At the input it equals Input x Gradient. Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box"
     (arXiv 1605.01713). Rows per sample: 1 forward and backward.
 
     Args:

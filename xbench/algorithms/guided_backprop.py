@@ -19,8 +19,8 @@ from xbench.rules.guided import PositiveGradients
 class GuidedBackprop(Algorithm):
     """The gradient, where each ReLU y = max(x, 0) passes back max(g, 0) * [x > 0] of the gradient g it receives.
 
-    Every ReLU counts: nn.ReLU, F.relu, in place, used twice. Other activations (ReLU6, leaky, smooth ones) keep their
-    plain gradients, as in the paper and in Captum; a model without any ReLU gets its plain gradient.
+    All ReLUs follow the rule: nn.ReLU, F.relu, in place, used twice. Other activations (ReLU6, leaky, smooth ones) keep
+    their plain gradients, as in the paper and in Captum; a model without any ReLU gets its plain gradient.
     Source: Springenberg, Dosovitskiy, Brox, Riedmiller 2014, "Striving for Simplicity: The All Convolutional Net"
     (arXiv 1412.6806). Rows per sample: 1 forward, 1 backward.
 
@@ -31,7 +31,7 @@ class GuidedBackprop(Algorithm):
     unknown: Literal["raise", "warn"] = "raise"
 
     def __post_init__(self) -> None:
-        PositiveGradients("guided", self.unknown)  # its own checks name the parameter
+        PositiveGradients("guided", self.unknown)  # checks the parameter
 
     @property
     def facts(self) -> Facts:

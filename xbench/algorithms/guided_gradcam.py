@@ -1,4 +1,4 @@
-"""Guided Grad-CAM: where Grad-CAM looks, in the detail of guided backpropagation."""
+"""Guided Grad-CAM: Grad-CAM's map times the map of guided backpropagation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xbench.core.plan import Steps
 
 @dataclass(frozen=True)
 class GuidedGradCam(ActivationMap):
-    """phi = Grad-CAM's map, without negative values and enlarged, times that of guided backpropagation.
+    """phi = Grad-CAM's enlarged map without negative values, times the map of guided backpropagation.
 
     Rows per sample: 2 forwards and backwards. The other arguments are those of `ActivationMap`; the map is enlarged as
     in Captum, to the nearest value.
@@ -44,7 +44,7 @@ class GuidedGradCam(ActivationMap):
         )
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
-        return maps  # each element has a gradient of its own
+        return maps  # each element has its own gradient
 
     def plan(self, case: Case, x: Tensor) -> Steps:
         coarse = GradCam(self.layer, self.channels, self.interpolate_mode, self.relu_attributions)

@@ -1,4 +1,4 @@
-"""Guided Integrated Gradients: a path that leaves the features for last to which the output is sensitive."""
+"""Guided Integrated Gradients: a path that moves the features with the largest gradients last."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from xbench.core.plan import Answer, Plan, Steps, Want
 class GuidedIG(Algorithm):
     """phi = sum over steps of df/dx(x_j) * (x_j+1 - x_j), where a step moves the features of smallest |df/dx| first.
 
-    Every step brings the point 1/n_steps of the way nearer to the sample, by the sum of absolute differences. A
-    feature stays within `max_dist` of where the straight path has it, so 0 gives Integrated Gradients by the left
-    Riemann rule, and 1 the free path. The map sums to f(x) - f(x0) up to the error of that rule, of order 1/n_steps.
+    Every step moves the point 1/n_steps of the L1 distance towards the sample. A feature stays within `max_dist` of its
+    position on the straight path, so 0 gives Integrated Gradients by the left Riemann rule, and 1 an unconstrained
+    path. The map sums to f(x) - f(x0) up to the error of that rule, of order 1/n_steps.
     Rows per sample: n_steps forwards and backwards, one after the other.
     Source: Kapishnikov, Venugopalan, Avci, Wedin, Terry, Bolukbasi 2021, "Guided Integrated Gradients: An Adaptive
     Path Method for Removing Noise" (arXiv 2106.09788), with the bound `max_dist` of the authors' code (PAIR's saliency)
     in place of the paper's anchor points on the straight path.
 
     Args:
-        n_steps: steps along the path.
-        fraction: share of the features that is moved at a time.
-        max_dist: how far, as a share of its way, a feature may be from the straight path.
+        n_steps: number of steps along the path.
+        fraction: share of the features that moves at a time.
+        max_dist: maximum distance of a feature from the straight path, as a share of its way.
     """
 
     n_steps: int = 50
@@ -72,7 +72,7 @@ class GuidedIG(Algorithm):
         """The shares after a step whose end is `share` of the whole way, (n, d)."""
         least, most = max(share - self.max_dist, 0.0), min(share + self.max_dist, 1.0)
         gone = gone.clamp(min=least)
-        due = way.sum(1) * (1 - share)  # of the way to be left
+        due = way.sum(1) * (1 - share)  # distance that must remain
         going = torch.ones_like(due, dtype=torch.bool)
         for _ in range(gone.shape[1]):  # every round that does not finish a sample brings features to their limit
             free = (gone < most) & (way > 0)
@@ -81,14 +81,14 @@ class GuidedIG(Algorithm):
             if not going.any():
                 break
             rank = slope.masked_fill(~free, torch.inf)
-            # Among the features that have a way to go: padding must not count.
+            # Only among features that still have to move: padding must not count.
             which = (((way > 0).sum(1, keepdim=True) - 1).clamp(min=0) * self.fraction).long()
             chosen = free & (rank <= rank.sort(1).values.gather(1, which)) & going[:, None]
             room = (way * (most - gone) * chosen).sum(1)
             part = (excess / torch.where(room > 0, room, 1)).clamp(max=1)
             gone = torch.where(chosen, gone + (most - gone) * part[:, None], gone)
             gone = torch.where(chosen & (part >= 1)[:, None], most, gone)
-            going = going & (part >= 1)  # the others have arrived, but for rounding
+            going = going & (part >= 1)  # the other samples have arrived, up to rounding
         return gone
 
 

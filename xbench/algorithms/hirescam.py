@@ -13,10 +13,10 @@ from xbench.core.needs import Need
 
 @dataclass(frozen=True)
 class HiResCam(GradientMap):
-    """phi = sum_k A_k df/dA_k, place by place; enlarged to the sample.
+    """phi = sum_k A_k df/dA_k at each position; enlarged to the sample.
 
-    Where only a linear layer follows, the values at the layer's positions sum to the output less its bias. The paper
-    keeps negative values, so `relu_attributions` is False unless asked for.
+    If only a linear layer follows, the values at the layer's positions sum to the output minus its bias. The paper
+    keeps negative values, so `relu_attributions` is False by default.
     Rows per sample: 1 forward and backward. The arguments are those of `ActivationMap`.
     Source: Draelos, Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
     networks" (arXiv 2011.08891).

@@ -1,4 +1,4 @@
-"""IDGI: each step of a path pays what the output changes, to the features that changed it."""
+"""IDGI: each step of a path distributes the output's change among the features that caused it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from xbench.core.plan import Answer, Plan, Want
 class IDGI(Algorithm):
     """phi = sum over steps of (f(x_j+1) - f(x_j)) g_j^2 / |g_j|^2, g_j = df/dx(x_j), on the straight path.
 
-    Of each step's gradient only the part along the gradient itself counts, where Integrated Gradients also collects
-    what runs across it and does not change the output. From a point without any slope, where the paper divides by 0, a
-    step pays together with the next one, the last one by the slope at x. The map sums to f(x) - f(x0), unless f changes
-    behind the last point that has a slope. Rows per sample: n_steps + 1 forwards and backwards.
+    Only the part of each step along the gradient counts, whereas Integrated Gradients also adds the orthogonal part,
+    which does not change the output. At a point with zero gradient, where the paper divides by 0, a step is merged with
+    the next one; the last step uses the gradient at x. The map sums to f(x) - f(x0), unless f changes after the last
+    point with a nonzero gradient. Rows per sample: n_steps + 1 forwards and backwards.
     Source: Yang, Wang, Bilgic 2023, "IDGI: A Framework to Eliminate Explanation Noise from Integrated Gradients"
     (arXiv 2303.14242).
 
@@ -66,8 +66,8 @@ class IDGI(Algorithm):
 
 
 def _shares(slope: Tensor) -> Tensor:
-    """g^2 / |g|^2, (n, d); 0 where there is no slope."""
+    """g^2 / |g|^2, (n, d); 0 for a zero gradient."""
     largest = slope.abs().amax(1, keepdim=True)
-    square = (slope / torch.where(largest > 0, largest, 1)).square()  # the square of a tiny float32 slope would vanish
+    square = (slope / torch.where(largest > 0, largest, 1)).square()  # the square of a tiny float32 would underflow
     total = square.sum(1, keepdim=True)
     return square / torch.where(total > 0, total, 1)

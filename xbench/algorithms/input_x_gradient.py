@@ -1,4 +1,4 @@
-"""Input x gradient: the first-order share of each input."""
+"""Input x gradient: the first-order contribution of each input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xbench.core.plan import Answer, Plan, Want
 
 @dataclass(frozen=True)
 class InputXGradient(Algorithm):
-    """Gradient times what is there: phi = x * df/dx (at a layer: activation times gradient).
+    """Gradient times input: phi = x * df/dx (at a layer: activation times gradient).
 
     Exact for linear models and a zero baseline. Rows per sample: 1 forward and backward.
     Source: Shrikumar, Greenside, Kundaje 2016, "Not Just a Black Box: Learning Important Features Through Propagating

@@ -21,15 +21,15 @@ class IntegratedGradients(Algorithm):
 
     Source: Sundararajan, Taly, Yan 2017, "Axiomatic Attribution for Deep Networks" (arXiv 1703.01365).
     Rows per sample: n_steps forwards and backwards; with `tol` 2 forwards and n_steps, 2 n_steps, 4 n_steps...
-    forwards and backwards. Then the notes `n_steps` and `completeness_error` (in units of the output) say what each
-    sample came to.
+    forwards and backwards. The notes `n_steps` and `completeness_error` (in units of the output) then report the
+    values that each sample reached.
 
     Args:
         n_steps: nodes of the quadrature; memory does not depend on it.
         method: `gausslegendre`, or a Riemann rule: `riemann_left`, `_right`, `_middle`, `_trapezoid`.
         multiply_by_inputs: False gives the averaged gradient alone, a local map.
         tol: doubles the nodes of a sample until |sum(phi) - (f(x) - f(x0))| is at most this, in units of the output.
-        max_steps: with `tol`, the most nodes; a sample that needs more keeps its best map.
+        max_steps: with `tol`, the maximum number of nodes; a sample that needs more keeps its best map.
     """
 
     n_steps: int = 50
@@ -85,7 +85,7 @@ class IntegratedGradients(Algorithm):
             found = yield replace(self._average(x0[going], way, n_steps), samples=going.cpu())
             total = (found if self.multiply_by_inputs else found * way).double().sum(1).detach()
             missed = (total - (ends[going, 1] - ends[going, 0])).abs()
-            better = ~(missed >= error[going])  # NaN too: the map must show it
+            better = ~(missed >= error[going])  # NaN counts as better, so that the map shows it
             rows = going[better]
             best = best.index_copy(0, rows, found[better])
             used[rows], error[rows] = float(n_steps), missed[better]
@@ -94,9 +94,9 @@ class IntegratedGradients(Algorithm):
 
 
 def same_site(case: Case, name: str) -> None:
-    """ValueError when gradients are read elsewhere than where the points enter, or some points are integers."""
+    """Raise if gradients are read at another site than the one where points enter, or if some points are integers."""
     kinds = {dtype.is_floating_point for dtype in case.layout.dtypes}
-    if len(kinds) > 1:  # integers alone have no gradient, which the engine says
+    if len(kinds) > 1:  # for integers only, the engine reports that there is no gradient
         raise ValueError(
             f"{name} goes from the baseline to the sample, which integers cannot: pass the integer inputs as "
             "`extra` arguments, or choose a `layer` such as the embedding"

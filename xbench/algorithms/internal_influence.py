@@ -1,4 +1,4 @@
-"""Internal Influence: how a layer moves the output, on average along the path from the baseline."""
+"""Internal Influence: the gradient at a layer, averaged along the path from the baseline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xbench.core.plan import Answer, Plan, Want
 
 @dataclass(frozen=True)
 class InternalInfluence(Algorithm):
-    """phi = integral over a in [0, 1] of df/dy(x0 + a (x - x0)), y the layer that is read, x where points enter.
+    """phi = integral over a in [0, 1] of df/dy(x0 + a (x - x0)), for the layer y that is read and points x.
 
     Source: Leino, Sen, Datta, Fredrikson, Li 2018, "Influence-Directed Explanations for Deep Convolutional Networks"
     (arXiv 1802.03788), with the uniform distribution between baseline and sample. Rows per sample: n_steps forwards

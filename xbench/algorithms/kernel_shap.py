@@ -22,18 +22,18 @@ class KernelShap(OnFeatures):
     """Minimises sum_z w(z) (f(h(z)) - f(x0) - z.phi)^2 subject to sum(phi) = f(x) - f(x0).
 
     z are coalitions of features, h(z) the sample with the absent features at their baseline. No coalition is drawn
-    twice: each is drawn with probability p(z) = min(1, c / C(K, |z|)), where c makes the p add up to the number of
-    draws, and weighs w(z) = kernel(z) / p(z), where the Shapley kernel is (K - 1) / (C(K, |z|) |z| (K - |z|)). All are
-    used when they fit into `n_samples`, which makes the result exact. Every element of a feature carries its value.
+    twice: each is drawn with probability p(z) = min(1, c / C(K, |z|)), where c makes the p sum to the number of draws,
+    and has weight w(z) = kernel(z) / p(z), where the Shapley kernel is (K - 1) / (C(K, |z|) |z| (K - |z|)). If all
+    coalitions fit into `n_samples`, all are used and the result is exact. Every element of a feature carries its value.
 
-    Pairs of complements cancel all terms of even order (interactions of two features, for one). Where f is odd about
-    the middle of x and x0, as a linear model is and an output that saturates nearly is, the second of a pair tells
-    nothing new: a pair is one equation. Where pairs do not determine the K values but as many single coalitions do
-    (n_samples from K + 1 to about 2 K), coalitions are drawn one by one: exact on every linear model. So few amplify
-    what interactions add, up to beyond the values themselves near K + 1; 3 K evaluations or more serve any model
-    better. Below K + 1 the values are not determined: those of least norm are taken, with a warning, and their sum
-    alone is right. With 25 evaluations for 10 features `paired=False` does better on outputs that saturate, see
-    experiments/estimators_vs_captum.md.
+    Pairs of complements cancel all terms of even order (such as interactions of two features). If f is odd about the
+    midpoint of x and x0, as a linear model is and a saturating output nearly is, the second coalition of a pair adds no
+    information: a pair is one equation. If pairs do not determine the K values but the same number of single coalitions
+    does (n_samples from K + 1 to about 2 K), coalitions are drawn one by one, which is exact on every linear model. So
+    few coalitions amplify the effect of interactions, near K + 1 beyond the values themselves; 3 K evaluations or more
+    are better for any model. Below K + 1 the values are undetermined: the solution of least norm is returned, with a
+    warning, and only its sum is right. With 25 evaluations for 10 features `paired=False` is better on saturating
+    outputs, see experiments/estimators_vs_captum.md.
 
     Sources: Lundberg, Lee 2017, "A Unified Approach to Interpreting Model Predictions" (arXiv 1705.07874); pairs:
     Covert, Lee 2021, "Improving KernelSHAP: Practical Shapley Value Estimation via Linear Regression" (arXiv
@@ -42,9 +42,9 @@ class KernelShap(OnFeatures):
     of 1e6 on the two ends instead of the constraint.
 
     Args:
-        n_samples: evaluations per sample, the empty and the full coalition included; 2^K where these are fewer.
-        paired: draw each coalition together with its complement (lower variance of most models), where the pairs
-            determine the values.
+        n_samples: evaluations per sample, including the empty and the full coalition; at most 2^K.
+        paired: draw each coalition together with its complement (lower variance on most models), if the pairs determine
+            the values.
         return_input_shape: False gives one value per feature, (n, K), instead of a map in the shape of the input.
     """
 
@@ -104,7 +104,7 @@ def _solve(z: Tensor, weights: Tensor, y: Tensor, total: Tensor, counts: Tensor)
     """Batched constrained least squares, (n, K). Features beyond a sample's count get 0.
 
     With phi = total / K + u, the constraint is sum(u) = 0: centre each coalition's row, then take the solution of
-    least norm, which treats features alike where the coalitions do not tell them apart.
+    least norm, which gives equal values to features that the coalitions do not distinguish.
     """
     k_max = z.shape[2]
     real = (torch.arange(k_max, device=z.device) < counts[:, None]).to(z.dtype)
@@ -114,7 +114,7 @@ def _solve(z: Tensor, weights: Tensor, y: Tensor, total: Tensor, counts: Tensor)
     weighted = centred * weights[:, :, None]
     normal = weighted.transpose(1, 2) @ centred
     right = (weighted * rest[:, :, None]).sum(1)
-    # Eigenvalues that should be 0 come out up to K * 1e-16 of the largest, true ones above 1e-11 of it: torch's own
-    # cut lies at the edge of the first kind, and one that slips through spoils the result.
+    # Zero eigenvalues are computed as up to K * 1e-16 of the largest, true ones as above 1e-11 of it. torch's own
+    # cutoff lies at the edge of the first range, and a single missed zero spoils the result.
     inverse = torch.linalg.pinv(normal, rtol=1e-13, hermitian=True)
     return share + (inverse @ right[:, :, None]).squeeze(2)

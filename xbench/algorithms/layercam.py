@@ -1,4 +1,4 @@
-"""LayerCAM: positive gradients weigh the activations place by place, also in shallow layers."""
+"""LayerCAM: positive gradients weight the activations at each position, also in shallow layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xbench.core.needs import Need
 
 @dataclass(frozen=True)
 class LayerCam(GradientMap):
-    """phi = relu(sum_k relu(df/dA_k) A_k), place by place; enlarged to the sample.
+    """phi = relu(sum_k relu(df/dA_k) A_k) at each position; enlarged to the sample.
 
     Rows per sample: 1 forward and backward. The arguments are those of `ActivationMap`.
     Source: Jiang, Zhang, Hou, Cheng, Wei 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps for

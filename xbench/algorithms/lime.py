@@ -1,4 +1,4 @@
-"""LIME: a sparse linear model fitted to the outputs of perturbed samples, nearby ones first."""
+"""LIME: a sparse linear model fitted to the outputs of perturbed samples, weighted by similarity."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Sampler = Callable[[np.random.Generator, int], np.ndarray]
 class Lime(OnFeatures):
     """Coefficients of a linear model on presence of features: argmin_c sum_z w(z) (f(h(z)) - c0 - c.z)^2 + penalty.
 
-    z are random subsets of the features, h(z) the sample with the absent ones at their baseline, w(z) how similar
-    h(z) is to the sample. Every element of a feature carries its coefficient. Rows per sample: n_samples.
+    z are random subsets of the features, h(z) the sample with the absent features at their baseline, w(z) the
+    similarity of h(z) to the sample. Every element of a feature carries its coefficient. Rows per sample: n_samples.
     Source: Ribeiro, Singh, Guestrin 2016, "Why Should I Trust You?" (arXiv 1602.04938).
 
     Args:
-        n_samples: subsets per sample.
+        n_samples: number of subsets per sample.
         interpretable_model: `lasso`, `ridge` or `linear`, or a function of (S, K) presences, (S,) outputs and (S,)
-            weights that gives the K coefficients.
+            weights that returns the K coefficients.
         alpha: strength of the penalty of the first two: `lasso` minimises half the weighted mean of the squared errors
             plus alpha |c|_1, `ridge` their weighted sum plus alpha |c|_2^2, as in scikit-learn. `linear` (and `lasso`
-            with alpha 0) needs more subsets than features; with fewer it takes the solution of least norm and warns.
+            with alpha 0) needs more subsets than features; with fewer it returns the solution of least norm and warns.
         similarity: `cosine` or `euclidean`, the distance d in w = exp(-d^2 / (2 kernel_width^2)) between the
-            perturbed sample and the sample, both flattened; or a function of the sample (n, d), the perturbed one
-            (n, d) and the presences (n, K) that gives (n,) weights.
-        kernel_width: see `similarity`.
+            perturbed sample and the sample, both flattened; or a function of the sample (n, d), the perturbed sample
+            (n, d) and the presences (n, K) that returns (n,) weights.
+        kernel_width: width of the kernel, see `similarity`.
         perturb_func: draws the presences of K features, a function of a NumPy generator and K; None: each with
             probability 1/2.
         return_input_shape: False gives one value per feature, (n, K), instead of a map in the shape of the input.
@@ -103,7 +103,7 @@ class Lime(OnFeatures):
                         f"similarity: expected weights with a positive sum, got {w[row].sum()} for sample "
                         f"{case.draws.ids[row]}; a larger `kernel_width` or finite baselines may help"
                     )
-                drawn = case.draws.of_draws(row, "lime", self.n_samples)  # again: less memory than keeping all
+                drawn = case.draws.of_draws(row, "lime", self.n_samples)  # redrawn to save memory
                 z = np.array([perturb(generator, k) for generator in drawn], dtype=bool).astype(float)
                 phi[row, :k] = fitted(self.interpretable_model, self.alpha, z, values[row], w[row])
             found = torch.from_numpy(phi).to(x.device, value_dtype(x))

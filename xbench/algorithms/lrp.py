@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation: the output, shared backward layer by layer."""
+"""Layer-wise relevance propagation: distributes the output backwards layer by layer."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from xbench.rules.lrp import Composite, LayerwiseRelevance, epsilon_plus
 class LRP(Algorithm):
     """R_i = sum_j R_j z_ij / sum_k z_kj, from the explained scalar down to where points enter.
 
-    What z_ij is, the rule of each layer decides, and the composite says which layer has which rule. Functions of one
-    variable pass relevance on; a batch norm right after a layer belongs to it; sums share in proportion, products of
-    two activations in halves. The map sums to the explained scalar as far as no bias, epsilon or softmax takes a share;
-    it does not know a baseline. Samples of a batch that meet in one value (x - x.max()) are refused where that value
+    The rule of each layer defines z_ij, and the composite assigns rules to layers. Functions of one variable pass
+    relevance on unchanged; a batch norm right after a layer is merged into it; sums distribute in proportion, products
+    of two activations in halves. The map sums to the explained scalar minus the shares of biases, epsilon and softmax;
+    the method has no baseline. An operation that combines the samples of a batch (x - x.max()) is refused if its result
     takes relevance. Rows per sample: 1 forward, 1 backward.
     Source: Bach et al. 2015, "On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance
     Propagation" (PLOS ONE 10(7)); the papers of the rules are in `xbench.rules.lrp`.
 
     Args:
-        composite: which rule goes where, such as `epsilon_plus()`, `attn_lrp()` or your own `Composite(...)`; on the
-            command line `algorithm.lrp.composite._target_=xbench.rules.lrp.epsilon_plus_flat`.
-        unknown: `raise` on an operation without a rule, or `warn` and share in proportion to x times gradient.
+        composite: the assignment of rules to layers, such as `epsilon_plus()`, `attn_lrp()` or your own
+            `Composite(...)`; on the command line `algorithm.lrp.composite._target_=xbench.rules.lrp.epsilon_plus_flat`.
+        unknown: `raise` on an operation without a rule, or `warn` and distribute in proportion to x times gradient.
     """
 
     composite: Composite = field(default_factory=epsilon_plus)
@@ -40,7 +40,7 @@ class LRP(Algorithm):
         if not isinstance(self.composite, Composite):
             hint = "expected a composite such as epsilon_plus(), or Composite(convolution=rule, dense=rule)"
             raise TypeError(f"composite: {hint}, got {self.composite!r}")
-        LayerwiseRelevance(self.composite, self.unknown)  # its own checks name the parameter
+        LayerwiseRelevance(self.composite, self.unknown)  # checks the parameter
 
     @property
     def facts(self) -> Facts:

@@ -1,4 +1,4 @@
-"""SmoothGrad, SmoothGrad-squared and VarGrad around any other algorithm."""
+"""SmoothGrad, SmoothGrad-squared and VarGrad of any other algorithm."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class NoiseTunnel(Algorithm):
     (arXiv 1810.03307). VarGrad is the population variance (divided by n, as in Captum), by Welford's recurrence.
 
     Args:
-        algorithm: the algorithm whose maps are smoothed; the signed gradient unless given.
+        algorithm: the algorithm whose maps are smoothed; by default the signed gradient.
         nt_type: `smoothgrad`, `smoothgrad_sq` or `vargrad`.
-        nt_samples: noisy copies.
+        nt_samples: number of noisy copies.
         stdevs: standard deviation of the Gaussian noise, one number or one per input tensor.
-        relative: `stdevs` are shares of each sample's range max - min (the paper's convention) instead of absolute.
-        draw_baseline_from_distrib: every copy gets a random row of the baselines instead of its own.
+        relative: whether `stdevs` are shares of each sample's range max - min (the paper's convention) or absolute.
+        draw_baseline_from_distrib: whether every copy gets a random row of the baselines instead of its own.
     """
 
     algorithm: Algorithm = field(default_factory=lambda: Saliency(abs=False))
@@ -61,8 +61,8 @@ class NoiseTunnel(Algorithm):
     @property
     def facts(self) -> Facts:
         inner, (label, citation) = self.algorithm.facts, _SOURCES[self.nt_type]
-        # Squares and variances are no longer shares of the output, so nothing sums to f(x) - f(x0); the unit of a
-        # gradient squared is not a gradient either, but it stays tied to the input's scale like one.
+        # Squares and variances are not shares of the output and do not sum to f(x) - f(x0). A squared gradient does not
+        # have a gradient's unit either, but it scales with the input like a local map.
         return replace(
             inner,
             needs=tuple(dict.fromkeys((Need.NUMBERS, *inner.needs))),
@@ -96,7 +96,7 @@ class NoiseTunnel(Algorithm):
         return sequence(plans(), self.nt_samples, self._combine)
 
     def _case(self, case: Case, draw: int, x: Tensor) -> Case:
-        # The smoothed algorithm draws its own numbers anew for every copy.
+        # The smoothed algorithm makes new draws for every copy.
         case = case.redrawn(f"copy{draw}") if self.algorithm.facts.stochastic else case
         if not self.draw_baseline_from_distrib:
             return case

@@ -1,4 +1,4 @@
-"""Occlusion: a window of baseline slides over the sample."""
+"""Occlusion: slides a window of baseline values over the sample."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Occlusion(Algorithm):
     """phi_i = mean over the windows that cover i of f(x) - f(x with the window replaced by the baseline).
 
     Source: Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
-    The last window along a dimension is cut at the border when stride and size do not fill it evenly.
+    The last window along a dimension is cut at the border if stride and size do not divide it evenly.
     Rows per sample: 1 + the number of windows (all input tensors together).
 
     Args:
-        sliding_window_shapes: window size in every dimension behind the batch; a tuple of them for several inputs.
+        sliding_window_shapes: window size in every dimension after the batch; a tuple of sizes for several inputs.
             A window with fewer dimensions than the sample is completed with the sample's full size at the end,
             so that `[1]` slides over the tokens of an embedding (tokens, dimensions). None chooses: a quarter of
             the height and width of an image (C, H, W) with all channels, one step along the first dimension of
             anything else.
-        strides: steps of the window, like `sliding_window_shapes`, or one int for all dimensions; None is 1, or
-            half the window where the window was chosen too.
+        strides: steps of the window, like `sliding_window_shapes`, or one int for all dimensions; None is 1, or half
+            the window if `sliding_window_shapes` is None too.
     """
 
     sliding_window_shapes: Windows = None
@@ -59,7 +59,7 @@ class Occlusion(Algorithm):
         return fit_windows(self.sliding_window_shapes, self.strides, case.layout.shapes)
 
     def density(self, case: Case, maps: Tensor) -> Tensor:
-        # Over the mean size of the windows that cover the element; those at the border may be cut.
+        # Divide by the mean size of the windows that cover the element; windows at the border may be cut.
         sizes, cover = torch.zeros(2, maps.shape[1], dtype=maps.dtype)
         for region in regions(case.layout.shapes, self._windows(case)):
             sizes[region] += len(region)

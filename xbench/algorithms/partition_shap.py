@@ -1,4 +1,4 @@
-"""Partition SHAP: Owen values of features in a binary tree, the most telling groups first."""
+"""Partition SHAP: Owen values of features in a binary tree, cutting the groups with the largest values first."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from xbench.core.case import Case
 from xbench.core.masking import coalition, numbers, to_elements, value_dtype
 from xbench.core.plan import Plan, Steps, Want, values
 
-_AT_ONCE = 8  # cuts chosen at a time, so that many rows pass the model together
+_AT_ONCE = 8  # number of cuts chosen at a time, so that many rows pass the model together
 
 
 @dataclass(frozen=True)
 class PartitionShap(OnFeatures):
-    """Shapley values under the rule that neighbours act together: the Owen values of a balanced binary tree.
+    """Shapley values with neighbouring features in coalitions: the Owen values of a balanced binary tree.
 
-    A group is cut in two halves; each is paid the mean of what it adds without and with the other, and is cut again
-    in both of these contexts. The groups with the largest shares go first, eight at a time; when `max_evals` is used
-    up, what is left of a group is divided equally among its features. Neighbours are those that lie together in the
-    tensor. The map sums to f(x) - f(x0) at any budget; every element of a feature carries the feature's value.
-    Rows per sample: 2, and 2 for every cut, at most `max_evals`; all cuts of K = 2^m features take 2 (K^2 - 1) / 3.
-    Sources: Owen 1977, "Values of Games with a Priori Unions"; Lundberg, Lee 2017 (arXiv 1705.07874).
+    A group is cut into two halves; each half gets the mean of its contributions without and with the other half, and is
+    cut again in both contexts. The groups with the largest shares are cut first, eight at a time; when `max_evals` is
+    used up, the share of an uncut group is divided equally among its features. Neighbours are features at nearby
+    positions in the tensor. The map sums to f(x) - f(x0) at any budget; every element of a feature carries the
+    feature's value. Rows per sample: 2, and 2 for every cut, at most `max_evals`; all cuts of K = 2^m features take 2
+    (K^2 - 1) / 3. Sources: Owen 1977, "Values of Games with a Priori Unions"; Lundberg, Lee 2017 (arXiv 1705.07874).
 
     Args:
-        max_evals: evaluations per sample.
+        max_evals: maximum number of evaluations per sample.
     """
 
     max_evals: int = 500

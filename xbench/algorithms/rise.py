@@ -1,4 +1,4 @@
-"""RISE: the mean of random masks, weighted by what the model says of the masked sample."""
+"""RISE: the mean of random masks, weighted by the output for the masked sample."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Rise(OnFeatures):
     """phi = E[f(x * m + x0 * (1 - m)) m] / p over random masks m with mean p.
 
     Images (C, H, W) are masked by a coarse random grid, enlarged bilinearly and shifted by a random part of a cell;
-    any other sample by switching its features. The grid has one cell more along each side than fits the image, to
-    make up for the shift. (The paper stretches a grid of `cells` to that length, and its f is a confidence:
-    `output="probability"` here.) Rows per sample: n_samples.
+    other samples by switching features. To allow for the shift, the grid has one cell more along each side than fits
+    the image. (The paper stretches a grid of `cells` to that length, and its f is a confidence: `output="probability"`
+    here.) Rows per sample: n_samples.
     Source: Petsiuk, Das, Saenko 2018, "RISE: Randomized Input Sampling for Explanation" (arXiv 1806.07421).
 
     Args:
-        n_samples: masks per sample.
-        cells: cells along each side of the coarse grid.
+        n_samples: number of masks per sample.
+        cells: number of cells along each side of the coarse grid.
         p: probability that a cell, or a feature, is kept.
     """
 
@@ -91,7 +91,7 @@ class Rise(OnFeatures):
         return torch.stack(masks).unsqueeze(1).expand(-1, channels, -1, -1).flatten(1)
 
     def _kept(self, case: Case, draw: int) -> Tensor:
-        """Which features stay, (n, K)."""
+        """The mask of kept features, (n, K)."""
         counts = case.counts.tolist()
         kept = np.zeros((len(counts), max(counts)), dtype=bool)
         for row, k, generator in zip(kept, counts, case.draws.of_samples("kept", draw), strict=True):

@@ -1,4 +1,4 @@
-"""Saliency: the gradient itself."""
+"""Saliency: the absolute gradient."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from xbench.core.plan import Plan, Want
 class Saliency(Algorithm):
     """The gradient of the explained scalar: phi = |df/dx|.
 
-    Every element has its own value; the paper shows the largest of an image's channels. Rows per sample: 1 forward and
-    backward.
+    Every element has its own value; the paper shows the maximum over an image's channels. Rows per sample: 1 forward
+    and backward.
     Source: Simonyan, Vedaldi, Zisserman 2013, "Deep Inside Convolutional Networks: Visualising Image Classification
     Models and Saliency Maps" (arXiv 1312.6034).
 

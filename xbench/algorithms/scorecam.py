@@ -1,4 +1,4 @@
-"""Score-CAM: the channels of a layer as masks of the sample, weighted by what the model says of what they show."""
+"""Score-CAM: the channels of a layer, each weighted by the output for the sample masked with the channel."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from xbench.core.plan import Plan, Steps, Want, values
 class ScoreCam(ActivationMap):
     """phi = relu(sum_k w_k A_k), w = softmax over k of f(m_k x + (1 - m_k) x0), m_k = A_k enlarged, scaled to [0, 1].
 
-    A channel that is the same everywhere shows nothing: its mask is 0. (The paper's x0 is black, and the score of x0
-    that it subtracts cancels in the softmax. f is a logit unless `output` says otherwise.)
+    A constant channel has mask 0. (The paper's x0 is black, and the score of x0 that it subtracts cancels in the
+    softmax. f is a logit unless `output` is set.)
     Rows per sample: 1 + the channels of the layer. The arguments are those of `ActivationMap`.
     Source: Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu 2020, "Score-CAM: Score-Weighted Visual Explanations for
     Convolutional Neural Networks" (arXiv 1910.01279), algorithm 1.

@@ -26,7 +26,7 @@ class ShapleyValues(OnFeatures):
     Source: Shapley 1953, "A Value for n-Person Games".
 
     Args:
-        max_features: samples with more features are refused, for 2^K grows without mercy.
+        max_features: samples with more features are refused, because 2^K grows quickly.
     """
 
     max_features: int = 14
@@ -72,7 +72,7 @@ class ShapleyValues(OnFeatures):
             total = torch.zeros(len(x), k_max, dtype=torch.float64, device=x.device)
             for present, answer in zip(members(), answers, strict=True):
                 own = present & (features < counts[:, None])
-                # A sample with fewer features meets each of its coalitions several times: counted once.
+                # For a sample with fewer features each coalition occurs several times, and is counted once.
                 once = ~(present & (features >= counts[:, None])).any(1)
                 size = own.sum(1)
                 gain, loss = joined[:, counts, size] * (answer.value.double() * once)

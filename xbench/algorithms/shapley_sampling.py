@@ -1,4 +1,4 @@
-"""Shapley values by sampling permutations: features join one after the other, and each is paid what it adds."""
+"""Shapley values by sampling permutations: features join one by one, and each gets its marginal contribution."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class ShapleyValueSampling(OnFeatures):
 
     Every element of a feature carries the feature's value; the values sum to f(x) - f(x0) exactly.
     Rows per sample: 2 + n_samples (K - 1), K the largest number of features of a sample in flight.
-    Permutations are the ranks of the coordinates of random directions, K - 1 of which are orthogonal to each other
-    before fresh ones are drawn: each is as likely as any other, and together they differ more than independent ones.
+    Permutations are the ranks of the coordinates of random directions, drawn in sets of K - 1 orthogonal directions:
+    each permutation is equally likely, and the permutations of a set differ more than independent ones.
     Sources: Castro, Gomez, Tejada 2009, "Polynomial calculation of the Shapley value based on sampling"; Strumbelj,
     Kononenko 2010, "An Efficient Explanation of Individual Classifications using Game Theory"; antithetic pairs and
     orthogonal directions: Mitchell, Cooper, Frank, Holmes 2022, "Sampling Permutations for Shapley Value Estimation"
     (arXiv 2104.12199). Captum draws independent permutations, one for all samples of a batch.
 
     Args:
-        n_samples: permutations per sample.
-        antithetic: every second permutation is the one before it, backwards (lower variance).
+        n_samples: number of permutations per sample.
+        antithetic: every second permutation reverses the one before it (lower variance).
     """
 
     n_samples: int = 25
@@ -65,7 +65,7 @@ class ShapleyValueSampling(OnFeatures):
         def gains(answers: Iterator[Answer]) -> Tensor:
             full, empty = next(answers).value, next(answers).value
             total = full.new_zeros(len(x), k_max)
-            # Where all features are present already, rounding is no gain.
+            # If all features are already present, a difference is rounding, not a contribution.
             whole = torch.arange(k_max + 1, device=x.device) >= case.counts.to(x.device)[:, None]
             for place in joined:
                 between = [answer.value for answer in islice(answers, k_max - 1)]
@@ -76,7 +76,7 @@ class ShapleyValueSampling(OnFeatures):
         return Plan(points(), 2 + self.n_samples * (k_max - 1), Want.VALUE, gains)
 
     def _places(self, case: Case, device: torch.device) -> Iterator[Tensor]:
-        """When each feature joins, (n, K) from 0, one per permutation; features that a sample lacks never do."""
+        """The place of each feature in each permutation, (n, K) from 0; features that a sample lacks never join."""
         counts = case.counts.cpu().numpy()
         alike = [(np.flatnonzero(counts == k), self._permutations(case, counts == k, int(k))) for k in set(counts)]
         for _ in range(self.n_samples):
@@ -86,7 +86,7 @@ class ShapleyValueSampling(OnFeatures):
             yield torch.from_numpy(places).to(device)
 
     def _permutations(self, case: Case, chosen: np.ndarray, k: int) -> Iterator[np.ndarray]:
-        """When each of k features joins, (m, k), in the m chosen samples; permutation after permutation, endless."""
+        """The places of k features, (m, k), in the m chosen samples, for an endless sequence of permutations."""
         width = max(1, min(k - 1, self.n_samples))
         for block in count():
             streams = case.draws.of_samples("permutation", block)
@@ -98,8 +98,8 @@ class ShapleyValueSampling(OnFeatures):
 
 
 def _ranks(normal: np.ndarray) -> np.ndarray:
-    """The ranks of the coordinates of random directions (m, width, k), made orthogonal: (width, m, k); small."""
-    # Orthogonal to (1, ..., 1), where no coordinate is favoured, and to each other.
+    """The ranks of the coordinates of orthogonalised random directions (m, width, k): (width, m, k), small integers."""
+    # Orthogonal to (1, ..., 1), which favours no coordinate, and to each other.
     directions, r = np.linalg.qr((normal - normal.mean(2, keepdims=True)).swapaxes(1, 2))
-    directions *= np.sign(np.einsum("mii->mi", r))[:, None]  # QR's signs follow the first coordinate: Gram-Schmidt's
+    directions *= np.sign(np.einsum("mii->mi", r))[:, None]  # with Gram-Schmidt's signs, not QR's
     return directions.transpose(2, 0, 1).argsort(2).argsort(2).astype(np.int32)

@@ -1,1 +1,1 @@
-"""Pieces that several algorithms share: quadrature, masks, noise, positions, surrogate fits."""
+"""Parts shared by several algorithms: quadrature, masks, noise, positions, surrogate fits."""

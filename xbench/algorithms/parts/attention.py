@@ -1,4 +1,4 @@
-"""What the two attention rollouts share: the weights of all layers, and one position's row put onto the sample."""
+"""The base of the two attention rollouts: reads the weights of all layers and maps one position's row to the sample."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Rollout(Algorithm):
     """Base of the algorithms that multiply attention weights through the layers.
 
     Args:
-        query: the position whose row is the map, or `mean` over all of them, for models that average. None: the first,
-            a class token; where none attends to a later one, as in a decoder, the last that any attends to (others are
-            padding).
+        query: the position whose row is the map, or `mean` over all positions, for models that average. None: the first
+            position, a class token; if no position attends to a later one, as in a decoder, the last position that any
+            attends to (the others are padding).
     """
 
     query: int | Literal["mean"] | None = None
@@ -44,7 +44,7 @@ class Rollout(Algorithm):
         return maps / channels(case, [_length(case)], maps)
 
     def rolled(self, case: Case, layers: list[Tensor], step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """(n, T, T) from the identity by `step` for each layer, first to last."""
+        """Apply `step` for each layer, first to last, starting at the identity: (n, T, T)."""
         length = _length(case)
         rolled = torch.eye(length, dtype=layers[0].dtype, device=layers[0].device).expand(len(layers[0]), -1, -1)
         for layer in layers:
@@ -63,18 +63,18 @@ class Rollout(Algorithm):
 
 
 def weights(case: Case, flat: Tensor) -> list[Tensor]:
-    """What was read, layer by layer, (n, heads, T, T) each."""
+    """The attention weights that were read, (n, heads, T, T) for each layer."""
     return list(case.places.layout(WEIGHTS).unflatten(flat, cast=False))
 
 
 def _ends(layers: list[Tensor]) -> Tensor:
-    """The last position of each sample that any position attends to: what comes after it is padding, (n,)."""
+    """The last position of each sample that any position attends to, (n,); later positions are padding."""
     attended = torch.stack([layer.amax((1, 2)) > 0 for layer in layers]).any(0)
     return (attended * torch.arange(attended.shape[1], device=attended.device)).amax(1)
 
 
 def _length(case: Case) -> int:
-    """Positions T, the same in all layers."""
+    """The number of positions T, which must be the same in all layers."""
     shapes = case.places.layout(WEIGHTS).shapes
     if len({shape[1:] for shape in shapes}) != 1 or shapes[0][1] != shapes[0][2]:
         found = ", ".join(str(tuple(shape)) for shape in shapes)

@@ -1,6 +1,6 @@
 """Class activation maps: channels of a layer, weighted, summed and enlarged to the sample.
 
-Where points enter at that very layer its maps stay as they are. A layer without positions has one value per sample.
+If points enter at that layer itself, maps are not enlarged. A layer without positions has one value per sample.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ Channels = Literal["first", "last"]
 
 @dataclass(frozen=True)
 class ActivationMap(Algorithm):
-    """Base of the algorithms that weigh the channels of a layer.
+    """Base of the algorithms that weight the channels of a layer.
 
-    A layer with several tensors has a map of each; on the samples they are added. Where the layer is also the place
-    where points enter (`layer=` of `xbench.attribute`), every tensor there gets its own map, as large as it is, the
-    same for all its channels; only so a layer without positions has one.
+    A layer with several tensors has one map per tensor; enlarged to the samples, the maps are added. If points enter at
+    the layer itself (`layer=` of `xbench.attribute`), every tensor gets its own map of its own size, the same for all
+    its channels; only this form works for a layer without positions.
 
     Args:
-        layer: the layer's name; None: the last one that has the positions of the last convolution, which is behind its
-            activation, a residual step, the branches beside it. Branches that never meet at those positions are seen
-            one at a time only. Where attention mixes the positions, a layer must be named.
-        channels: whether the layer gives (channels, positions...) or (positions..., channels); None tells by its
-            kind: convolutions first, hidden states (positions, channels) last, of others (a, b, c) what has the image's
-            proportions. A grid of patches after a class token is put back onto its image.
-        interpolate_mode: how the map is enlarged to the sample: `linear` (in all its dimensions) or `nearest`.
-        relu_attributions: negative values of the map become 0.
+        layer: the layer's name; None: the last layer with the positions of the last convolution, i.e. after its
+            activation, residual sum and parallel branches. Branches that do not merge at those positions are covered
+            one at a time only. If attention mixes the positions, a layer must be named.
+        channels: `first` if the layer gives (channels, positions...), `last` for (positions..., channels); None decides
+            by the kind of layer: convolutions first, hidden states (positions, channels) last, any other (a, b, c) by
+                the
+            image's proportions. A grid of patches after a class token is mapped back to its image.
+        interpolate_mode: how the map is enlarged to the sample: `linear` (in all dimensions) or `nearest`.
+        relu_attributions: whether negative values of the map become 0.
     """
 
     layer: str | None = None
@@ -57,7 +58,7 @@ class ActivationMap(Algorithm):
             Site.parse(self.layer)
 
     def needs(self, *others: Need) -> tuple[Need, ...]:
-        """What is needed to find the layer, and more."""
+        """The requirements of finding the layer, and `others`."""
         return (*others, Need.MODULE) if self.layer is not None else (*others, Need.MODULE, Need.CONVOLUTION)
 
     def check(self, case: Case) -> None:
@@ -83,7 +84,7 @@ class ActivationMap(Algorithm):
         return case.places.convolved() if self.layer is None else Site.parse(self.layer)
 
     def own(self, case: Case) -> bool:
-        """Whether the samples are what the layer itself gives."""
+        """Whether points enter at the layer itself."""
         return case.site == self.site(case)
 
     def shapes(self, case: Case) -> list[Size]:
@@ -96,12 +97,12 @@ class ActivationMap(Algorithm):
         ]
 
     def unflat(self, case: Case, flat: Tensor) -> list[Tensor]:
-        """What was read there as (n, channels, positions...) each."""
+        """The values read at the layer, as (n, channels, positions...) for each tensor."""
         tensors = case.places.layout(self.site(case)).unflatten(flat, cast=False)
         return [t.movedim(-1, 1) if self._last(case, index) else t for index, t in enumerate(tensors)]
 
     def flat(self, case: Case, levels: Sequence[Tensor]) -> Tensor:
-        """(n, channels, positions...) each in the layer's own order, (n, width)."""
+        """Flatten tensors (n, channels, positions...) in the layer's own order of dimensions, (n, width)."""
         ordered = [t.movedim(1, -1) if self._last(case, index) else t for index, t in enumerate(levels)]
         return torch.cat([t.flatten(1) for t in ordered], 1)
 
@@ -115,7 +116,7 @@ class ActivationMap(Algorithm):
         return case.places.channels_last(site, index)
 
     def finished(self, case: Case, cams: Sequence[Tensor]) -> Tensor:
-        """The maps (n, positions...), one of each tensor, as the user gets them, (n, d).
+        """Convert the maps (n, positions...), one per tensor, to the final map (n, d).
 
         At their own layer they may still have channels, (n, channels, positions...).
         """
@@ -132,11 +133,11 @@ class ActivationMap(Algorithm):
 
 @dataclass(frozen=True)
 class GradientMap(ActivationMap):
-    """Base of those that make their map from the activations and the gradient there, in one pass."""
+    """Base of the algorithms that compute the map from activations and gradients in one pass."""
 
     @abstractmethod
     def combine(self, levels: Tensor, slopes: Tensor) -> Tensor:
-        """(n, positions...) from activations and gradients, (n, channels, positions...) each."""
+        """The map (n, positions...) from activations and gradients, (n, channels, positions...) each."""
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         def read(answers: Iterator[Answer]) -> Tensor:
@@ -148,7 +149,7 @@ class GradientMap(ActivationMap):
 
 
 def by_place(levels: Tensor) -> Tensor:
-    """(n, C, positions...) as (n, C, P); one place where there are no positions."""
+    """Reshape (n, C, positions...) to (n, C, P); P is 1 without positions."""
     return levels.reshape(*levels.shape[:2], -1)
 
 
@@ -158,6 +159,6 @@ def weighted(levels: Tensor, weights: Tensor) -> Tensor:
 
 
 def each_weighted(levels: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
-    """The same of several tensors, their channels one after the other in `weights`, (n, channels of all)."""
+    """`weighted` for several tensors; `weights` concatenates their channels, (n, all channels)."""
     parts = weights.split([tensor.shape[1] for tensor in levels], 1)
     return [weighted(tensor, part) for tensor, part in zip(levels, parts, strict=True)]

@@ -1,4 +1,4 @@
-"""What must be known of Captum's methods, which do not tell it themselves, and the forms that they take."""
+"""Facts about Captum's methods, which Captum does not expose, and conversions to the forms it takes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from xbench.core.needs import Need
 from xbench.core.question import Question
 
-PERMUTED = 8  # features: 8! orders take 322,561 evaluations
-KNOWN_WARNINGS = (  # what it does to the model is undone, and several samples are explained one by one
+PERMUTED = 8  # maximum number of features: 8! orders take 322,561 evaluations
+KNOWN_WARNINGS = (  # harmless: changes to the model are undone, and several samples are explained one by one
     r"Setting (forward, )?backward hooks",
     r"(?s).*You are providing multiple inputs for Lime",
 )
@@ -23,7 +23,7 @@ KNOWN_WARNINGS = (  # what it does to the model is undone, and several samples a
 
 @dataclass(frozen=True)
 class CaptumMethod:
-    """What must be known of a method: see `Facts`. `grouped`: one value per feature, given to all its elements."""
+    """Facts about a method, see `Facts`. `grouped`: one value per feature, repeated for its elements."""
 
     label: str
     source: str
@@ -39,7 +39,7 @@ class CaptumMethod:
 _MODULE = (Need.NUMBERS, Need.GRADIENT, Need.MODULE)
 METHODS = {
     "IntegratedGradients": CaptumMethod("Integrated Gradients", "Sundararajan et al. 2017", complete=True),
-    # Not complete: functional operations and products get plain gradients there (reference: docs/captum.md).
+    # Not complete: Captum gives functional operations and products plain gradients (see docs/captum.md).
     "DeepLift": CaptumMethod("DeepLIFT", "Shrikumar et al. 2017", _MODULE),
     "DeepLiftShap": CaptumMethod("DeepLiftShap", "Lundberg, Lee 2017", _MODULE, distribution=True),
     "GradientShap": CaptumMethod("Gradient SHAP", "Erion et al. 2021", stochastic=True, distribution=True),
@@ -63,7 +63,7 @@ METHODS = {
 
 
 def neutral(question: Question) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Baselines and ids for a library without "no feature": such elements form one more, replaced by itself."""
+    """Baselines and ids for a library without "no feature": such elements form one feature with baseline x."""
     outside = max(int(f.max()) for f in question.features) + 1
     inside = [f >= 0 for f in question.features]
     if all(bool(i.all()) for i in inside):
@@ -73,15 +73,15 @@ def neutral(question: Question) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
     return tuple(torch.where(i, b, x) for i, b, x in baselines), tuple(f.where(i, outside) for i, f in ids)
 
 
-def target_form(target: Any) -> Any:  # noqa: ANN401  (whatever the user gave)
-    """A target as Captum takes it: its forms are ours but for a matrix, and a list of one."""
+def target_form(target: Any) -> Any:  # noqa: ANN401  (the user's form)
+    """A target in Captum's form: the same as xbench's, except for a matrix and a list of one."""
     rows = target.tolist() if isinstance(target, Tensor) and target.dim() == 2 else target
     rows = rows[0] if isinstance(rows, list) and len(rows) == 1 else rows  # one for all samples
     return [tuple(row) if isinstance(row, list) else row for row in rows] if isinstance(rows, list) else rows
 
 
 def version() -> str:
-    """Captum's version; ImportError with the way out when it is not installed."""
+    """Captum's version. Raises ImportError with advice if it is not installed."""
     try:
         return importlib.metadata.version("captum")
     except importlib.metadata.PackageNotFoundError:
@@ -91,13 +91,13 @@ def version() -> str:
 
 def imported(method: str) -> Any:  # noqa: ANN401  (Captum ships no types)
     """The class of that name."""
-    import captum.attr  # only where somebody asks for it
+    import captum.attr  # imported only on use
 
     return getattr(captum.attr, method)
 
 
 def check_names(place: str, function: Callable[..., object], given: Mapping[str, Any]) -> None:
-    """ValueError when `given` has a name that the function does not take."""
+    """Raise ValueError if `given` has a name that the function does not take."""
     taken = [name for name in inspect.signature(function).parameters if name not in ("self", "kwargs")]
     for name in given:
         if name not in taken:

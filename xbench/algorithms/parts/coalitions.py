@@ -1,11 +1,11 @@
 """Distinct random coalitions of features for the regression whose solution are the Shapley values.
 
-Seen from that regression all sizes 1..k-1 matter alike: the leverage scores of the coalitions of a size, 1 / C(k, size)
-each, add up to 1. So every size is given the same share c of the draws, or all its coalitions where it has no more:
-a coalition is drawn with probability p = min(1, c / C(k, size)), where the p of all coalitions add up to the number of
-draws. The Shapley kernel over p is its weight, which keeps the sums of the regression unbiased.
+In that regression all sizes 1..k-1 are equally important: the leverage scores of the coalitions of one size,
+1 / C(k, size) each, sum to 1. So every size gets the same share c of the draws, or all its coalitions if there are
+fewer: a coalition is drawn with probability p = min(1, c / C(k, size)), where the p of all coalitions sum to the number
+of draws. Its weight is the Shapley kernel divided by p, which keeps the sums of the regression unbiased.
 Source: Musco, Witter 2025, "Provably Accurate Shapley Value Estimation via Leverage Score Sampling" (arXiv 2410.01917).
-There the number of draws is random; here it is given, and the number of each size is the expected one, rounded.
+In the paper the number of draws is random; here it is fixed, and each size gets its expected number, rounded.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy as np
 
 
 def draw_determining(rng: np.random.Generator, k: int, count: int, paired: bool) -> tuple[np.ndarray, np.ndarray]:
-    """`draw_coalitions` that leave none of k values open whose sum is known, wherever `count` allows: from k - 1 on.
+    """Draw coalitions that, with the known sum, determine all k values if `count` is at least k - 1.
 
-    A pair is one equation, not two: its second says of a linear model what its first and the sum do. Where there are
-    too few pairs, coalitions are drawn one by one; where what is drawn leaves values open by chance, it is drawn again.
+    A pair is one equation, not two: for a linear model its second coalition follows from the first and the sum. If
+    there are too few pairs, coalitions are drawn one by one; if a draw leaves values undetermined by chance, it is
+    repeated.
     """
     enough = count >= k - 1
     paired = paired and not (enough and -(-count // 2) < k - 1)
@@ -30,7 +31,7 @@ def draw_determining(rng: np.random.Generator, k: int, count: int, paired: bool)
 
 
 def _determine(present: np.ndarray) -> bool:
-    """Whether the sums of values over the coalitions (S, k), and over all features, tell the k values."""
+    """Whether the sums of values over the coalitions (S, k), and over all features, determine the k values."""
     k = present.shape[1]
     z = present.astype(float)
     return bool(np.linalg.matrix_rank(z.T @ z + 1, hermitian=True) == k)
@@ -39,11 +40,11 @@ def _determine(present: np.ndarray) -> bool:
 def draw_coalitions(rng: np.random.Generator, k: int, count: int, paired: bool) -> tuple[np.ndarray, np.ndarray]:
     """Distinct coalitions (count, k) bool, neither empty nor full, and their weights (count,): kernel / probability.
 
-    `count` is at most 2^k - 2. Paired: each with its complement after it; if `count` is odd, a random one is left out.
+    `count` is at most 2^k - 2. Paired: each is followed by its complement; if `count` is odd, a random one is dropped.
     """
     draws = -(-count // 2) if paired else count
     sizes = np.arange(1, (k // 2 if paired else k - 1) + 1)
-    # Among the coalitions of half the features the two of a pair have the same size: half as many pairs.
+    # Coalitions of half the features have the same size as their complements: half as many pairs.
     units = np.where(paired & (2 * sizes == k), 1, 2)
     numbers = _how_many(k, 4 * draws + 4)[sizes - 1] * units // 2
     counts, expected = _allot(rng, numbers, units, draws)
@@ -65,7 +66,7 @@ def draw_coalitions(rng: np.random.Generator, k: int, count: int, paired: bool) 
 
 
 def _how_many(k: int, most: int) -> np.ndarray:
-    """C(k, size) for the sizes 1..k-1, or `most` where it is more."""
+    """C(k, size) for the sizes 1..k-1, at most `most`."""
     found = np.full(k - 1, most)
     number = 1
     for size in range(1, k // 2 + 1):
@@ -79,9 +80,9 @@ def _how_many(k: int, most: int) -> np.ndarray:
 def _allot(
     rng: np.random.Generator, numbers: np.ndarray, units: np.ndarray, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many of `draws` each size gets, and the expected number: its share by `units`, at most `numbers`.
+    """The number of `draws` of each size, and its expectation: the share by `units`, at most `numbers`.
 
-    One random offset rounds all: each up or down, their sum kept (systematic sampling, in whole numbers).
+    One random offset rounds all numbers up or down and keeps their sum (systematic sampling, in integers).
     """
     whole = np.zeros(len(numbers), dtype=bool)
     while True:
@@ -108,12 +109,12 @@ def _choose(rng: np.random.Generator, k: int, size: int, number: int, wanted: in
 
 
 def _differ(rng: np.random.Generator, k: int, sizes: np.ndarray, paired: bool) -> np.ndarray:
-    """A coalition of each of the sizes, no two alike; paired: nor complements of each other."""
+    """One coalition per entry of `sizes`, all distinct; paired: no two are complements of each other."""
     present = np.zeros((len(sizes), k), dtype=bool)
     again = np.arange(len(sizes))
     while len(again):
         drawn = rng.permuted(np.arange(k) < sizes[again, None], axis=1)
-        # Of two complements of one size the one with feature 0 stands for the pair.
+        # Of two complements of equal size, the one with feature 0 represents the pair.
         present[again] = drawn ^ (paired & (2 * sizes[again] == k) & ~drawn[:, 0])[:, None]
         _, first = np.unique(np.packbits(present, axis=1), axis=0, return_index=True)
         again = np.setdiff1d(np.arange(len(sizes)), first)

@@ -1,4 +1,4 @@
-"""The base of algorithms that are code from elsewhere."""
+"""The base of external algorithms."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from xbench.core.question import Asking, Question, flat_maps
 
 
 class ExternalAlgorithm(Algorithm):
-    """Base of algorithms that are no plan of evaluations: code from elsewhere, which calls the model itself.
+    """Base of external algorithms: code that calls the model itself instead of giving a plan of evaluations.
 
-    It is handed the model in evaluation mode, with gradients switched on, seeded global generators and counted
-    rows: forward rows are those that pass the model, backward rows those whose gradient comes back through its
-    output. Chunking and recovery from out-of-memory errors are its own business.
+    The code gets the model in evaluation mode, with gradients enabled, seeded global generators and counted rows:
+    forward rows pass the model, backward rows return a gradient through its output. The code does its own chunking and
+    out-of-memory recovery.
     """
 
     @abstractmethod
@@ -25,7 +25,7 @@ class ExternalAlgorithm(Algorithm):
         """The maps, a tensor (or numpy array) in the shape of each of the question's inputs."""
 
     def plan(self, case: Case, x: Tensor) -> Steps:
-        yield from ()  # it evaluates the model itself
+        yield from ()  # an external algorithm evaluates the model itself
         if not isinstance(case.places, Asking):
             raise TypeError(f"{self.facts.label} is no plan: it is explained by an Explainer")
         return flat_maps(case.places.ask(case, x, self.explain), case.layout, x, self.facts.label)

@@ -1,4 +1,4 @@
-"""Functions of others: finding them, and calling them with what they take."""
+"""Finds external functions and determines the arguments that they take."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ OFFERED = ("target", "baselines", "extra", "features", "seed")
 
 
 def as_tuples(value: Any) -> Any:  # noqa: ANN401  (any YAML value)
-    """YAML has lists where libraries expect tuples."""
+    """Convert YAML's lists to the tuples that libraries expect."""
     if isinstance(value, Mapping):
         return {key: as_tuples(inner) for key, inner in value.items()}
     return tuple(as_tuples(inner) for inner in value) if isinstance(value, (list, tuple)) else value
 
 
 def passed(function: Callable[..., object], kwargs: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """How many of (model, inputs, target) go by position, and which offered arguments by name.
+    """How many of (model, inputs, target) are passed by position, and which offered arguments by name.
 
-    What `kwargs` or a partial fix already is not passed.
+    Arguments that `kwargs` or a partial already fix are not passed.
     """
     try:
         known = list(inspect.signature(function).parameters.values())
-    except ValueError:  # a builtin that does not tell
+    except ValueError:  # a builtin without a signature
         return 3, []
     fixed = {*kwargs, *(function.keywords if isinstance(function, partial) else ())}
     named = [p.name for p in known if p.name in OFFERED and p.name not in fixed and p.kind is not p.POSITIONAL_ONLY]
@@ -40,19 +40,19 @@ def passed(function: Callable[..., object], kwargs: Mapping[str, Any]) -> tuple[
     return 3, named
 
 
-def find(path: str) -> Any:  # noqa: ANN401  (whatever is there)
-    """What "package.module:name" names."""
+def find(path: str) -> Any:  # noqa: ANN401  (any object)
+    """The object named by "package.module:name"."""
     module, _, name = path.partition(":")
     if not module or not name:
         raise ValueError(f"function: expected 'package.module:name', got {path!r}")
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # as `python -m xbench` has it
+        sys.path.append(os.getcwd())  # as under `python -m xbench`
     sources.note(module)
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # something that the module itself needs
+            raise  # an import inside the module failed
         where = "neither installed nor in the working directory"
         raise ImportError(f"function: there is no module {error.name!r} (in {path!r}): it is {where}") from None
     sources.check()

@@ -1,4 +1,4 @@
-"""Features in a binary tree by where they lie: neighbours stay together until the end."""
+"""A binary tree of features by position: neighbours are separated last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def places(case: Case, row: int) -> np.ndarray:
     ids = case.features[row if len(case.features) > 1 else 0].cpu()
     coordinates = []
     for number, shape in enumerate(case.layout.shapes):
-        sides = shape[-2:] if len(shape) >= 3 else shape[:1] or (1,)  # one number per sample: one place
+        sides = shape[-2:] if len(shape) >= 3 else shape[:1] or (1,)  # one number per sample: one position
         grid = torch.stack(
             torch.meshgrid(*(torch.arange(side, device="cpu") for side in sides), indexing="ij"), -1
         ).double()
@@ -31,7 +31,7 @@ def places(case: Case, row: int) -> np.ndarray:
             grid = grid[:, None].expand(*shape, 1)
         flat = grid.reshape(shape.numel(), -1)
         own = torch.zeros(shape.numel(), 3, dtype=torch.float64, device="cpu")
-        own[:, 0] = 1e6 * number  # tensors part first
+        own[:, 0] = 1e6 * number  # separates tensors first
         own[:, 1 : 1 + flat.shape[1]] = flat
         coordinates.append(own)
     where = torch.cat(coordinates)
@@ -42,7 +42,7 @@ def places(case: Case, row: int) -> np.ndarray:
 
 
 def halves(members: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A group of features cut in two, across its longer extent."""
+    """Cut a group of features into two halves across its longer extent."""
     spread = where[members].max(0) - where[members].min(0)
     order = members[np.argsort(where[members, int(spread.argmax())], kind="stable")]
     return order[: (len(order) + 1) // 2], order[(len(order) + 1) // 2 :]
@@ -50,19 +50,19 @@ def halves(members: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(order=True)
 class Group:
-    """Features that join together, in one context: the outputs before and after, and the context's weight."""
+    """A group of features that join together in one context, with the outputs before and after, and a weight."""
 
     priority: float
     number: int
     members: np.ndarray = field(compare=False)
-    context: np.ndarray = field(compare=False)  # (K,) bool: what is present besides
+    context: np.ndarray = field(compare=False)  # (K,) bool: the other features that are present
     before: float = field(compare=False)
     after: float = field(compare=False)
     weight: float = field(compare=False)
 
 
 class Tree:
-    """One sample's groups: those that can still be cut, the largest share first, and what is settled."""
+    """One sample's groups: those that can still be cut, the largest share first, and the final values."""
 
     def __init__(self, where: np.ndarray, k_max: int, empty: float, full: float) -> None:
         self._where, self._numbers = where, count()
@@ -77,11 +77,11 @@ class Tree:
         heapq.heappush(self._open, Group(priority, next(self._numbers), members, context, before, after, weight))
 
     def next(self, most: int) -> list[Group]:
-        """The groups to cut next; they are open no more."""
+        """Remove and return the groups to cut next."""
         return [heapq.heappop(self._open) for _ in range(min(most, len(self._open)))]
 
     def masks(self, group: Group) -> np.ndarray:
-        """What is present when one half joins the context, (2, K)."""
+        """The present features when either half joins the context, (2, K)."""
         present = np.stack([group.context, group.context])
         for half, members in enumerate(halves(group.members, self._where)):
             present[half, members] = True
@@ -96,7 +96,7 @@ class Tree:
             self._add(members, beside, other, group.after, group.weight / 2)
 
     def shares(self) -> np.ndarray:
-        """Each feature's value, (K,): open groups divide theirs equally."""
+        """Each feature's value, (K,): uncut groups divide their share equally."""
         for group in self._open:
             self._phi[group.members] += group.weight * (group.after - group.before) / len(group.members)
         return self._phi

@@ -1,4 +1,4 @@
-"""Random parts of several algorithms: noise on the sample, rows of a distribution of baselines."""
+"""Random draws of several algorithms: noise on the sample, rows of a distribution of baselines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xbench.core.case import Case
 
 
 def check_stdevs(stdevs: float | tuple[float, ...]) -> None:
-    """ValueError when a standard deviation is negative."""
+    """Raise ValueError if a standard deviation is negative."""
     for stdev in stdevs if isinstance(stdevs, (tuple, list)) else (stdevs,):
         at_least("stdevs", stdev, 0.0)
 

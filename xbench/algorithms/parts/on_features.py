@@ -1,4 +1,4 @@
-"""The base of the algorithms that give every feature one value, and their warning of too few evaluations."""
+"""The base of algorithms that give every feature one value, with a warning about too few evaluations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xbench.core.masking import require_features
 
 
 def warn_undetermined(label: str, n_samples: int, case: Case) -> None:
-    """Warn when a linear fit has as many unknowns as features, and one more, but fewer evaluations."""
+    """Warn if a linear fit has fewer evaluations than its K + 1 unknowns."""
     k = int(case.counts.max())
     if n_samples <= k:
         warnings.warn(
@@ -23,7 +23,7 @@ def warn_undetermined(label: str, n_samples: int, case: Case) -> None:
 
 
 class OnFeatures(Algorithm):
-    """Base of the algorithms whose every element carries the value of its feature."""
+    """Base of algorithms in which every element carries the value of its feature."""
 
     def check(self, case: Case) -> None:
         require_features(case)

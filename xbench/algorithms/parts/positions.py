@@ -1,4 +1,4 @@
-"""Values at the positions of a layer, put onto the samples: a coarse grid onto an image, tokens onto embeddings."""
+"""Maps values at the positions of a layer to the samples: a coarse grid to an image, tokens to embeddings."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from xbench.core.needs import NotApplicable
 
 Mode = Literal["linear", "nearest"]
 _TORCH = {1: "linear", 2: "bilinear", 3: "trilinear"}
-_EXTRA = 2  # tokens before those of an image's patches: a class token, a distillation token
+_EXTRA = 2  # maximum number of tokens before the image patches: a class token, a distillation token
 
 
 def check_mode(mode: str) -> None:
-    """ValueError unless `mode` is one."""
+    """Raise ValueError unless `mode` is valid."""
     if mode not in get_args(Mode):
         raise ValueError(f"interpolate_mode: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
 
 
 def onto_samples(case: Case, values: Tensor, mode: Mode = "linear") -> Tensor:
-    """Values (n, *positions) enlarged to the positions of the samples and given to all channels there, (n, d)."""
+    """Enlarge values (n, *positions) to the positions of the samples and repeat them for all channels, (n, d)."""
     parts = []
     for shape in case.layout.shapes:
         dims, grid, skipped = _match(shape, values.shape[1:], case.channels_last)
@@ -51,13 +51,13 @@ def channels(case: Case, positions: Sequence[int], like: Tensor) -> Tensor:
 
 
 def distortion(case: Case, positions: Sequence[int]) -> float:
-    """How far the proportions of a grid (h, w) are from those of the samples' images; 0 where there are none."""
+    """The difference between the proportions of a grid (h, w) and of the samples' images; 0 without images."""
     images = [shape[1:] for shape in case.layout.shapes if len(shape) == 3]
     return min((abs(log(positions[0] * w / (positions[1] * h))) for h, w in images), default=0.0)
 
 
 def require_positions(case: Case, positions: Sequence[int], where: str) -> None:
-    """NotApplicable when some tensor of the samples has no such positions."""
+    """Raise NotApplicable if the values cannot be mapped to some tensor of the samples."""
     for shape in case.layout.shapes:
         try:
             _match(shape, positions, case.channels_last)
@@ -68,10 +68,10 @@ def require_positions(case: Case, positions: Sequence[int], where: str) -> None:
 
 
 def _match(shape: Size, positions: Sequence[int], channels_last: bool) -> tuple[list[int], tuple[int, ...], int]:
-    """The dimensions of a sample that are positions, the grid of values that goes there, and values before it.
+    """The position dimensions of a sample, the matching grid of values, and the number of values before it.
 
-    As many dimensions as there are positions, or one more for channels: the first, or the last of hidden states. A
-    sequence also goes onto an image (C, H, W) when it is a grid of patches in the image's proportions.
+    A sample has as many dimensions as there are positions, or one more for channels: the first, or the last for hidden
+    states. A sequence also matches an image (C, H, W) if it is a grid of patches in the image's proportions.
     """
     rank = len(positions)
     if not 0 < rank <= 3:

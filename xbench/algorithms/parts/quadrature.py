@@ -11,7 +11,7 @@ Method = Literal["gausslegendre", "riemann_left", "riemann_right", "riemann_midd
 
 
 def check_method(method: str, n_steps: int) -> None:
-    """ValueError for an unknown rule or too few steps."""
+    """Raise ValueError for an unknown rule or too few steps."""
     if method not in get_args(Method):
         raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {method!r}")
     least = 2 if method == "riemann_trapezoid" else 1
@@ -37,8 +37,8 @@ def quadrature(method: str, n_steps: int) -> tuple[list[float], list[float]]:
 
 @lru_cache(maxsize=64)
 def _gauss_legendre(n: int) -> tuple[list[float], list[float]]:
-    from scipy.special import roots_legendre  # imported here: it takes a quarter of a second
+    from scipy.special import roots_legendre  # imported here, because it takes a quarter of a second
 
-    # SciPy's is O(n^2) with O(n) memory: NumPy's holds an n x n matrix, a minute and 200 MB for 5000 nodes.
+    # SciPy's function is O(n^2) with O(n) memory; NumPy's needs an n x n matrix: a minute and 200 MB for 5000 nodes.
     nodes, weights = roots_legendre(n)
     return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()

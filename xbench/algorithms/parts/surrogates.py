@@ -1,4 +1,4 @@
-"""Simple models fitted around a sample: which perturbed samples count how much, and the fit itself."""
+"""Simple models fitted around a sample: the weights of perturbed samples, and the fit."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Similarity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def similarity(how: Distance | Similarity, width: float, x: Tensor, point: Tensor, present: Tensor) -> Tensor:
-    """Weights (n,) of perturbed samples (n, d) whose `present` (n, K) features are the sample's; see `Lime`."""
+    """Weights (n,) of perturbed samples (n, d) that keep the `present` (n, K) features; see `Lime`."""
     if callable(how):
-        return how(x.clone(), point.clone(), present.clone())  # it may write into them
+        return how(x.clone(), point.clone(), present.clone())  # clones, because the function may write into them
     a, b = x.double(), point.double()
     distance = 1 - torch.cosine_similarity(a, b, dim=1) if how == "cosine" else torch.linalg.vector_norm(a - b, dim=1)
     return torch.exp(-distance.square() / (2 * width**2))
 
 
 def fitted(model: Surrogate | Fit, alpha: float, z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Coefficients (K,) of y (S,) on z (S, K)."""
+    """Coefficients (K,) of the regression of y (S,) on z (S, K)."""
     if callable(model):
         return np.asarray(model(z, y, weights))
-    from sklearn import config_context  # imported here: it takes most of a second
+    from sklearn import config_context  # imported here, because it takes most of a second
 
-    with config_context(assume_finite=True, skip_parameter_validation=True):  # checks that take longer than the fit
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # the checks take longer than the fit
         return np.asarray(_regression(model, alpha).fit(z, y, sample_weight=weights).coef_)
 
 
@@ -44,5 +44,5 @@ def _regression(model: Surrogate, alpha: float) -> Lasso | Ridge | LinearRegress
         return Ridge(alpha=alpha)
     if model == "linear" or not alpha:
         return LinearRegression()
-    # The tolerance: the same map whatever the rounding of the outputs. The seed keeps off NumPy's global state.
+    # The tolerance makes the map independent of rounding in the outputs. The seed avoids NumPy's global state.
     return Lasso(alpha=alpha, max_iter=10_000, tol=1e-8, random_state=0)

@@ -1,4 +1,4 @@
-"""Windows that slide over tensors: their sizes, their positions and the elements under them."""
+"""Sliding windows over tensors: their sizes, positions and elements."""
 
 from __future__ import annotations
 

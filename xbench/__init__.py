@@ -1,8 +1,8 @@
 """xbench compares attribution methods for PyTorch models.
 
-Two calls for a notebook, `attribute` and `measure`, and a third, `inconsistencies`, that looks whether a model can be
-explained at all; everything else is one command, `python -m xbench`.
-Names are resolved on first use so that `xbench --help` and tab completion never pay for importing torch.
+The calls for a notebook are `attribute`, `measure`, and `inconsistencies`, which checks whether a model can be
+explained; everything else is one command, `python -m xbench`.
+Names are resolved on first use, so that `xbench --help` and tab completion do not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command: `python -m xbench` and `xbench`. Imports no torch, so that help and errors come at once."""
+"""The command: `python -m xbench` and `xbench`. Imports no torch, so that help and errors appear at once."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _REFUSED = {
 
 
 def main() -> int:
-    """Run this process's command line; 0 is fine, 1 failed cells, 2 bad configuration, 130 interrupted."""
+    """Run this process's command line. Exit codes: 0 fine, 1 failed cells, 2 bad configuration, 130 interrupted."""
     from xbench.config.arguments import ConfigError
 
     _find_own_code()
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def _find_own_code() -> None:
-    """The working directory first on the path, where `python -m` has it and a console script has not."""
+    """Put the working directory first on the path: `python -m` does so, a console script does not."""
     here = os.getcwd()
     if not sys.flags.safe_path and not {"", here} & set(sys.path):
         sys.path.insert(0, here)

@@ -1,4 +1,4 @@
-"""Tab completion of what is no Hydra override: `xbench list ...`, and the next of several options, `a=b,...`."""
+"""Tab completion beyond Hydra overrides: `xbench list ...`, and further options after `a=b,...`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _VERBS = ("help", "list", "report", "status")
 
 
 def complete(line: str) -> list[str] | None:
-    """What the last word of a command line may become; None where Hydra knows."""
+    """Completions of the last word of a command line; None if Hydra completes it."""
     words = line.split(" ")
     typed = words[3:] if words[1:3] == ["-m", "xbench"] else words[1:]
     if not typed:

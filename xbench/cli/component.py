@@ -1,4 +1,4 @@
-"""One data set or model in full: its parameters as the command takes them, and what its class says of them."""
+"""Prints one data set or model in full: its parameters as command-line keys, and the docstring of its class."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ from xbench.config.nodes import instantiate
 
 
 def show(group: str, name: str, description: str, config_dir: Path | None) -> None:
-    """Print it; imports what makes it."""
+    """Print one option; imports its class."""
     node = Composer(None if config_dir is None else str(config_dir)).option(group, name)
     given = cast(dict[str, Any], OmegaConf.to_container(node))
     target = instantiate({"_target_": given["_target_"], "_partial_": True}, group).func
@@ -27,7 +27,7 @@ def show(group: str, name: str, description: str, config_dir: Path | None) -> No
 
 
 def _parameters(group: str, given: Mapping[str, Any], target: Callable[..., Any]) -> Iterator[str]:
-    """Those of the option file, `???` where one must be given; then what else the class takes, with its default."""
+    """The parameters of the option file, with `???` for required ones; then the class's other defaults."""
     yield from _flat(group, given)
     for name, parameter in (parameters(target) or {}).items():
         if name not in given and parameter.default is not parameter.empty:

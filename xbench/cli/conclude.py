@@ -1,4 +1,4 @@
-"""The end of a command: one manifest, one table and one report for all its jobs, and the exit code."""
+"""Ends a command: one manifest, one table and one report for all its jobs, and the exit code."""
 
 import shlex
 import traceback
@@ -23,7 +23,7 @@ FINE, FAILED, INTERRUPTED = 0, 1, 130
 
 @dataclass(frozen=True)
 class Command:
-    """What was typed: the flags for Hydra, and the overrides as the user wrote them."""
+    """The typed command: the flags for Hydra, and the overrides as the user wrote them."""
 
     program: str  # "xbench" or "python -m xbench"
     flags: Sequence[str]
@@ -35,14 +35,14 @@ class Command:
         return [*self.program.split(), *self.overrides, *self.flags]
 
     def retry(self) -> str:
-        """The command that computes again what failed."""
-        never_again = ("reuse=missing", "reuse=only")  # the two policies that leave failed cells alone
+        """The command that computes failed cells again."""
+        never_again = ("reuse=missing", "reuse=only")  # the two policies that do not retry failed cells
         return shlex.join(word for word in self.words if word.lstrip("+") not in never_again)
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command did."""
+    """Result of a command."""
 
     command: Command
     jobs: Sequence[Job]
@@ -58,7 +58,7 @@ class CommandResult:
         return merge(relabel([outcome.cells for outcome in self.outcomes], varied), controls)
 
     def failures(self) -> list[str]:
-        """A line per job and per cell that failed, with the reason."""
+        """One line per failed job and per failed cell, with the reason."""
         lines = []
         for job, outcome in zip(self.jobs, self.outcomes, strict=True):
             reason = outcome.error or outcome.refused
@@ -66,13 +66,13 @@ class CommandResult:
                 lines.append(f"job {job.number} ({' '.join(job.overrides) or 'default'}): {reason}")
         alike: dict[tuple[str, str, str], list[str]] = {}
         for entry in self.entries():
-            if entry["status"] not in NOT_FAILED and entry["key"]:  # without a key it is a job's, and told
+            if entry["status"] not in NOT_FAILED and entry["key"]:  # without a key: a failed job's, listed above
                 what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part) or "samples"
                 place = f"{entry['dataset']}/{entry['model']}"
                 cause = str(entry["reason"]).removeprefix("there is no map to score: ")
                 alike.setdefault((entry["status"], place, cause), []).append(what)
         for (status, place, reason), cells in alike.items():
-            named = list(dict.fromkeys(cells))  # the blocks of one cell mostly fail for one reason
+            named = list(dict.fromkeys(cells))  # the blocks of one cell usually fail for one reason
             lines.append(
                 f"{status}: {', '.join(named) if len(named) < 5 else f'{len(named)} cells'} on {place}: {reason}"
             )
@@ -80,7 +80,7 @@ class CommandResult:
 
 
 def announce(result: CommandResult, store: Store) -> None:
-    """Save the manifest of cells that are still to be computed, unless the stored one has them all.
+    """Save the manifest with the cells still to be computed, unless the stored manifest has them all.
 
     Raises:
         StoreError: it cannot be written.
@@ -96,7 +96,7 @@ def announce(result: CommandResult, store: Store) -> None:
 
 
 def refusal(result: CommandResult) -> str | None:
-    """Why no job of the command could begin, a line for each reason; None where one could."""
+    """The reasons why no job of the command could begin, one per line; None if a job began."""
     reasons: dict[str, list[str]] = {}
     for job, outcome in zip(result.jobs, result.outcomes, strict=True):
         if outcome.refused is None:
@@ -108,7 +108,7 @@ def refusal(result: CommandResult) -> str | None:
 
 
 def conclude(result: CommandResult, store: Store, display: Display) -> int:
-    """Save the manifest, print the table, write the report, list the failures; the exit code."""
+    """Save the manifest, print the table, write the report, list the failures; return the exit code."""
     entries, failures = result.entries(), result.failures()
     report, complete = None, True
     if entries:
@@ -117,7 +117,7 @@ def conclude(result: CommandResult, store: Store, display: Display) -> int:
             store.save_manifest(saved)
         except StoreError as error:
             failures.append(str(error))
-        if result.interrupted:  # at once: figures take seconds, and whoever stops a command waits for its prompt
+        if result.interrupted:  # skip the figures, which take seconds: the user waits for the prompt
             say("interrupted: stopping")
         report, complete = _report(result, store, saved, display)
     counts = Counter(entry["status"] for entry in entries)
@@ -143,13 +143,13 @@ def conclude(result: CommandResult, store: Store, display: Display) -> int:
 
 
 def manifest(result: CommandResult, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the report of this command shows, see `xbench.store.store`."""
+    """The manifest of this command's report, see `xbench.store.store`."""
     cfg = result.jobs[0].cfg
     sizes: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         if entry["kind"] == "samples":
             sizes[entry["model"], entry["dataset"]] += entry["samples"]
-    # What became of a cell is in the store, except of those that left nothing there: skipped, or not to be written.
+    # The store holds each cell's status, except for cells that store nothing: skipped, or impossible to write.
     redact = Redactor([job.cfg for job in result.jobs])
     cells = [
         {**e, "status": "planned" if e["status"] in OK else e["status"], "reason": redact(e["reason"])} for e in entries
@@ -177,7 +177,7 @@ def _keys(saved: Mapping[str, Any]) -> set[str]:
 
 
 def _dated(saved: dict[str, Any], store: Store) -> dict[str, Any]:
-    """The manifest; the stored one when it says the same, so that its date, and the report, stay as they are."""
+    """The manifest; the stored one if equal, so that its date, and the report, do not change."""
     try:
         before = store.manifest(saved["name"])
     except ManifestNotFound:
@@ -189,9 +189,9 @@ def _report(result: CommandResult, store: Store, saved: dict[str, Any], display:
     """Print the comparison table and write the report.
 
     Returns:
-        (the page if there is one, whether all that was asked for is there); what is not is said on standard error.
+        (the page or None, whether everything requested was written); failures are printed to standard error.
     """
-    import xbench.report  # pandas: not before there is something to show
+    import xbench.report  # pandas is imported only if there is something to show
     import xbench.tables.tables
 
     cfg = result.jobs[0].cfg
@@ -207,7 +207,7 @@ def _report(result: CommandResult, store: Store, saved: dict[str, Any], display:
             return None, True
         directory = Path(cfg.reports).expanduser() / saved["name"]
         page = xbench.report.write(store, saved, directory, built=built, reuse=True, progress=display.drawing)
-    except Exception as error:  # the cells are stored and must still be summed up; whatever it is, the report can wait
+    except Exception as error:  # the cells are stored and must still be summarised; any error only costs the report
         say(error if isinstance(error, StoreError) else traceback.format_exc())
         say(f"the report could not be written; once that is mended: {again}")
         return None, False

@@ -1,4 +1,4 @@
-"""What algorithms and metrics declare about themselves, for a terminal or a pipe. Imports what defines them."""
+"""Prints the facts of algorithms and metrics to a terminal or a pipe. Imports their classes."""
 
 import inspect
 import json
@@ -26,8 +26,8 @@ from xbench.metrics.base import Column, Metric, MetricFacts
 _KINDS: dict[str, type[Algorithm] | type[Metric]] = {"algorithm": Algorithm, "metric": Metric}
 _KNOWN = {True: "yes", False: "no", None: "not known"}
 _HEADS = {"algorithm": ("MAP", "STOCHASTIC", "COMPLETE", "NEEDS"), "metric": ("SCORES",)}
-_WIDTHS = {"algorithm": (6, 10, 8), "metric": ()}  # of the columns between the name and the last
-_WHOLE = 10_000  # columns of a pipe: lines are not broken there
+_WIDTHS = {"algorithm": (6, 10, 8), "metric": ()}  # widths of the columns between the first and the last
+_WHOLE = 10_000  # width of a pipe, where lines are not wrapped
 _MARGIN = 4
 _LEGEND = (
     "local: slopes, like a gradient; global: amounts, such as shares of f(x) - f(baseline). complete: a map sums to "
@@ -38,16 +38,16 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class Option:
-    """One option file: a component and its facts, a preset and its members, or why it is neither.
+    """One option file: a component and its facts, a preset and its members, or the problem with it.
 
     Attributes:
-        description: its first comment.
-        node: the component as the file has it.
-        target: the class or function that makes it.
-        facts: what it declares; None where parameters must be given first.
-        to_give: these parameters, "algorithm.callable.function".
-        members: of a preset.
-        problem: why it cannot be used.
+        description: the file's first comment.
+        node: the component's node in the file.
+        target: the class or function that builds the component.
+        facts: the component's facts; None if required parameters are missing.
+        to_give: the required parameters, "algorithm.callable.function".
+        members: members of a preset.
+        problem: the reason why the option cannot be used.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Option:
 
 
 def show(group: str, files: Mapping[str, Path], name: str | None, config_dir: Path | None) -> None:
-    """Print the options of a group: all, one in full, or the members of one preset."""
+    """Print the options of a group: all of them, one in full, or the members of a preset."""
     read = _Reader(group, config_dir)
     page = _Page(group, _console())
     if name is None:
@@ -75,7 +75,7 @@ def show(group: str, files: Mapping[str, Path], name: str | None, config_dir: Pa
 
 
 class _Reader:
-    """Reads option files, composing those that Hydra has to."""
+    """Reads option files; only those with defaults or interpolations are composed by Hydra."""
 
     def __init__(self, group: str, config_dir: Path | None) -> None:
         self.group = group
@@ -89,8 +89,8 @@ class _Reader:
             if set(nodes) != {name}:
                 return Option(name, description, members=tuple(str(member) for member in nodes))
             return self._component(name, description, nodes[name])
-        except Exception as error:  # a user's file and code: whatever is wrong with one, the others are listed
-            known = isinstance(error, ValueError)  # ConfigError among them: says what is wrong
+        except Exception as error:  # a user's file and code may raise anything; the other options are still listed
+            known = isinstance(error, ValueError)  # xbench's own errors, such as ConfigError, explain themselves
             return Option(name, description, problem=str(error) if known else f"{type(error).__name__}: {error}")
 
     @cached_property
@@ -98,7 +98,7 @@ class _Reader:
         return Composer(None if self._config_dir is None else str(self._config_dir))
 
     def _nodes(self, name: str, path: Path, text: str) -> Mapping[Any, Any]:
-        """The components that `group=[name]` stands for. Most files are read as they are: composing takes time."""
+        """The components selected by `group=[name]`. Most files are read directly, because composing takes time."""
         node = OmegaConf.load(path)
         if "defaults" not in node and "${" not in text:
             return {name: node}
@@ -121,7 +121,7 @@ class _Reader:
 
 
 class _Page:
-    """Prints: facts side by side for all, everything for one."""
+    """Prints an overview of all options, or everything about one."""
 
     def __init__(self, group: str, console: Console) -> None:
         self.group = group
@@ -176,7 +176,7 @@ class _Page:
         self.console.print(inspect.cleandoc(option.target.__doc__ or ""))
 
     def _row(self, cells: Sequence[str], widths: Sequence[int], style: str = "") -> None:
-        """Cells in columns of these widths; the last has the rest of the line, and goes on below itself."""
+        """Print cells in columns of these widths; the last takes the rest of the line and wraps below itself."""
         gap = 2
         grid = Table.grid(padding=(0, gap, 0, 0))
         for width in widths[: len(cells) - 1]:
@@ -192,7 +192,7 @@ class _Page:
 
 
 def _console() -> Console:
-    """As wide as the terminal, or as COLUMNS says; a pipe gets whole lines."""
+    """A console as wide as the terminal, or as COLUMNS; lines in a pipe are not wrapped."""
     console = Terminal(markup=False, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WHOLE
@@ -200,7 +200,7 @@ def _console() -> Console:
 
 
 def _declared(facts: Facts | MetricFacts) -> tuple[str, ...]:
-    """The columns of an overview."""
+    """The cells of an option in the overview."""
     if isinstance(facts, MetricFacts):
         return (", ".join(f"{name} ({_better(column)})" for name, column in facts.columns.items()),)
     map_kind = "local" if facts.local else "global"
@@ -208,7 +208,7 @@ def _declared(facts: Facts | MetricFacts) -> tuple[str, ...]:
 
 
 def _in_full(facts: Facts | MetricFacts) -> Iterator[tuple[str, str]]:
-    """Everything that is declared, one after the other."""
+    """All facts of a component, as (name, text)."""
     yield "label", facts.label
     if isinstance(facts, MetricFacts):
         yield "family", facts.family
@@ -230,7 +230,7 @@ def _in_full(facts: Facts | MetricFacts) -> Iterator[tuple[str, str]]:
 
 
 def _said(column: Column) -> str:
-    """Direction, range and meaning of a column."""
+    """The direction, range and meaning of a metric's column."""
     bounds = ("at least", column.low), ("at most", column.high)
     known = [_better(column), *(f"{which} {bound:g}" for which, bound in bounds if bound is not None)]
     return ". ".join(filter(None, (", ".join(known), column.meaning)))
@@ -245,7 +245,7 @@ def _better(column: Column) -> str:
 
 
 def _parameters(place: str, node: Mapping[str, Any], target: Callable[..., Any]) -> Iterator[str]:
-    """Every parameter as the command takes it, with the default of the code where the option file differs."""
+    """Every parameter as a command-line key, with the code's default if the option file differs."""
     declared = parameters(target) or {}
     for name, value in canonical(node).items():
         if name.startswith("_"):

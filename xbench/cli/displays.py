@@ -1,4 +1,4 @@
-"""Displays without a screen of their own: a line per event for files and pipes, JSON for programs.
+"""Displays that print lines: a line per event for files and pipes, JSON for programs.
 
 Progress goes to standard error and results to standard output, except for `json`, where every event is one JSON object
 per line on standard output.
@@ -30,7 +30,7 @@ class PlainDisplay:
         self.message(f"{cells} cells: {reused} reused, {cells - reused} to do")
 
     def cell_started(self, label: str) -> None:
-        pass  # one line per cell, when it ended
+        pass  # there is one line per cell, printed at its end
 
     def advance(self, label: str, done: int, of: int) -> None:
         self.tally.advance(label, done)
@@ -98,7 +98,7 @@ def create(kind: str) -> Display:
     if kind == "json":
         return JsonDisplay()
     if kind == "rich" or (kind == "auto" and sys.stderr.isatty()):
-        from xbench.cli.live import RichDisplay  # rich takes time to import, and only a terminal needs it
+        from xbench.cli.live import RichDisplay  # importing rich takes time, and only a terminal needs it
 
         return RichDisplay()
     return PlainDisplay()

@@ -1,4 +1,4 @@
-"""From a checked command to its jobs and what they left."""
+"""Runs a command: checks it, runs its jobs and collects their results."""
 
 import argparse
 import contextlib
@@ -31,7 +31,7 @@ _LEFT = "{jobs} jobs said nothing to the end; their cells are kept, and some may
 
 
 def run(command: Command, args: argparse.Namespace) -> int:
-    """Check the command, run its jobs, and report; the exit code.
+    """Check the command, run its jobs, and report; return the exit code.
 
     Raises:
         ConfigError: the configuration is wrong; nothing was loaded or written.
@@ -45,7 +45,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
             if jobs[0].cfg.plan:
                 return plan.show([job.cfg for job in jobs], display)
             return _execute(command, overrides, jobs, display)
-        except KeyboardInterrupt:  # while planning or reporting: cells that are done stay done
+        except KeyboardInterrupt:  # while planning or reporting: finished cells stay finished
             display.message("interrupted: cells that are done are kept, run the same command to continue")
             return INTERRUPTED
         finally:
@@ -53,7 +53,7 @@ def run(command: Command, args: argparse.Namespace) -> int:
 
 
 def show_config(command: Command, args: argparse.Namespace) -> int:
-    """`--cfg`: print the config that a command line makes, after checking its names; the exit code."""
+    """`--cfg`: check the names of a command line and print the composed config; return the exit code."""
     composer = Composer(args.config_dir, args.config_name)
     check_names(composer, command.overrides)
     overrides = relax(composer, command.overrides)
@@ -84,7 +84,7 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
     shared = session.begin(display)
     began = time.monotonic()
     try:
-        # When a launcher gives up, Hydra says why; the jobs that then left nothing are reported as failed.
+        # If a launcher fails, Hydra prints the reason; jobs without a result are reported as failed.
         hydra_main.run(task, [*command.flags, *overrides, *given])
     except KeyboardInterrupt:
         shared.interrupted = True
@@ -106,10 +106,10 @@ def _execute(command: Command, overrides: Sequence[str], jobs: Sequence[Job], di
             _remove_empty(folder)
         raise ConfigError(refused)
     code = conclude(result, store, display)
-    if interrupted and not here and None in found:  # elsewhere jobs may go on: `xbench status` still shows them
+    if interrupted and not here and None in found:  # other machines may continue: see `xbench status`
         say(_LEFT.format(jobs=found.count(None), store=cfg.store))
     else:
-        session.clear(directory, len(jobs))  # not before the manifest is saved: until then they are the only trace
+        session.clear(directory, len(jobs))  # after the manifest is saved: before, these are the only trace
     return code
 
 
@@ -123,17 +123,17 @@ def _task(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
 
 
 def _publish(command: Command, jobs: Sequence[Job], directory: Path) -> None:
-    """Save the manifest of the jobs that began: whatever ends the command, what is done can be reported."""
+    """Save the manifest of the jobs that began, so that finished cells can be reported however the command ends."""
     found = [session.outcome_of(directory, job.number, begun=True) or Outcome() for job in jobs]
     announce(CommandResult(command, jobs, found, interrupted=False, seconds=0.0), Store(jobs[0].cfg.store))
 
 
 def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # another command may have put something there meanwhile
+    with contextlib.suppress(OSError):  # another command may use the folder meanwhile
         folder.rmdir()
 
 
 def _display(job: Job) -> str:
-    """The kind of display: lines where other processes write to the same terminal."""
+    """The kind of display: lines if other processes write to the same terminal."""
     kind: str = job.cfg.display
     return kind if launchers.here(job.launcher) or kind not in ("auto", "rich") else "plain"

@@ -1,4 +1,4 @@
-"""Hydra's launchers, which run the jobs of a sweep in other processes and on other machines."""
+"""Checks and adapts Hydra's launchers, which run the jobs of a sweep in other processes and on other machines."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ from xbench.boundary.redact import is_secret
 from xbench.config.nodes import ConfigError
 
 GROUP = "hydra/launcher"
-_PLUGINS = {  # what an option rests on: another option, which a plugin brings, and our extra that installs it
+_PLUGINS = {  # option -> the plugin's option that it builds on, and the extra of xbench that installs the plugin
     "joblib": ("joblib", "joblib"),
     "submitit_local": ("submitit_local", "submitit"),
     "submitit_slurm": ("submitit_slurm", "submitit"),
@@ -24,14 +24,14 @@ _VARIABLES = ("XBENCH_", "HF_", "TRANSFORMERS_", "TORCH_HOME", "PYTHONPATH")
 
 
 def check_installed(name: str, options: Sequence[str]) -> None:
-    """The plugin of a launcher's option is among the `options`; raises ConfigError that says how to get it."""
+    """Raise ConfigError with advice if the plugin of a launcher's option is not among the installed `options`."""
     needs, extra = _PLUGINS.get(name, (None, None))
     if needs is not None and needs not in options:
         raise ConfigError(f"{GROUP}={name} needs a plugin that is not installed: pip install 'xbench[{extra}]'")
 
 
 def check_sweep(hydra: DictConfig, sweeps: bool) -> None:
-    """Where a launcher is asked for there is a sweep, for Hydra would ignore it otherwise; raises ConfigError."""
+    """Raise ConfigError if a launcher is set without a sweep, because Hydra would ignore it."""
     if not here(hydra.launcher) and not sweeps:
         raise ConfigError(
             f"{GROUP}={hydra.runtime.choices[GROUP]} runs the jobs of a sweep, and this is one job: add -m, as in "
@@ -40,14 +40,17 @@ def check_sweep(hydra: DictConfig, sweeps: bool) -> None:
 
 
 def here(launcher: DictConfig) -> bool:
-    """Whether jobs run in the driver's own process."""
+    """Whether jobs run in the driver's process."""
     return str(launcher._target_).endswith(".BasicLauncher")
 
 
 def beside(launcher: DictConfig, jobs: int) -> int:
-    """How many other jobs of the command may be busy on the processor of one that takes times."""
+    """The number of other jobs of the command that may be busy on the same processor as a timed job."""
     kind = str(launcher._target_).rpartition(".")[2]
-    if kind in ("BasicLauncher", "SlurmLauncher"):  # one after the other; SLURM gives each processors of its own
+    if kind in (
+        "BasicLauncher",
+        "SlurmLauncher",
+    ):  # one job at a time, or each on its own processors
         return 0
     at_once = jobs
     if kind == "JoblibLauncher":
@@ -57,17 +60,17 @@ def beside(launcher: DictConfig, jobs: int) -> int:
 
 
 def elsewhere(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
-    """Hydra's task function for another process: there, paths and variables mean what they mean here.
+    """Hydra's task function for another process, with the same paths and environment variables as here.
 
-    It is written to files on the way, so secrets are left out: the other process has its own, or says that it lacks
-    them. See `session.job` for `publish`.
+    It is written to files on the way, so secrets are omitted: the other process has its own, or reports that they are
+    missing. `session.job` describes `publish`.
     """
     folder, path = os.getcwd(), list(sys.path)
     ours = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
     variables = {name: value for name, value in ours.items() if not is_secret(name)}
     secrets = [name for name in ours if is_secret(name)]
 
-    def task(cfg: DictConfig) -> None:  # goes there by value, so that it works before xbench is on the path
+    def task(cfg: DictConfig) -> None:  # pickled by value, so that it works before xbench is on the path
         try:
             os.chdir(folder)
         except OSError as error:
@@ -75,7 +78,7 @@ def elsewhere(publish: Callable[[], None]) -> Callable[[DictConfig], None]:
             raise RuntimeError(f"{what}: {error.strerror}; type it in a folder that all machines see") from error
         os.environ.update(variables)
         sys.path.extend(place for place in path if place not in sys.path)
-        if multiprocessing.get_start_method() == "loky":  # joblib's own, which the processes of a pool cannot find
+        if multiprocessing.get_start_method() == "loky":  # joblib's start method, which processes of a pool cannot use
             multiprocessing.set_start_method("spawn", force=True)
         from xbench.boundary.printable import say
         from xbench.cli.session import job

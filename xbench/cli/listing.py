@@ -1,4 +1,4 @@
-"""`xbench list algorithms|datasets|models|metrics [NAME]`: what there is, what each needs and what it promises."""
+"""`xbench list algorithms|datasets|models|metrics [NAME]`: the options of a group, with their needs and facts."""
 
 import argparse
 import sys
@@ -14,10 +14,10 @@ SUBJECTS = {"algorithms": "algorithm", "datasets": "dataset", "models": "model",
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the options of one group, or one of them in full; the exit code.
+    """Print the options of one group, or one option in full; return the exit code.
 
     Raises:
-        ConfigError: `arguments` name no group, or no option of it.
+        ConfigError: `arguments` name an unknown group or option.
     """
     parser = argparse.ArgumentParser(prog="xbench list", description=__doc__)
     parser.add_argument("subject", nargs="?", help="algorithms, datasets, models or metrics")
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.name is not None and given.name not in found:
         raise ConfigError(f"no {group} '{given.name}'; {nearest(given.name, list(found))}")
     if group in ("algorithm", "metric"):
-        from xbench.cli.declared import show  # what classes declare is known once they, and torch, are imported
+        from xbench.cli.declared import show  # imports the classes, and torch
 
         show(group, found, given.name, given.config_dir)
         return 0

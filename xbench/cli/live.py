@@ -1,4 +1,4 @@
-"""The live display in a terminal."""
+"""The live progress display in a terminal."""
 
 import time
 from collections import deque
@@ -14,14 +14,14 @@ from xbench.run.progress import Tally
 
 
 class Terminal(Console):
-    """A console whose reader may leave; Rich's own would then end the process."""
+    """A console that survives a closed output; Rich's own would end the process."""
 
     def on_broken_pipe(self) -> None:
         unheard(cast(TextIO, self.file))
 
 
 class RichDisplay:
-    """Cells done, reused and to do, the current cell, rows/s and time left; failures stay above as lines."""
+    """Shows cells done, reused and to do, the current cell, rows/s and time left; failures stay above as lines."""
 
     def __init__(self, progress: Console | None = None, results: Console | None = None) -> None:
         self.tally = Tally()
@@ -92,6 +92,6 @@ class RichDisplay:
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds, with hours when there are some."""
+    """Minutes and seconds, with hours if needed."""
     text = time.strftime("%H:%M:%S", time.gmtime(seconds))
     return text.removeprefix("00:") if seconds < 86_400 else f"{seconds / 3600:.0f} hours"

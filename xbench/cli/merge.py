@@ -1,7 +1,7 @@
-"""The entries of all jobs of a command as one list that does not depend on how the command was spelt. Pure.
+"""Merges the entries of all jobs of a command into one list that is the same for a sweep and for a list.
 
-`algorithm=ig,deeplift -m` and `algorithm=[ig,deeplift]` give the same cells in the same order: cells that
-several jobs share (samples, controls) appear once, controls come last.
+`algorithm=ig,deeplift -m` and `algorithm=[ig,deeplift]` give the same cells in the same order: cells that several jobs
+share (samples, controls) appear once, controls come last.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ _RANK = {
     "planned": 0,
     "reused": 2,
     "ok": 3,
-}  # of two entries for one cell the higher one is kept; failures are 1
+}  # rank of a status: of two entries for one cell the higher is kept; failures have rank 1
 
 
 def merge(jobs: Sequence[Sequence[Entry]], controls: Sequence[str] = ()) -> list[Entry]:
@@ -26,7 +26,7 @@ def merge(jobs: Sequence[Sequence[Entry]], controls: Sequence[str] = ()) -> list
         for entry in cells:
             labels = _labels(entry)
             blocks[labels] += 1
-            identity = (entry.get("key") or blocks[labels], *labels)  # a skipped cell may have no key
+            identity = (entry.get("key") or blocks[labels], *labels)  # a skipped cell may lack a key
             before = kept.get(identity)
             if before is None or _RANK.get(entry["status"], 1) > _RANK.get(before["status"], 1):
                 kept[identity] = entry
@@ -50,11 +50,11 @@ def merge(jobs: Sequence[Sequence[Entry]], controls: Sequence[str] = ()) -> list
 
 
 def relabel(jobs: Sequence[Sequence[Entry]], varied: Sequence[Mapping[str, str]]) -> list[list[Entry]]:
-    """The entries with names that tell different settings of one component apart.
+    """The entries with names that distinguish different settings of one component.
 
-    `varied[j]` holds the swept keys of job j that are not groups ("algorithm.ig.n_steps": "50"). Where two
-    jobs have different cells under one name (a sweep over n_steps, or over seed), the setting joins the name:
-    "ig n_steps=50", "digits seed=1". Without such a clash names stay as they are.
+    `varied[j]` holds the swept keys of job j that are not groups ("algorithm.ig.n_steps": "50"). If two jobs have
+    different cells under one name (a sweep over n_steps, or over seed), the setting is appended to the name:
+    "ig n_steps=50", "digits seed=1". Without such a clash names are unchanged.
     """
     seen: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
     for cells in jobs:
@@ -73,7 +73,7 @@ def _named(entry: Entry, settings: Mapping[str, str]) -> Entry:
     named = dict(entry)
     for key, value in settings.items():
         group, *rest = key.split(".")
-        if key in ("model", "dataset"):  # two options that name themselves alike; others need no label
+        if key in ("model", "dataset"):  # label two options with one name; others need no label
             named[key] += f" {value}" if value != entry[key] else ""
             continue
         setting = f" {rest[-1] if rest else key}={value}"
@@ -83,7 +83,7 @@ def _named(entry: Entry, settings: Mapping[str, str]) -> Entry:
                 named[owner] += setting
         elif group == "model":
             named["model"] += setting
-        elif group != "run":  # dataset.*, and what holds for all cells: seed, n, target, output
+        elif group != "run":  # dataset.*, and settings of all cells: seed, n, target, output
             named["dataset"] += setting
     return named
 

@@ -1,4 +1,4 @@
-"""Option files of the groups under conf/: their names and descriptions."""
+"""Finds the option files of the groups under conf/, and reads their descriptions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def describe(text: str) -> str:
-    """The first comment that is not a package header; empty when there is none."""
+    """The first comment that is not a package header; empty if there is none."""
     for line in text.splitlines():
         comment = line.removeprefix("#").strip()
         if line.startswith("#") and comment and not comment.startswith("@package"):

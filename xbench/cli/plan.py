@@ -1,4 +1,4 @@
-"""`plan=true`: what would run, what is reused, what is skipped and why, without loading a model."""
+"""`plan=true`: shows which cells run, are reused or are skipped and why, without loading a model."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _WORDS = {"to run": "run", "unknown until loaded": "run?"}
 
 
 def show(configs: Sequence[DictConfig], display: Display) -> int:
-    """Print the plan of the jobs; the exit code."""
+    """Print the plan of the jobs; return the exit code."""
     runner = session.load_runner()
     jobs, refused = [], []
     for cfg in configs:
@@ -37,7 +37,7 @@ def show(configs: Sequence[DictConfig], display: Display) -> int:
 
 
 def text(entries: Sequence[Entry]) -> str:
-    """A matrix per model and dataset: a row per algorithm, a column per metric; then reasons and totals."""
+    """A matrix per model and data set, with a row per algorithm and a column per metric; then reasons and totals."""
     pairs = dict.fromkeys((entry["model"], entry["dataset"]) for entry in entries)
     parts = []
     for model, dataset in pairs:
@@ -56,7 +56,7 @@ def text(entries: Sequence[Entry]) -> str:
 
 
 def _skipped(entries: Sequence[Entry]) -> str:
-    """A line per reason, with whom it concerns."""
+    """One line per reason, with the algorithms and metrics concerned."""
     by_reason: dict[str, list[str]] = {}
     for entry in entries:
         what = " ".join(part for part in (entry["algorithm"], entry["metric"]) if part)

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a configuration, found before anything heavy loads."""
+"""Checks a configuration completely before loading data or models."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,21 +34,21 @@ _BUILT = ("control", "metric", "algorithm")
 class Job:
     """One composed and checked job of a command."""
 
-    number: int  # its place in the sweep, 0 when it is the only one
+    number: int  # the position in the sweep, 0 for a single job
     overrides: tuple[str, ...]
-    cfg: DictConfig  # settled, see `settle`
-    settings: Mapping[str, str]  # the overrides that are not groups: {"algorithm.ig.n_steps": "50"}
-    launcher: DictConfig  # of Hydra, alike in all jobs
+    cfg: DictConfig  # the settled config, see `settle`
+    settings: Mapping[str, str]  # the overrides of keys that are not groups: {"algorithm.ig.n_steps": "50"}
+    launcher: DictConfig  # Hydra's launcher, the same for all jobs
 
 
 def preflight(composer: Composer, overrides: Sequence[str], multirun: bool) -> list[Job]:
-    """The jobs of a command line, expanded as Hydra will, every one composed and checked.
+    """The jobs of a command line, expanded like Hydra's, each composed and checked.
 
-    Names come first, for they need no torch; components are then built, which imports what defines them but
-    loads no data and no model.
+    Names are checked first, without torch; components are then built, which imports their classes but loads no data and
+    no model.
 
     Raises:
-        ConfigError: the first thing that is wrong.
+        ConfigError: the first problem found.
     """
     check_names(composer, overrides)
     composed = _compose(composer, overrides, multirun)
@@ -62,7 +62,7 @@ def preflight(composer: Composer, overrides: Sequence[str], multirun: bool) -> l
         for number, (texts, cfg) in enumerate(composed)
     ]
     _check_settings(jobs)
-    if launchers.here(jobs[0].launcher):  # else it is not here that jobs run
+    if launchers.here(jobs[0].launcher):  # otherwise jobs run on other machines
         _check_devices(jobs)
     _check_components(jobs)
     return jobs
@@ -76,7 +76,7 @@ def _compose(composer: Composer, overrides: Sequence[str], multirun: bool) -> li
             launchers.check_sweep(cfg.hydra, sweeps=False)
             return [(tuple(overrides), cfg)]
     sweep = composer.sweep(overrides, multirun)
-    check_names(composer, sweep or ())  # again, with what a stored sweep adds
+    check_names(composer, sweep or ())  # again, with the overrides of a stored sweep
     for override in composer.parse(sweep or overrides):
         _check_sweep(override, sweep is not None)
     expanded = [tuple(overrides)] if sweep is None else composer.expand(sweep)
@@ -86,7 +86,7 @@ def _compose(composer: Composer, overrides: Sequence[str], multirun: bool) -> li
 
 
 def check_names(composer: Composer, overrides: Sequence[str]) -> None:
-    """Every group, option and key of a command line is known; raises ConfigError with the nearest names."""
+    """Check every group, option and key of a command line. Raises ConfigError with the nearest names."""
     for override in composer.parse(overrides):
         _check_key(composer, override)
 
@@ -94,8 +94,8 @@ def check_names(composer: Composer, overrides: Sequence[str]) -> None:
 def relax(composer: Composer, overrides: Sequence[str]) -> list[str]:
     """The overrides with `++` before every parameter of a component.
 
-    Hydra only accepts a key that the option file happens to mention, and in a sweep only where every job has
-    it. Preflight checks parameters against the component itself, which knows all of them.
+    Hydra only accepts keys that the option file mentions, and in a sweep only those of every job. Preflight checks
+    parameters against the component itself, which knows all of them.
     """
     relaxed = []
     for override, text in zip(composer.parse(overrides), overrides, strict=True):
@@ -114,7 +114,7 @@ def _settings_of(composer: Composer, overrides: Sequence[str]) -> dict[str, str]
 
 
 def _check_key(composer: Composer, override: Override) -> None:
-    """A group, and each of its options that is named, or a key that something reads."""
+    """Check a group and its named options, or a key."""
     key = override.key_or_group
     options = composer.options(key)
     if options or key in GROUPS:
@@ -150,7 +150,10 @@ def _check_options(override: Override, options: Sequence[str]) -> None:
 def _check_sweep(override: Override, multirun: bool) -> None:
     if not override.is_sweep_override():
         return
-    if override.key_or_group in (*ONE_PER_COMMAND, "run.block"):  # cells of other blocks hold the same samples
+    if override.key_or_group in (
+        *ONE_PER_COMMAND,
+        "run.block",
+    ):  # other blocks repeat the same samples
         raise ConfigError(f"{override.key_or_group} cannot be swept: one command has one of it")
     if not multirun and override.value_type is ValueType.SIMPLE_CHOICE_SWEEP:
         key, value = override.get_key_element(), ",".join(str(value) for value in values(override))
@@ -160,7 +163,7 @@ def _check_sweep(override: Override, multirun: bool) -> None:
 
 
 def _check_keys(cfg: DictConfig) -> None:
-    """No key at the top or under `run` that nothing reads, whichever file it came from."""
+    """Check that every key at the top and under `run` is known, in any file."""
     for path, node, known in (("", cfg, (*KEYS, "hydra")), ("run", cfg.run, RUN)):
         for key in map(str, node):
             if key not in known:
@@ -171,7 +174,7 @@ def _check_keys(cfg: DictConfig) -> None:
 
 
 def _check_used(configs: Sequence[DictConfig]) -> None:
-    """Every parameter belongs to a component of at least one job."""
+    """Check that every parameter belongs to a component of at least one job."""
     for group in COMPONENTS:
         nodes = [(str(name), node) for cfg in configs for name, node in (cfg[group] or {}).items()]
         chosen = list(dict.fromkeys(name for name, node in nodes if is_component(node)))
@@ -196,7 +199,7 @@ def _check_settings(jobs: Sequence[Job]) -> None:
 
 
 def _check_devices(jobs: Sequence[Job]) -> None:
-    """Accelerators that are asked for by name are there."""
+    """Check that requested accelerators are available."""
     for named in dict.fromkeys(json.dumps(plain(job.cfg.run)["devices"]) for job in jobs):
         try:
             devices.resolve(json.loads(named))
@@ -213,7 +216,7 @@ def _check_values(kind: type[Settings] | type[Run], given: Mapping[str, Any], pa
 
 
 def _check_components(jobs: Iterable[Job]) -> None:
-    """Build each different node once; controls first, under the name by which they are set."""
+    """Build each distinct node once; controls first, under their own keys."""
     seen: list[tuple[str, DictConfig]] = []
     for job in jobs:
         nodes = [(name, job.cfg[name]) for name in SINGLE]
@@ -225,7 +228,7 @@ def _check_components(jobs: Iterable[Job]) -> None:
 
 
 def _check_kind(made: object, path: str, target: str) -> None:
-    from xbench.algorithms.base import Algorithm  # the component that was made has imported torch, if it is one
+    from xbench.algorithms.base import Algorithm  # building a component has already imported torch
     from xbench.metrics.base import Metric
 
     group = path.split(".")[0]

@@ -1,6 +1,6 @@
-"""One job of a command, in this process or wherever a Hydra launcher runs it.
+"""Runs one job of a command, in this process or where a Hydra launcher starts it.
 
-What a job leaves is a file, `<store>/runs/<run.id>/<number>.json`: the driver may be another process.
+A job writes its outcome to `<store>/runs/<run.id>/<number>.json`, because the driver may be another process.
 """
 
 import json
@@ -27,7 +27,7 @@ from xbench.run.progress import Display
 
 @dataclass
 class Session:
-    """What the jobs that run inside the driver's process share; `outcomes` also tells what a full disk did not take."""
+    """State shared by the jobs in the driver's process; `outcomes` also has outcomes that a full disk refused."""
 
     display: Display
     pid: int
@@ -40,7 +40,7 @@ _session: Session | None = None
 
 def begin(display: Display) -> Session:
     """Open the session of this process; jobs find it through the module."""
-    global _session  # Hydra calls a job with its config and nothing else
+    global _session  # Hydra calls a job with its config only
     _session = Session(display, os.getpid())
     return _session
 
@@ -49,7 +49,7 @@ def end() -> None:
     """Close the session, and end the worker processes of its jobs."""
     global _session
     _session = None
-    if "xbench.run.processes" in sys.modules:  # else no job had any, and importing it would import torch
+    if "xbench.run.processes" in sys.modules:  # otherwise there are none, and the import would load torch
         sys.modules["xbench.run.processes"].close()
 
 
@@ -61,21 +61,21 @@ def load_runner() -> ModuleType:
 
 
 def folder(store: str, run_id: str) -> Path:
-    """Where the jobs of one command leave their outcomes."""
+    """The folder for the outcomes of a command's jobs."""
     return Path(store).expanduser() / "runs" / run_id
 
 
 def job(cfg: DictConfig, publish: Callable[[], None]) -> None:
-    """Run one job and write its outcome; never raises, so that the others go on.
+    """Run one job and write its outcome; never raises, so that the other jobs go on.
 
-    `publish` is called when the job has left in its folder which cells it has.
+    `publish` is called when the job has written the list of its cells to its folder.
     """
     session = _session if _session is not None and _session.pid == os.getpid() else None
     if session is not None and session.interrupted:
         return
     hydra = HydraConfig.get()
     number = 0 if hydra.mode == RunMode.RUN else int(hydra.job.num)
-    if session is None:  # on another machine or in a worker: lines in its own log
+    if session is None:  # on another machine or in a worker: print lines to its own log
         display = PlainDisplay() if cfg.display in ("auto", "rich") else create(cfg.display)
     else:
         display = session.display
@@ -97,7 +97,7 @@ def job(cfg: DictConfig, publish: Callable[[], None]) -> None:
 
 
 def outcome_of(directory: Path, number: int, *, begun: bool = False) -> Outcome | None:
-    """What job `number` left; None when it left nothing. With `begun`, of one that goes on, the cells it has."""
+    """The outcome of job `number`; None if there is none. With `begun`, the cells of a job that still runs count."""
     found = read_json(status.part_of(directory, number))
     if found is None and begun:
         found = read_json(_begun(directory, number))
@@ -105,7 +105,7 @@ def outcome_of(directory: Path, number: int, *, begun: bool = False) -> Outcome 
 
 
 def tidy(store: Path) -> None:
-    """Remove what commands left that were killed, unless jobs of theirs go on or wait elsewhere."""
+    """Remove files of killed commands, unless their jobs still run or wait elsewhere."""
     for command in status.read(store):
         states = {job["state"] for job in command["jobs"]}
         over = states <= ({*status.OVER, "waiting"} if command.get("here") else status.OVER)
@@ -114,7 +114,7 @@ def tidy(store: Path) -> None:
 
 
 def clear(directory: Path, jobs: int) -> None:
-    """Remove what the jobs left, once it is merged; logs of other launchers stay."""
+    """Remove the jobs' files once they are merged; logs of other launchers stay."""
     for number in range(jobs):
         for path in (status.part_of, status.file_of, _begun):
             path(directory, number).unlink(missing_ok=True)
@@ -139,6 +139,6 @@ def _outcome(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None]
         return Outcome(found.cells, found.interrupted, found.error, found.notes, found.refused)
     except KeyboardInterrupt:
         return Outcome(interrupted=True)
-    except BaseException as error:  # the boundary between jobs: whatever it is, it is recorded and the next one runs
+    except BaseException as error:  # the boundary between jobs: any error is recorded, and the next job runs
         display.message(trace())
         return Outcome(error=words(error))

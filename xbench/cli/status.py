@@ -1,7 +1,7 @@
-"""`xbench status [STORE] [--json]`: what commands are doing on a store, asked from anywhere that sees it.
+"""`xbench status [STORE] [--json]`: shows the commands that run on a store, from any machine that sees it.
 
-A command leaves `<store>/runs/<run.id>/command.json`, and every job of it `<number>.status.json`, written anew every
-two seconds while it lives, on whatever machine that is.
+A command writes `<store>/runs/<run.id>/command.json`, and each of its jobs `<number>.status.json`, updated every two
+seconds while it runs, on any machine.
 """
 
 import argparse
@@ -24,35 +24,35 @@ from xbench.boundary.printable import say
 from xbench.config.arguments import ConfigError
 from xbench.run.progress import Display, Tally
 
-OVER = frozenset(("finished", "interrupted", "failed", "lost"))  # states of jobs that nobody computes any more
+OVER = frozenset(("finished", "interrupted", "failed", "lost"))  # final states of jobs
 
 _KEYS = {"command", "jobs", "host", "pid", "began"}
 _OFTEN = 2.0  # seconds
-_SILENT = 30.0  # without a word from another machine, longer than a network folder keeps an old listing
+_SILENT = 30.0  # a job on another machine is lost after this time, longer than a network folder's cache
 
 
 def file_of(directory: Path, number: int) -> Path:
-    """Where job `number` says how it goes."""
+    """The status file of job `number`."""
     return directory / f"{number:05d}.status.json"
 
 
 def part_of(directory: Path, number: int) -> Path:
-    """Where job `number` leaves what became of it."""
+    """The outcome file of job `number`."""
     return directory / f"{number:05d}.json"
 
 
 def command_file(directory: Path) -> Path:
-    """Where the driver says what was typed."""
+    """The driver's file with the typed command."""
     return directory / "command.json"
 
 
 def announce(directory: Path, words: Sequence[str], jobs: int, *, here: bool) -> None:
-    """Driver: a command begins, whose jobs run in its process or elsewhere. Raises StoreError."""
+    """Write the command file when a command begins; `here`: its jobs run in this process. Raises StoreError."""
     _write(command_file(directory), {"command": list(words), "jobs": jobs, "here": here, **_process()})
 
 
 class StatusDisplay:
-    """A display whose events also go to a job's status file, inside a `with` block."""
+    """A display that also writes its events to a job's status file, inside a `with` block."""
 
     def __init__(self, display: Display, path: Path) -> None:
         self._display = display
@@ -108,31 +108,31 @@ class StatusDisplay:
         while True:
             tally = self._tally
             facts = {"cells": tally.cells, "done": tally.done, "reused": tally.reused, "failed": tally.failed}
-            with contextlib.suppress(StoreError):  # a full disk is for the results to report
+            with contextlib.suppress(StoreError):  # the results report a full disk
                 _write(self._path, {**self._process, **facts, "cell": self._cell, "seconds_left": tally.seconds_left})
             if self._over.wait(_OFTEN):
                 return
 
 
 def read(store: Path) -> list[dict[str, Any]]:
-    """Every command that has not ended, oldest first, with its `jobs`: number, state and, once it began, counts."""
+    """Every command that has not ended, oldest first, with its `jobs`: number, state and, once begun, counts."""
     found = []
     for path in sorted((store / "runs").glob("*/command.json")):
         told = read_json(path)
-        if told is None or not told.keys() >= _KEYS:  # it ended just now, or is no file of ours
+        if told is None or not told.keys() >= _KEYS:  # the command has just ended, or the file is not xbench's
             continue
         jobs = [_job(path.parent, number) for number in range(told["jobs"])]
-        # One that was killed leaves its file; on another machine nobody can tell.
+        # A killed command leaves its file; on another machine this cannot be detected.
         state = "ended" if told["host"] == socket.gethostname() and not _alive(told) else "running"
         found.append({**told, "id": path.parent.name, "state": state, "jobs": jobs})
     return found
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what `read` finds; the exit code.
+    """Print the running commands; return the exit code.
 
     Raises:
-        ConfigError: there is no such store.
+        ConfigError: the store does not exist.
     """
     parser = argparse.ArgumentParser(prog="xbench status", description=__doc__.splitlines()[0])
     parser.add_argument("store", nargs="?", default="results", type=Path, help="the command's store= (results)")
@@ -171,7 +171,7 @@ def _job(directory: Path, number: int) -> dict[str, Any]:
 
 
 def _line(job: dict[str, Any]) -> str:
-    """One job, for a reader."""
+    """One line about a job."""
     if "cells" not in job:
         return str(job["state"])
     failed = f", {job['failed']} failed" if job["failed"] else ""
@@ -189,7 +189,7 @@ def _process() -> dict[str, Any]:
 
 
 def _alive(told: dict[str, Any]) -> bool:
-    """Whether the process of this machine still runs, and not another one under its number."""
+    """Whether the process still runs on this machine, and its id has not been reused."""
     try:
         process = psutil.Process(told["pid"])
         return process.create_time() <= told["began"] + 1 and process.status() != psutil.STATUS_ZOMBIE

@@ -1,1 +1,1 @@
-"""Backward rules: how gradients pass through operations, changed by overriding functions, not models."""
+"""Backward rules: change how gradients pass through operations by overriding functions, not models."""

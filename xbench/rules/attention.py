@@ -1,4 +1,4 @@
-"""Attention weights as a place in the model: every softmax(q k') of a forward pass, in whichever way it is written."""
+"""Attention weights as a place in the model: every softmax(q k') of a forward pass, in any implementation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from xbench.rules.signatures import by_position
 class AttentionWeights:
     """All attention weights, (rows, heads, queries, keys) each, in the order of the forward pass. See `sites.Place`.
 
-    Seen are scaled dot-product attention (fused or in `nn.MultiheadAttention`), and any softmax over the last
-    dimension of a tensor with four. Not seen is attention in compiled code of its own.
+    Recorded are scaled dot-product attention (fused or in `nn.MultiheadAttention`), and any softmax over the last
+    dimension of a tensor with four. Attention inside custom compiled code is not recorded.
     """
 
     def __str__(self) -> str:
@@ -35,14 +35,14 @@ class AttentionWeights:
 
 
 class _Recorder(TorchFunctionMode):
-    """Writes down attention weights; fused attention is written out, so that there are some."""
+    """Records attention weights; fused attention is replaced by its steps, which compute the weights."""
 
     def __init__(self, visited: Visit, detach: bool) -> None:
         super().__init__()
         self._visited = visited
         self._detach = detach
         self._open: list[Callable[..., object]] = []
-        self._heads: int | None = None  # inside multi-head attention, which has them in the first dimension
+        self._heads: int | None = None  # inside multi-head attention, whose first dimension holds the heads
 
     def __torch_function__(
         self,
@@ -85,7 +85,7 @@ class _Recorder(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor:
         weights = attention_weights(query, key, attn_mask, is_causal, scale, enable_gqa)
-        if weights.dim() in (3, 4):  # with three there is one head
+        if weights.dim() in (3, 4):  # three dimensions: one head
             weights = self._record(weights.reshape(len(weights), -1, *weights.shape[-2:])).reshape(weights.shape)
         weights = torch.dropout(weights, dropout_p, dropout_p > 0)
         return weights @ (value.repeat_interleave(query.size(-3) // value.size(-3), -3) if enable_gqa else value)

@@ -1,7 +1,7 @@
-"""Composite operations written as products, sums and elementwise functions, for rules that only know those.
+"""Composite operations as products, sums and elementwise functions, for rules that only know those.
 
-Each function takes the arguments of torch's compiled function of the same name. It is called with the rule in
-force, so every step in here passes through the rule again.
+Each function takes the arguments of torch's compiled function of the same name. It is called with the rule active, so
+every step of it passes through the rule again.
 """
 
 import math
@@ -32,7 +32,7 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     if dropout_p > 0:
-        query = torch.dropout(query, dropout_p, True)  # the rule refuses it, by name
+        query = torch.dropout(query, dropout_p, True)  # the rule refuses dropout, by name
     weights = attention_weights(query, key, attn_mask, is_causal, scale, enable_gqa)
     return weights @ (value.repeat_interleave(query.size(-3) // value.size(-3), -3) if enable_gqa else value)
 
@@ -45,7 +45,7 @@ def attention_weights(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """What scaled dot-product attention multiplies the values by, (..., queries, keys)."""
+    """The weights of scaled dot-product attention, (..., queries, keys)."""
     if enable_gqa:
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
     scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
@@ -57,7 +57,7 @@ def attention_weights(
         return scores.softmax(-1)
     allowed = attn_mask if attn_mask.dtype == torch.bool else attn_mask != -math.inf
     scores = scores.masked_fill(~allowed, -math.inf) if allowed is attn_mask else scores + attn_mask
-    # torch gives zeros, not NaN, to a query that may look at nothing.
+    # torch gives zeros, not NaN, for a query with all keys masked.
     blind = ~allowed.any(-1, keepdim=True)
     return scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
 
@@ -153,7 +153,7 @@ def vector_norm(
 
 
 def norm(A: Tensor, ord: float | str | None = None, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
-    """Of vectors, as in torch.linalg.norm; matrix norms other than Frobenius' are refused."""
+    """Vector norms as in torch.linalg.norm; matrix norms other than Frobenius are refused."""
     vectors = isinstance(dim, int) or (ord is not None and dim is None and A.ndim == 1)
     if ord is None or (vectors and not isinstance(ord, str)):
         return vector_norm(A, 2 if ord is None else float(ord), dim, keepdim)
@@ -168,7 +168,7 @@ def var(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    if isinstance(dim, bool):  # the form var(input, unbiased)
+    if isinstance(dim, bool):  # the signature var(input, unbiased)
         return NotImplemented
     correction = float(unbiased) if correction is None else correction
     centred = input - (input.mean() if dim is None else input.mean(dim, keepdim=True))
@@ -243,7 +243,7 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """With a weight that depends on the explained input."""
+    """A dense layer whose weight depends on the explained input."""
     product = input @ weight.transpose(-2, -1)
     return product if bias is None else product + bias
 
@@ -262,7 +262,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     return -amax(-input, dim, keepdim)
 
 
-# NotImplemented as a result: the arguments ask for a form of the operation that is not written here.
+# NotImplemented as a result: this form of the operation is not implemented here.
 COMPOSITES: dict[str, Callable[..., object]] = {
     **RECURRENT,
     "logaddexp": logaddexp,

@@ -1,7 +1,7 @@
 """Gradients of differences: autograd functions whose backward explains y - y0 exactly by x - x0.
 
-Each holds for inputs and references in one tensor (`pairs.Place`). Inputs get the factors; the references' gradients
-are of no use, and 0.
+Inputs and references share one tensor (`pairs.PairAxis`). Inputs get the factors; the references' gradients are unused
+and 0.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from torch import Tensor
 from xbench.rules.override import Context, RuleFunction
 from xbench.rules.pairs import PairAxis
 
-_ULPS = 4  # how far the rounding of a function may move the difference of two of its values
+_ULPS = 4  # rounding error of the difference of two function values, in units in the last place
 
 
 def _divided(rise: Tensor, run: Tensor, otherwise: Tensor, eps: float) -> Tensor:
-    """rise / run; where the run is below eps, or that of the same infinity to itself, the other value."""
+    """rise / run; `otherwise` where the run is below eps, or where both ends are the same infinity."""
     return torch.where((run.abs() >= eps) & (run != 0), rise / run, otherwise)
 
 
 def _slope(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor], gradient: tuple[Tensor, Tensor], eps: float) -> Tensor:
     """(y - y0) / (x - x0), or the gradient where x and x0 are closer than eps or the same infinity.
 
-    The mean of the two gradients is used where it explains y - y0 to within rounding: there it is the more precise of
-    the two, since rounding spoils a quotient of small differences. What is rounded is y; where x and x0 agree in half
-    of their digits x counts, too, which functions such as gelu are made of.
+    The mean of the two gradients is used where it explains y - y0 up to rounding: there it is more precise than the
+    quotient of small differences. The rounding is that of y; where x and x0 agree in half of their digits, the rounding
+    of x is added, because functions such as gelu are composed of it.
     """
     run, rise = x[0] - x[1], y[0] - y[1]
     mean = (gradient[0] + gradient[1]) / 2
@@ -47,7 +47,7 @@ class Quotient(RuleFunction):
             (gradient,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
         y = y.detach()
         slope = _slope(place.sides(leaf.detach()), place.sides(y), place.sides(gradient), eps)
-        # Only the slope is kept: it is no larger than the inputs in x, and x may be overwritten in place later.
+        # Only the slope is kept: it is no larger than the inputs, and x may be overwritten in place later.
         ctx.save_for_backward(slope)
         ctx.place = place
         return y
@@ -79,7 +79,7 @@ class AtMean(RuleFunction):
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # The rule may still be in force here; these are steps of its own, not of the model.
+        # The rule may still be active here; these steps belong to the rule, not to the model.
         with torch.enable_grad(), torch._C.DisableTorchFunction():
             operands = [
                 place.filled(mean).requires_grad_() for mean, place in zip(ctx.saved_tensors, ctx.places, strict=True)
@@ -93,8 +93,8 @@ class Ratio(RuleFunction):
     """y = a / b, where both depend on the input.
 
     From a = y b and a0 = y0 b0 with the product rule: y - y0 = ((a - a0) - (b - b0) (y + y0) / 2) / ((b + b0)
-    / 2). Unlike the product a * (1 / b) at its mean, nothing blows up when b0 is tiny, as the deviation of a
-    flat reference in a normalisation is. Where the sign of b changes, that product is used instead.
+    / 2). Unlike the product a * (1 / b) at its mean, this is stable for a tiny b0, such as the deviation of a
+    flat reference in a normalisation. Where the sign of b changes, that product is used instead.
     """
 
     @staticmethod
@@ -115,7 +115,7 @@ class Ratio(RuleFunction):
 
 
 class Larger(RuleFunction):
-    """The larger of a and b: b + relu(a - b), without the rounding of these steps."""
+    """The larger of a and b: b + relu(a - b), without intermediate rounding."""
 
     @staticmethod
     def forward(ctx: Context, a: Tensor, b: Tensor, place: PairAxis) -> Tensor:
@@ -139,8 +139,8 @@ class Larger(RuleFunction):
 class CrossMaximum(RuleFunction):
     """A maximum over windows of the last dimension: x (..., L) -> y (..., K) with y = x at `index` (..., K).
 
-    In each window the whole difference y - y0 is given to one position p: where the larger of the two maxima
-    is. There |x_p - x0_p| >= |y - y0|, so that the slope is between 0 and 1. Windows that overlap add up.
+    In each window the whole difference y - y0 goes to one position p, that of the larger of the two maxima. There
+    |x_p - x0_p| >= |y - y0|, so the slope is between 0 and 1. Overlapping windows add up.
     """
 
     @staticmethod
@@ -148,7 +148,7 @@ class CrossMaximum(RuleFunction):
         (x1, x0), (y1, y0), (index1, index0) = (place.sides(tensor) for tensor in (x, y, index))
         position = torch.where(y1 >= y0, index1, index0)
         run = x1.gather(-1, position) - x0.expand_as(x1).gather(-1, position)
-        slope = _divided(y1 - y0, run, torch.ones_like(y1), eps)  # no value was computed: nothing is rounded
+        slope = _divided(y1 - y0, run, torch.ones_like(y1), eps)  # a maximum copies a value: there is no rounding
         ctx.save_for_backward(position, slope)
         ctx.place, ctx.length = place, x.size(-1)
         return y.clone()

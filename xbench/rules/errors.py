@@ -1,4 +1,4 @@
-"""What a backward rule raises when it cannot keep its promise."""
+"""The error and the warning of backward rules."""
 
 
 class UnknownOperation(RuntimeError):
@@ -13,4 +13,4 @@ class UnknownOperation(RuntimeError):
 
 
 class UnknownOperationWarning(UserWarning):
-    """The same, when the rule was told to go on with the plain gradient of that operation."""
+    """The same as a warning: the rule continues with the plain gradient of that operation."""

@@ -7,10 +7,10 @@ follow from the quotient rule for exp and for log, taken at the logarithms of p,
     log softmax(x)_i    [i = j] - w_j
     softmax(x)_i        q_i ([i = j] - w_j)
 
-The differences are explained exactly: sum(q_j (log p_j - log p0_j)) = 0, so sum(w_j (x_j - x0_j)) is that of the
-log-sum-exp. Where x = x0 these are the gradients; like those they do not change when x or x0 is shifted. What is
-small is computed from what is small, never as a difference of logits or of shares near 1, so that nothing is lost in
-single precision however large the logits are.
+The differences are explained exactly: sum(q_j (log p_j - log p0_j)) = 0, so sum(w_j (x_j - x0_j)) is the difference of
+the log-sum-exp. For x = x0 these are the gradients; like the gradients they are invariant to shifts of x or x0. Small
+numbers are computed from small numbers, never as a difference of logits or of shares near 1, so single precision
+suffices for logits of any size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xbench.rules.pairs import PairAxis
 
 
 def _within(place: PairAxis, dim: int) -> int:
-    """A dimension of a tensor, counted from the back, in the sides that `place` splits it into."""
+    """The index, from the back, of a tensor's dimension in the sides into which `place` splits the tensor."""
     return dim if dim > place.dim else dim - 2
 
 
@@ -32,7 +32,7 @@ def _means(x: Tensor, dim: int, place: PairAxis) -> Tensor:
     (x1, x0), (log1, log0) = place.sides(x), place.sides(x.log_softmax(dim))
     ratio = (log1 - log0).abs_()
     means = torch.maximum(log1, log0).exp_() * torch.where(ratio == 0, 1.0, -torch.expm1(-ratio) / ratio)
-    # A value of minus infinity (masked) has no share, even where all values are.
+    # A value of minus infinity (masked) has no share, even if all values are masked.
     return means.masked_fill_((x1 == -torch.inf) | (x0 == -torch.inf), 0.0)
 
 
@@ -89,7 +89,8 @@ class Softmax(RuleFunction):
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor, None, None]:
         (means,) = ctx.saved_tensors
         own, _ = ctx.place.sides(grad)
-        # Shifted gradients mean the same; this shift makes the largest probability's exact, which may be near 1.
+        # Gradients are invariant to a shift; this shift makes that of the largest probability, which may be near 1,
+        # exact.
         own = own - own.gather(ctx.dim, means.argmax(ctx.dim, keepdim=True))
         average = (own * _shares(means, ctx.dim)).sum(ctx.dim, keepdim=True)
         return ctx.place.only(means * (own - average)), None, None

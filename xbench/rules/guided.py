@@ -1,4 +1,4 @@
-"""Guided backpropagation and deconvolution: ReLUs that pass only positive gradients; all else is plain.
+"""Guided backpropagation and deconvolution: ReLUs pass only positive gradients; other operations are unchanged.
 
 Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional Net", 2014,
 https://arxiv.org/abs/1412.6806 (guided); Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks",
@@ -21,8 +21,8 @@ _TITLES = {"guided": "guided backpropagation", "deconvolution": "deconvolution"}
 class PositiveGradients:
     """Backward rule: at each ReLU y = max(x, 0) the gradient g becomes max(g, 0), where x > 0 ("guided") or everywhere.
 
-    Both papers know ReLU alone, and so do others' implementations: ReLU6, leaky and smooth activations keep their
-    plain gradients. A model without any ReLU thus has its plain gradient.
+    Both papers and other implementations treat only ReLU: ReLU6, leaky and smooth activations keep their plain
+    gradients. A model without any ReLU therefore has its plain gradient.
 
     Attributes:
         kind: "guided" or "deconvolution", the latter also where x <= 0.
@@ -42,12 +42,12 @@ class PositiveGradients:
             raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
 
     def apply(self) -> Override:
-        """The rule in force: a context manager for one forward pass and its readout."""
+        """Activate the rule: a context manager for one forward pass and its readout."""
         return _Rectifiers(_TITLES[self.kind], guided=self.kind == "guided", unknown=self.unknown)
 
 
 class _Rectifiers(Override):
-    """Replaces every call of relu, in any form, and remembers all results, to notice what was computed unseen."""
+    """Replaces every call of relu, in any form, and remembers all results, to detect results of unseen code."""
 
     def __init__(self, title: str, *, guided: bool, unknown: Unknown) -> None:
         super().__init__(unknown)

@@ -1,4 +1,4 @@
-"""Where inputs and references are in the results of each operation (see `pairs`)."""
+"""Locates inputs and references in the results of each operation (see `pairs`)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +13,8 @@ _ELLIPSIS = "0123456789"  # names for the dimensions that "..." stands for
 
 
 def follow(call: Call, explained: Sequence[Tensor], pairs: Pairs, results: Sequence[Tensor]) -> list[int | None]:
-    """Blocks of each result of a call, from those of the explained tensors in it; None: not known."""
-    explained = [tensor for tensor in explained if tensor.numel()] or explained  # empty ones have no sides
+    """The number of blocks of each result of a call, from those of its explained tensors; None: unknown."""
+    explained = [tensor for tensor in explained if tensor.numel()] or explained  # empty tensors have no sides
     name, first = call.name, explained[0]
     places = [pairs.place(tensor) for tensor in explained]
     if name in operations.SAME_ORDER:
@@ -49,7 +49,7 @@ def _one(call: Call, explained: Sequence[Tensor], places: list[PairAxis | None],
         return place.outer(result.shape) if first.ndim + place.dim not in dims else None
     if name in operations.BROADCAST:
         return broadcast(places, result.shape)
-    # Not known (argmax, or an operation let through with a warning): examples in front most likely stay
+    # Unknown (argmax, or an operation passed with a warning): rows in the first dimension most likely stay
     # there.
     in_front = place.dim == -first.ndim and result.shape[:1] == first.shape[:1]
     return place.blocks if in_front else None
@@ -67,7 +67,7 @@ def _moved(
 
 
 def fourier_dims(call: Call, ndim: int) -> set[int]:
-    """The dimensions that torch.fft.fft, fft2, fftn, ... run over."""
+    """The dimensions transformed by torch.fft.fft, fft2, fftn, ..."""
     default = {"2": (-2, -1), "n": range(ndim)}.get(call.name[-1], (-1,))
     given = call.kwargs.get("dim", call.args[2] if len(call.args) > 2 else None)
     dims = default if given is None else [given] if isinstance(given, int) else given
@@ -77,7 +77,7 @@ def fourier_dims(call: Call, ndim: int) -> set[int]:
 def matrix_product(
     operands: Sequence[object], explained: Sequence[Tensor], places: Sequence[PairAxis | None], result: Tensor
 ) -> int | None:
-    """Rows of the left operand and columns of the right stay; the summed dimension is not the batch."""
+    """Blocks of a matrix product: rows of the left and columns of the right stay; the sum is not over the batch."""
     kept = []
     for tensor, place in zip(explained, places, strict=True):
         left = tensor is operands[0]
@@ -85,14 +85,14 @@ def matrix_product(
         other = operands[1 if left else 0]
         if place is None or place.dim == summed or (len(explained) > 1 and place.dim > -3):
             return None
-        # A vector on the other side takes the summed dimension away, and those before it move back by one.
+        # A vector as the other operand removes the summed dimension, and earlier dimensions move back by one.
         gone = isinstance(other, Tensor) and other.ndim == 1 and place.dim < summed
         kept.append(replace(place, dim=place.dim + 1) if gone else place)
     return broadcast(kept, result.shape)
 
 
 def einsum(call: Call, explained: Sequence[Tensor], places: Sequence[PairAxis | None], result: Tensor) -> int | None:
-    """The letter of the batch must be the same in all explained operands, and appear in the result."""
+    """Blocks of an einsum; the batch must have the same letter in all explained operands and in the result."""
     equation, *operands = call.args
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = list(operands[0])

@@ -1,4 +1,4 @@
-"""DeepLIFT-Rescale at maxima and minima, of windows, dimensions and pairs of tensors."""
+"""DeepLIFT-Rescale handlers for maxima and minima of windows, dimensions and pairs of tensors."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def extremum(mode: Paired, call: Call, active: list[Tensor]) -> object:
 def max_pool(mode: Paired, call: Call, active: list[Tensor]) -> object:
     x, name = active[0], call.name.removesuffix("_with_indices")
     kwargs = {key: value for key, value in call.kwargs.items() if key != "return_indices"}
-    # torch's compiled adaptive pools always return indices.
+    # torch's compiled adaptive pooling always returns indices.
     always = name.startswith("adaptive") and not hasattr(call.function, "__code__")
     with_indices = call.kwargs.get("return_indices", always or call.name != name)
     place = mode.place(call, x)

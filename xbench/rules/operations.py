@@ -1,6 +1,6 @@
-"""What is known about torch's operations, whatever the rule: which are linear, elementwise, or moves.
+"""Properties of torch's operations that hold for every rule: linear, elementwise, or moving values.
 
-Names are those of `override.canonical_name`: one per operation, for all of its forms.
+Names are from `override.canonical_name`: one per operation, for all its forms.
 """
 
 
@@ -9,7 +9,7 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# New tensors, facts about tensors and bookkeeping: what comes out does not depend on the values of a tensor.
+# New tensors, facts about tensors and bookkeeping: the result does not depend on the values of a tensor.
 CONSTANT = names(
     """zeros_like ones_like full_like empty_like rand_like randn_like randint_like new_zeros new_ones new_full
     new_empty new_tensor shape size dtype device dim ndim requires_grad requires_grad_ is_leaf grad grad_fn
@@ -17,23 +17,23 @@ CONSTANT = names(
     reduce_ex"""
 )
 
-# They take nothing but the shape or the type of tensors other than the first.
+# These use only the shape or the type of tensors other than the first.
 LIKE = names("to type_as view_as reshape_as expand_as")
 
 # Random in training mode, the identity otherwise.
 DROPOUTS = names("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout")
 
-# Linear; the values stay in row-major order.
+# Linear; values keep their row-major order.
 SAME_ORDER = DROPOUTS | names(
     """reshape view view_as reshape_as unsafe_view flatten unflatten ravel squeeze unsqueeze contiguous clone
     alias to type type_as float double half bfloat16 cuda cpu positive neg detach data requires_grad
     view_as_real view_as_complex real imag conj conj_physical resolve_conj resolve_neg"""
 )
 
-# Linear in all tensors that they take, elementwise with broadcasting.
+# Linear in all tensor arguments, elementwise with broadcasting.
 SUMS = names("add sub rsub where masked_fill tril triu copy fill zero")
 
-# Linear; each output value is one of the input values (or a constant) at another place.
+# Linear; each output value is an input value (or a constant) at another position.
 MOVES = names(
     """permute transpose t T mT H mH adjoint swapaxes swapdims movedim moveaxis getitem setitem select narrow
     split split_with_sizes chunk tensor_split hsplit vsplit dsplit unbind index_select gather take_along_dim
@@ -45,7 +45,7 @@ MOVES = names(
 
 CONVOLUTIONS = names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
 
-# Linear in the first argument, with examples along its first dimension, if all other tensors are constants.
+# Linear in the first argument, with the batch in its first dimension, if all other tensors are constants.
 PER_EXAMPLE = CONVOLUTIONS | names(
     """avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle batch_norm grid_sampler im2col col2im
@@ -67,7 +67,7 @@ CUMULATIVE = names("cumsum")
 MATRIX_PRODUCTS = names("matmul mm bmm linear")
 PRODUCTS = names("mul matmul mm bmm einsum bilinear")
 
-# One value in, one value out, nonlinear; other arguments are constants.
+# Elementwise and nonlinear; other arguments are constants.
 ELEMENTWISE = names(
     """relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish sigmoid logsigmoid tanh tanhshrink
     hardtanh hardswish hardsigmoid hardshrink softshrink softplus softsign threshold clamp clamp_min clamp_max
@@ -76,20 +76,20 @@ ELEMENTWISE = names(
     xlogy hypot atan2 maximum minimum fmax fmin remainder fmod"""
 )
 
-# True or false, or whole numbers: the result depends on the input, but has no gradient.
+# Boolean or integer results: they depend on the input but have no gradient.
 COMPARISONS = names(
     """gt lt ge le eq ne greater less greater_equal less_equal not_equal logical_not logical_and logical_or
     logical_xor bitwise_not bitwise_and bitwise_or and or xor invert isnan isinf isfinite isneginf isposinf
     signbit bool int long is_nonzero equal allclose"""
 )
 
-# Python numbers made of a tensor's values.
+# Python numbers computed from a tensor's values.
 NUMBERS = names("item tolist float numpy array")
 
-# Python's truth of a tensor, which `if` and `while` ask for.
+# The truth value of a tensor, for `if` and `while`.
 DECISIONS = names("bool is_nonzero equal allclose")
 
-# One number of a whole tensor, whatever its shape, when given nothing else.
+# One number from a whole tensor, if called without further arguments.
 OVER_ALL = names("any all max min amax amin sum mean median prod std var count_nonzero")
 
 # max_pool2d, adaptive_max_pool2d_with_indices, ...
@@ -100,7 +100,7 @@ MAX_POOLS = frozenset(
     for indices in ("", "_with_indices")
 )
 
-# Linear in all tensors that carry gradients, if all others are constants (for products: one factor).
+# Linear in all tensors that carry gradients if all others are constants (for products: one factor).
 LINEAR = SAME_ORDER | SUMS | MOVES | PER_EXAMPLE | REDUCTIONS | CUMULATIVE | PRODUCTS | FOURIER | {"linear", "div"}
 
 # Result and operands are broadcast against each other.

@@ -1,8 +1,8 @@
-"""Changing how gradients pass through functions, whoever calls them.
+"""Changes how gradients pass through functions, for every caller.
 
 A backward rule is a `torch.overrides.TorchFunctionMode` around the forward pass: every torch function, method
-and operator that the model calls arrives here first, whether it comes from `nn.ReLU`, `F.relu`, `torch.relu_`
-or a module used twice. The model itself is not touched, so there is nothing to restore on it.
+and operator that the model calls arrives here first, from `nn.ReLU`, `F.relu`, `torch.relu_` or a module used twice.
+The model itself is not changed, so nothing must be restored.
 """
 
 import abc
@@ -28,7 +28,7 @@ from xbench.rules.signatures import by_position
 
 Unknown = Literal["raise", "warn"]
 
-# Operators and old names, by the name of the function they mean.
+# Operators and aliases -> the name of the function.
 _ALIASES = {
     **dict.fromkeys(("radd", "iadd"), "add"),
     **dict.fromkeys(("isub", "subtract"), "sub"),
@@ -56,15 +56,16 @@ _IN_PLACE_OPERATORS = {
 }
 _PYTHON_CHECKS = {"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"}
 
-Context = Any  # autograd's contexts take any attribute
+Context = Any  # autograd's contexts accept any attribute
 
 
 @dataclass(frozen=True)
 class Call:
     """One call of a torch function.
 
-    `name` is the same for all forms of it: "relu" for F.relu(x), x.relu() and x.relu_(). Arguments are given by
-    position as far as that is possible (`signatures`).
+    `name` is the same for all forms: "relu" for F.relu(x), x.relu() and x.relu_(). Arguments are positional where
+        possible
+    (`signatures`).
     """
 
     name: str
@@ -73,8 +74,8 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def run(self) -> Any:  # noqa: ANN401 - whatever the function returns
-        """The function itself, with its plain gradient."""
+    def run(self) -> Any:  # noqa: ANN401 - the function returns anything
+        """Run the function itself, with its plain gradient."""
         return self.function(*self.args, **self.kwargs)
 
     def operands(self) -> Iterator[Tensor]:
@@ -82,7 +83,7 @@ class Call:
         yield from tensors_in(_operands(self.name, self.args, self.kwargs))
 
     def with_arguments(self, change: Callable[[Tensor], Tensor]) -> "Call":
-        """The same call of other tensors."""
+        """The same call with `change` applied to every tensor."""
         return replace(self, args=_mapped(self.args, change), kwargs=_mapped(self.kwargs, change))
 
 
@@ -127,8 +128,8 @@ def canonical_name(function: Callable[..., Any]) -> tuple[str, bool]:
 def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """The Python body of a function such as F.multi_head_attention_forward; None when it is compiled.
 
-    Called normally, the body would hand itself to the mode again, for ever. Here its question "does somebody
-    override me?" is answered with no, while the functions that it calls are asked anew.
+    Called normally, the body would dispatch itself to the mode again, endlessly. Here its own check for overrides
+    returns False, while the functions that it calls are dispatched to the mode.
     """
     code = getattr(function, "__code__", None)
     if code is None or not _PYTHON_CHECKS.intersection(code.co_names):
@@ -144,14 +145,14 @@ _CHECKPOINTS = "rules cannot see them; switch the model's gradient checkpointing
 
 
 def public_name(name: str) -> str:
-    """What users call an operation, where torch's own name is another."""
+    """The public name of an operation, if torch's internal name differs."""
     return "norm" if name == "linalg_vector_norm" else name
 
 
 def refuse_if_used(tensors: Iterable[Tensor], refuse: Callable[[], None]) -> None:
-    """Call `refuse` in the backward pass, if a gradient other than 0 reaches one of these results of an operation.
+    """Call `refuse` in the backward pass if a nonzero gradient reaches one of these results of an operation.
 
-    What a hook or a print-out computes beside the model's output passes so, whatever it is.
+    Computations that do not reach the model's output, such as those of a hook or a print, are therefore accepted.
     """
 
     def check(gradient: Tensor) -> None:
@@ -164,31 +165,31 @@ def refuse_if_used(tensors: Iterable[Tensor], refuse: Callable[[], None]) -> Non
 
 
 class RuleFunction(torch.autograd.Function):
-    """Base of the autograd functions made by rules, to tell them from a model's own."""
+    """Base of the rules' autograd functions, which distinguishes them from a model's own."""
 
 
 class Override(TorchFunctionMode, abc.ABC):
-    """A mode that sends each call on tensors which depend on the explained input to `handle`.
+    """A mode that sends each call on tensors that depend on the explained input to `handle`.
 
-    A tensor depends on the explained input when it requires gradients (parameters must be frozen) or when it
-    was computed from one that does (`derives`: a comparison, an argmax).
+    A tensor depends on the explained input if it requires gradients (parameters must be frozen) or was computed from
+    such a tensor (`derives`: a comparison, an argmax).
     """
 
-    title: str  # how messages call the rule
-    fallback = "its plain gradient"  # what an operation without a rule passes when the user wants to go on
+    title: str  # the rule's name in messages
+    fallback = "its plain gradient"  # what an operation without a rule passes under unknown="warn"
 
     def __init__(self, unknown: Unknown) -> None:
         super().__init__()
         self._unknown = unknown
         self._open: list[Callable[..., Any]] = []
         self._hooks: list[AbstractContextManager[None]] = []
-        # Autograd numbers its nodes: higher numbers than this one's were made while the rule was in force.
+        # Autograd numbers its nodes: nodes with higher numbers than this one were created while the rule was active.
         with torch.enable_grad():
             node: Any = torch.zeros((), requires_grad=True).neg().grad_fn
         self._start: int = node._sequence_nr()
 
     def __enter__(self) -> Self:
-        # Checkpoints that are not reentrant would fail in the backward pass only, with words about saved tensors.
+        # Non-reentrant checkpoints would fail only in the backward pass, with an unclear message about saved tensors.
         reason = f"{self.title} cannot pass through torch.utils.checkpoint: it runs layers a second time, where "
         allowed = disable_saved_tensors_hooks(reason + _CHECKPOINTS)
         allowed.__enter__()
@@ -201,11 +202,11 @@ class Override(TorchFunctionMode, abc.ABC):
 
     @abc.abstractmethod
     def handle(self, call: Call) -> object:
-        """Run a call that has an explained tensor; the mode is off in here, `with self:` turns it on."""
+        """Run a call that has an explained tensor. The mode is off here; `with self:` turns it on."""
 
     @abc.abstractmethod
     def derives(self, tensor: Tensor) -> bool:
-        """Whether this tensor came out of an earlier call of `handle`."""
+        """Whether this tensor is the result of an earlier call of `handle`."""
 
     def __torch_function__(
         self,
@@ -222,7 +223,7 @@ class Override(TorchFunctionMode, abc.ABC):
         body = opened(func)
         if body is None or func in self._open:
             return self.handle(Call(name, in_place, func, *by_position(func, args, kwargs)))
-        # A method that calls super() of itself comes back under the same name: then it is the compiled one.
+        # A method that calls super() arrives again under the same name; then it is the compiled method.
         self._open.append(func)
         try:
             with self:
@@ -254,7 +255,7 @@ class Override(TorchFunctionMode, abc.ABC):
         return True
 
     def complain(self, operation: str, reason: str) -> None:
-        """Raise UnknownOperation; or warn, when the rule was told to go on with the plain gradient."""
+        """Raise UnknownOperation, or warn if the rule continues with the plain gradient."""
         if self._unknown == "raise":
             advice = f"Write that step with known operations, or pass unknown='warn' to use {self.fallback}."
             raise UnknownOperation(operation, f"{self.title} cannot pass through it: {reason}. {advice}")

@@ -13,7 +13,7 @@ from xbench.rules.layouts import follow
 from xbench.rules.override import Call, Override, Unknown, public_name, refuse_if_used, tensors_in
 from xbench.rules.pairs import PairAxis, Pairs
 
-# What a rule does at one call, given the tensors in it that carry gradients; returns the call's result.
+# A rule runs one call, given its tensors that carry gradients, and returns the result.
 PairRule = Callable[["Paired", Call, list[Tensor]], object]
 
 
@@ -26,12 +26,12 @@ class Paired(Override):
         self.eps = eps
         self._table = table
         self._pairs = Pairs(inputs)
-        # Reciprocals, as long as they live, with what they are the reciprocal of.
+        # Reciprocals -> the tensors that they invert, as long as they live.
         self.divisors = WeakTensorKeyDictionary()
-        # Numbers made of all rows: the same of the inputs alone, and of the references alone.
+        # Numbers computed from all rows -> the same for the inputs alone, and for the references alone.
         self._sides = WeakTensorKeyDictionary()
-        self._calls: list[str] = []  # the operation that runs and, behind it, its steps
-        self._refused = WeakTensorKeyDictionary()  # results of a refused operation and what is made of them: its error
+        self._calls: list[str] = []  # the running operation, followed by its steps
+        self._refused = WeakTensorKeyDictionary()  # results of a refused operation and their descendants -> its error
 
     def derives(self, tensor: Tensor) -> bool:
         return tensor in self._pairs
@@ -44,7 +44,7 @@ class Paired(Override):
     def handle(self, call: Call) -> object:
         explained = [t for t in call.operands() if t.requires_grad or t in self._pairs]
         active = [tensor for tensor in explained if tensor.requires_grad and tensor.numel()]
-        # Without gradients, as in the forward of an autograd.Function, there is nothing to change yet.
+        # Without gradients, as in the forward of an autograd.Function, there is nothing to change.
         if not active or not torch.is_grad_enabled() or call.name in operations.COMPARISONS:
             result = self.plain(call, explained)
             if isinstance(result, bool) and call.name in operations.DECISIONS:
@@ -67,7 +67,7 @@ class Paired(Override):
         return result
 
     def linear(self, call: Call, active: list[Tensor]) -> object:
-        """The operation as it is; refused unless it is linear in all tensors that carry gradients."""
+        """Run the operation unchanged; refuse it unless it is linear in all tensors that carry gradients."""
         result = call.run()
         results = list(tensors_in(result))
         if call.name in operations.NUMBERS and not results:
@@ -77,7 +77,7 @@ class Paired(Override):
         return self.finish(call, result, active)
 
     def _refuse(self, call: Call, refusal: UnknownOperation, explained: Sequence[Tensor]) -> object:
-        """The plain operation, whose result no gradient may reach; the error names the first one refused."""
+        """Run the plain operation; a gradient that reaches its result raises an error naming the first one refused."""
         result = self.plain(call, explained)
         results = [tensor for tensor in tensors_in(result) if all(tensor is not operand for operand in call.operands())]
         first = next((self._refused[tensor] for tensor in results if tensor in self._refused), None)
@@ -92,11 +92,11 @@ class Paired(Override):
         return result
 
     def plain(self, call: Call, explained: Sequence[Tensor]) -> object:
-        """The operation with its plain gradient."""
+        """Run the operation with its plain gradient."""
         return self.finish(call, call.run(), explained)
 
     def finish(self, call: Call, result: object, explained: Sequence[Tensor]) -> object:
-        """Remember where inputs and references are in every result of a call that has run."""
+        """Remember the positions of inputs and references in every result of a call."""
         written = call.in_place and (result is None or result is call.args[0])
         results = [call.args[0]] if written else list(tensors_in(result))
         blocks = follow(call, explained, self._pairs, results)
@@ -112,7 +112,7 @@ class Paired(Override):
         return result
 
     def _keep_sides(self, call: Call, explained: Sequence[Tensor], result: Tensor) -> None:
-        """Compute a number once more, of each side alone, where that is possible: to know what depends on it."""
+        """Recompute a number for each side alone, if possible, so that it can be split into sides later."""
         places = {id(tensor): self._pairs.place(tensor) for tensor in explained}
         whole = call.name in operations.OVER_ALL and len(call.args) == 1 and not call.kwargs
         if not all(tensor in self._sides or (whole and places[id(tensor)]) for tensor in explained):
@@ -131,11 +131,11 @@ class Paired(Override):
             self._sides[result] = tuple(call.with_arguments(side(which)).run() for which in (0, 1))
 
     def remember(self, tensor: Tensor, outer: int) -> None:
-        """Note the blocks (`Place.outer`) of a tensor that a rule made by itself."""
+        """Record the blocks (`PairAxis.outer`) of a tensor that a rule computed itself."""
         self._pairs.remember(tensor, outer)
 
     def place(self, call: Call, tensor: Tensor) -> PairAxis | None:
-        """Where the two sides of an operand are; the call is refused when that is not known."""
+        """The positions of the two sides of an operand; the call is refused if they are unknown."""
         place = self._pairs.place(tensor)
         if place is None:
             culprit = self._pairs.lost(tensor)

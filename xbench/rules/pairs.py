@@ -1,9 +1,9 @@
-"""Where the inputs and where their references are in a tensor of the model.
+"""Locates the inputs and their references in a tensor of the model.
 
-A pair rule runs (k + 1) m rows: k times m explained inputs, then m references, each of k inputs; k is 1 where every
-input has a reference of its own. Inside the model the batch does not stay in front: it is moved (transpose), merged
-with other dimensions (windows, heads) and split again. In row-major order it is always a pattern of `outer` blocks of
-k + 1 parts each, so one number describes it, and `reshape` keeps that number:
+A pair rule runs (k + 1) m rows: k m explained inputs, then m references of k inputs each; k is 1 if every input has
+its own reference. Inside the model the batch does not stay the first dimension: it is moved (transpose), merged with
+other dimensions (windows, heads) and split again. In row-major order it is always a pattern of `outer` blocks of k + 1
+parts each, so one number describes it, and `reshape` keeps that number:
 
     tensor.reshape(outer, k + 1, -1)[:, :k]    values of the inputs
     tensor.reshape(outer, k + 1, -1)[:, k:]    values of their references, in the same order
@@ -20,8 +20,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from xbench.rules.hooked import Origin, before, origin
 from xbench.rules.override import Call, tensors_in
 
-# Added to row numbers, to tell them from constants that an operation may fill in, such as padding; exact in
-# binary.
+# Added to row numbers, to distinguish them from constants that an operation may fill in, such as padding; exact
+# in binary.
 _FRACTION = 633 / 1024
 
 
@@ -29,7 +29,7 @@ _FRACTION = 633 / 1024
 class PairAxis:
     """Dimension `dim` (counted from the back: -1 is the last) has size `blocks` * (`inputs` + 1) * (references).
 
-    `inputs` is how many have the same reference.
+    `inputs` is the number of inputs per reference.
     """
 
     dim: int
@@ -42,7 +42,7 @@ class PairAxis:
         return inputs, references
 
     def scale(self, tensor: Tensor, factor: Tensor) -> Tensor:
-        """The inputs of a tensor times a factor, which is shaped like their side; 0 at the references."""
+        """The inputs of a tensor times a factor with the shape of their side; 0 at the references."""
         inputs, _ = self.sides(tensor)
         shape = list(torch.broadcast_shapes(inputs.shape, factor.shape))
         shape[self._part] += 1
@@ -52,7 +52,7 @@ class PairAxis:
         return self._merged(scaled)
 
     def filled(self, side: Tensor) -> Tensor:
-        """A tensor with these inputs; the references are like their first input, and stand for nothing."""
+        """A tensor with these inputs; the references copy their first input and have no meaning."""
         return self._merged(torch.cat((side, side.narrow(self._part, 0, 1)), self._part))
 
     def only(self, side: Tensor) -> Tensor:
@@ -60,12 +60,12 @@ class PairAxis:
         return self._merged(torch.cat((side, torch.zeros_like(side.narrow(self._part, 0, 1))), self._part))
 
     def outer(self, shape: Sequence[int]) -> int:
-        """The number of blocks in row-major order of a whole tensor of this shape."""
+        """The number of blocks, in row-major order, of a tensor of this shape."""
         return prod(shape[: len(shape) + self.dim]) * self.blocks
 
     @property
     def _part(self) -> int:
-        # Counted from the back, the dimensions behind keep their numbers when `dim` becomes (blocks, k + 1, rows).
+        # Counted from the back, later dimensions keep their numbers when `dim` becomes (blocks, k + 1, rows).
         return self.dim - 1
 
     def _split(self, tensor: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class PairAxis:
 
 
 def locate(shape: Sequence[int], outer: int, inputs: int) -> PairAxis | None:
-    """The dimension that holds inputs and references; None when no single dimension does."""
+    """The dimension that holds inputs and references; None if there is no such single dimension."""
     before = 1
     for dim, size in enumerate(shape):
         if before * size > outer:
@@ -88,15 +88,15 @@ def locate(shape: Sequence[int], outer: int, inputs: int) -> PairAxis | None:
 
 
 class Pairs:
-    """Remembers the blocks of each tensor as long as it lives, or after which operation they were lost.
+    """Remembers the blocks of each tensor as long as it lives, or the operation after which they were lost.
 
-    A tensor that was never seen is an explained input, with its (k + 1) m rows in front.
+    An unseen tensor is an explained input, with its (k + 1) m rows in the first dimension.
     """
 
     def __init__(self, inputs: int) -> None:
         self._inputs = inputs
         self._outer = WeakTensorKeyDictionary()
-        self._made: dict[Origin, int | str] = {}  # the same by where it was made, also when the tensor is gone
+        self._made: dict[Origin, int | str] = {}  # the same by origin, also after the tensor is deleted
 
     def __contains__(self, tensor: object) -> bool:
         return tensor in self._outer
@@ -106,7 +106,7 @@ class Pairs:
         return outer if isinstance(outer, int) else None
 
     def lost(self, tensor: Tensor) -> str | None:
-        """The operation after which inputs and references could not be followed."""
+        """The operation after which inputs and references could no longer be located."""
         outer = self._outer.get(tensor, 1)
         return outer if isinstance(outer, str) else None
 
@@ -124,7 +124,7 @@ class Pairs:
         self.remember(target, self._outer[source])
 
     def passed_on(self, tensor: Tensor) -> bool:
-        """Whether a tensor is a known one, passed on by a module with backward hooks; it is remembered then."""
+        """Whether a tensor is a known one, passed on by a module with backward hooks; if so, remember it."""
         made = before(tensor)
         outer = 1 if made is None else self._made.get(made)
         if outer is not None:
@@ -133,7 +133,7 @@ class Pairs:
 
 
 def broadcast(places: Sequence[PairAxis | None], shape: Sequence[int]) -> int | None:
-    """Blocks of a result of this shape, whose operands have these places; None when they do not agree."""
+    """Blocks of a result of this shape whose operands have these places; None if they disagree."""
     first = places[0]
     if first is None or any(place != first for place in places) or -first.dim > len(shape):
         return None
@@ -156,8 +156,8 @@ def reduced(place: PairAxis | None, ndim: int, dims: int | Sequence[int] | None,
 def moved(call: Call, explained: Sequence[tuple[Tensor, PairAxis | None]]) -> list[int | None]:
     """Blocks of each result of an operation that only moves values.
 
-    The operation is run on row numbers instead of values, to see where they go. The numbers are expanded from
-    one line, so that this costs next to nothing for operations that return views.
+    The operation is run on row numbers instead of values, to trace them. The numbers are expanded from one vector, so
+    this costs almost nothing for operations that return views.
     """
     places = {id(tensor): place for tensor, place in explained}
     known = [(tensor.size(place.dim), place) for tensor, place in explained if place is not None]
@@ -170,7 +170,7 @@ def moved(call: Call, explained: Sequence[tuple[Tensor, PairAxis | None]]) -> li
     def numbered(tensor: Tensor) -> Tensor:
         place = places.get(id(tensor))
         if place is not None:
-            # References are counted, and inputs of the same reference have its number and different multiples on top.
+            # References are numbered; the inputs of a reference have its number plus different multiples of the count.
             line = torch.arange(parts * references, device=tensor.device, dtype=torch.float64) + _FRACTION
             line = line.view(parts, place.blocks, -1).roll(-1, 0).transpose(0, 1)
             numbers = line.reshape(-1, *[1] * (-place.dim - 1)).expand(tensor.shape)
@@ -192,7 +192,7 @@ def moved(call: Call, explained: Sequence[tuple[Tensor, PairAxis | None]]) -> li
 
 
 def _found(numbers: Tensor, count: int, of_each: int, candidates: set[int]) -> int | None:
-    # Dimensions of stride 0 repeat the same numbers; looking at one makes views nearly free to check.
+    # Dimensions of stride 0 repeat the same numbers; checking one of them makes views nearly free.
     repeated = [stride == 0 for stride in numbers.stride()]
     small = numbers[tuple(slice(0, 1) if skip else slice(None) for skip in repeated)]
     for dim, size in enumerate(small.shape):

@@ -1,7 +1,8 @@
-"""Recurrent layers and cells written out step by step, for rules that only know products, sums and one-input functions.
+"""Recurrent layers and cells as single steps, for rules that only know products, sums and one-input functions.
 
 Each function takes the arguments of torch's compiled function of the same name (torch.lstm, torch.gru_cell, ...)
-and is called with the rule in force, like those of `composites`. Inside, time comes first: (steps, batch, units).
+and is called with the rule active, like those of `composites`. Internally time is the first dimension:
+(steps, batch, units).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-State = tuple[Tensor, ...]  # what is handed from step to step, the output first: (h, c) of an LSTM, (h,) of others
-Weights = Sequence[Tensor | None]  # w_hh, b_hh, and w_hr where an LSTM projects its output
-Step = Callable[[Tensor, State, Weights], State]  # given w_ih x + b_ih of that step
+State = tuple[Tensor, ...]  # state between steps, the output first: (h, c) for an LSTM, (h,) otherwise
+Weights = Sequence[Tensor | None]  # w_hh, b_hh, and w_hr if an LSTM projects its output
+Step = Callable[[Tensor, State, Weights], State]  # from w_ih x + b_ih of the step
 
 
 def _lstm_step(projected: Tensor, state: State, weights: Weights) -> State:
@@ -52,8 +53,8 @@ def _layers(
     bidirectional: bool,
     batch_first: bool = False,
 ) -> tuple[Tensor, ...]:
-    """All layers and directions: the outputs of the last layer, and the last state of each."""
-    if not isinstance(has_biases, bool):  # the form for packed sequences has one argument more in front
+    """Run all layers and directions: the outputs of the last layer, and the last state of each layer."""
+    if not isinstance(has_biases, bool):  # the signature for packed sequences has one more argument
         return NotImplemented
     start = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     directions = 2 if bidirectional else 1
@@ -61,7 +62,7 @@ def _layers(
     sequence, ends = (input.transpose(0, 1) if batch_first else input), []
     for layer in range(num_layers):
         if dropout and train and layer:
-            sequence = torch.dropout(sequence, dropout, True)  # the rule refuses it, by name
+            sequence = torch.dropout(sequence, dropout, True)  # the rule refuses dropout, by name
         outputs = []
         for which in range(layer * directions, (layer + 1) * directions):
             w_ih, w_hh, *rest = params[which * each : (which + 1) * each]
@@ -88,7 +89,7 @@ def _cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> Tensor | State:
-    """One step."""
+    """Run one step of a cell."""
     state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     state = step(F.linear(input, w_ih, b_ih), state, (w_hh, b_hh))
     return state if len(state) > 1 else state[0]

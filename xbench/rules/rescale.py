@@ -1,4 +1,4 @@
-"""What DeepLIFT-Rescale does at each kind of operation; maxima are in `maxima`.
+"""DeepLIFT-Rescale handlers for each kind of operation; maxima are in `maxima`.
 
 Every function takes the mode, the call, and the tensors in the call that carry gradients (`paired.Rule`).
 """
@@ -38,7 +38,7 @@ def product(mode: Paired, call: Call, active: list[Tensor]) -> object:
         return mode.linear(call, active)
     for factor, other in (active, active[::-1]):
         divisor = _divisor(mode, factor)
-        if call.name == "mul" and divisor is not None:  # x * rsqrt(...), as many models write a normalisation
+        if call.name == "mul" and divisor is not None:  # x * rsqrt(...), a common form of normalisation
             return _ratio(mode, call, other, divisor)
     if len(active) > 2:
         mode.complain(call.name, f"{len(active)} of its operands depend on the input; a rule exists for two")
@@ -47,7 +47,7 @@ def product(mode: Paired, call: Call, active: list[Tensor]) -> object:
     if None in places:
         return mode.plain(call, active)
 
-    # The function is kept until backward; it must not keep the factors themselves, only where they stood.
+    # The function is kept until backward; it must keep only the positions of the factors, not the tensors.
     blank = torch.empty(0)
     template = call.with_arguments(lambda tensor: blank if tensor.requires_grad else tensor)
 
@@ -82,7 +82,7 @@ def modulus(mode: Paired, call: Call, active: list[Tensor]) -> object:
         return elementwise(mode, call, active)
     with mode:
         parts = torch.view_as_real(active[0])
-        # Without the addend silence, where input and baseline are both 0, would have the slope 0 * infinity.
+        # Without the addend, silence (input and baseline both 0) would have the slope 0 * infinity.
         return ((parts * parts).sum(-1) + torch.finfo(parts.dtype).tiny).sqrt()
 
 
@@ -94,7 +94,7 @@ def reciprocal(mode: Paired, call: Call, active: list[Tensor]) -> object:
 
 
 def _divisor(mode: Paired, factor: Tensor) -> Tensor | None:
-    """What a factor is the reciprocal of, unless one of the two was written to since."""
+    """The tensor whose reciprocal is `factor`; None if either has been overwritten since."""
     divisor, *versions = mode.divisors.get(factor, (None,))
     return divisor if divisor is not None and versions == [factor._version, divisor._version] else None
 

@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation for any model made of known torch operations, unmodified.
 
-`rules` has the rules of linear layers, `presets` says which goes where, `operations` and `attention` do all other
-operations, and `rule` puts them together.
+`rules` has the rules of linear layers, `presets` assigns them to layers, `operations` and `attention` treat all other
+operations, and `rule` combines them.
 """
 
 from xbench.rules.lrp.presets import (

@@ -27,7 +27,7 @@ def softmax(mode: Relevance, call: Call, active: list[Tensor]) -> object:
     def shares(relevance: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         s = x.softmax(dim, dtype=dtype)
         taken = x * (relevance - s * relevance.sum(dim, keepdim=True))
-        return (taken.masked_fill(s == 0, 0.0).to(x.dtype),)  # where x is minus infinity, too
+        return (taken.masked_fill(s == 0, 0.0).to(x.dtype),)  # also where x is minus infinity
 
     return mode.shared(call, shares, active[0])
 
@@ -47,7 +47,7 @@ def norm(mode: Relevance, call: Call, active: list[Tensor]) -> object:
 
 
 def _with_constant_denominator(name: str, given: dict[str, Any]) -> TorchFunction:
-    """The norm as a linear function of its input: what it divides by is detached."""
+    """The norm as a linear function of its input: the denominator is detached."""
     weight, bias, eps = given.get("weight"), given.get("bias"), given.get("eps", 1e-5)
     shape = given["input"].shape
     if name == "layer_norm":

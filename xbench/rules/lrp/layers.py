@@ -1,4 +1,4 @@
-"""A linear layer as relevance rules see it, whatever torch function it is."""
+"""A common form of linear layers for relevance rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def divide(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
-    """relevance / (z + stabilizer * sign(z)), where sign(0) = 1; 0 where that is 0 / 0."""
+    """relevance / (z + stabilizer * sign(z)), with sign(0) = 1; 0 for 0 / 0."""
     stable = torch.where(z < 0, z - stabilizer, z + stabilizer)
     shares = relevance / stable
     return shares if stabilizer > 0 else shares.masked_fill(stable == 0, 0.0)
@@ -23,7 +23,7 @@ class Layer:
     Attributes:
         function: f(x, w), linear in both.
         weight: w.
-        bias: b, which can be added to f(x, w); None when there is none.
+        bias: b, added to f(x, w); None without a bias.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
@@ -40,13 +40,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a rule's numerator or denominator: what came out at `leaf`, `z` without and `total` with bias."""
+    """One term of a rule's numerator or denominator: the output at input `leaf`, `z` without and `total` with bias."""
 
     leaf: Tensor
     z: Tensor
     total: Tensor
 
     def share(self, factor: Tensor) -> Tensor:
-        """What each element of the input contributes when each output is multiplied by its `factor`."""
+        """The contribution of each element of the input if each output is multiplied by its `factor`."""
         (gradient,) = torch.autograd.grad(self.z, self.leaf, factor)
         return self.leaf.detach() * gradient

@@ -1,4 +1,4 @@
-"""The mode that brings relevance rules to a model: one forward pass, then relevance instead of gradients."""
+"""The mode that applies relevance rules to a model: one forward pass, then relevance instead of gradients."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from xbench.rules.lrp.rows import Rows
 from xbench.rules.lrp.rules import LayerRule
 from xbench.rules.override import Call, Override, Unknown, canonical_name, public_name, refuse_if_used, tensors_in
 
-# What a rule does at one call, given the tensors in it that carry relevance; returns the call's result.
+# A handler runs one call, given its tensors that carry relevance, and returns the result.
 Handler = Callable[["Relevance", Call, list[Tensor]], object]
 
 LAYERS = operations.CONVOLUTIONS | {"linear"}
 _DEEPENING = LAYERS | operations.PRODUCTS - {"mul"}
 
-# They add to what is there instead of moving it.
+# These add to existing values instead of moving them.
 _ADDING = {"index_add", "scatter_add"}
 # Relevance of complex numbers is not defined here.
 COMPLEX = {"view_as_real", "view_as_complex", "real", "imag", "conj", "conj_physical", "stft", "istft"}
-# Each result is one value of the input, or a constant: relevance moves as gradients do.
+# Each result is one value of the input, or a constant: relevance moves like gradients.
 MOVING = (operations.SAME_ORDER - operations.DROPOUTS | operations.MOVES) - _ADDING - COMPLEX | {
     *("where", "masked_fill", "tril", "triu", "copy", "fill", "zero"),
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col"),
 }
-# What comes out of these is still what went in, as far as gates are concerned.
+# These preserve the origin of a tensor, for finding gates.
 _KEEPING = MOVING | operations.DROPOUTS | {"mul", "div", "to"}
 
 
 class Mark(NamedTuple):
-    """What is remembered of a tensor.
+    """Facts remembered about a tensor.
 
-    deep: a linear layer lies between the explained input and it.
-    origin: the operation that made it; moving and scaling do not count.
-    refused: the first operation without a rule that it was made by, and why.
+    deep: whether a linear layer lies between the explained input and the tensor.
+    origin: the operation that computed the tensor; moving and scaling do not count.
+    refused: the first operation without a rule on the way to the tensor, and the reason.
     """
 
     deep: bool = False
@@ -53,7 +53,7 @@ class Mark(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A linear layer that a batch norm may follow: which it is, its input, and the version of its output."""
+    """A linear layer that a batch norm may follow: the layer, its input, and the version of its output."""
 
     call: Call
     layer: Layer
@@ -71,14 +71,14 @@ class Relevance(Override):
     def __init__(self, composite: Composite, table: Mapping[str, Handler], unknown: Unknown) -> None:
         super().__init__(unknown)
         self.composite = composite
-        self.preceded = False  # layers ran before the points entered: none that follows is the model's first
-        # In the steps of an operation: one on constants, such as a first state, is no layer that ran before.
+        self.preceded = False  # whether layers ran before the points entered: no later one is first
+        # Inside an operation, a step on constants, such as an initial state, does not count as an earlier layer.
         self.inside = False
         self.pending = WeakTensorKeyDictionary()
         self._table = table
         self._marks = WeakTensorKeyDictionary()
         self._rows = Rows()
-        self._calls: list[str] = []  # the operation that runs and, behind it, its steps
+        self._calls: list[str] = []  # the running operation, followed by its steps
 
     def __torch_function__(
         self,
@@ -115,7 +115,7 @@ class Relevance(Override):
             self._calls.pop()
 
     def _refuse(self, call: Call, reason: str) -> object:
-        """The plain operation, whose result no relevance may reach."""
+        """Run the plain operation; relevance that reaches its result is an error."""
         result = call.run()
         results = [tensor for tensor in tensors_in(result) if all(tensor is not operand for operand in call.operands())]
         first = next(filter(None, (self.mark(tensor).refused for tensor in call.operands())), None)
@@ -146,7 +146,7 @@ class Relevance(Override):
         return result
 
     def _watch(self, call: Call, active: Sequence[Tensor], results: Sequence[Tensor]) -> None:
-        """Refuse what would send relevance to other samples, once relevance reaches it."""
+        """Refuse a result that mixes samples, once relevance reaches it."""
         culprit = self._rows.mixed(call, active, results)
         if culprit is not None:
             named = self._calls[0] if culprit == call.name else culprit
@@ -154,23 +154,23 @@ class Relevance(Override):
             refuse_if_used(results, lambda: self.complain(public_name(named), reason))
 
     def linear(self, call: Call, active: Sequence[Tensor], factors: int = 1) -> object:
-        """Relevance in proportion to what each element adds to the result; see `in_proportion`."""
+        """Distribute relevance in proportion to each element's contribution to the result; see `in_proportion`."""
         operands = list({id(tensor): tensor for tensor in active}.values())
         function = of_operands(call, operands)
         return self.shared(call, in_proportion(function, self.composite.stabilizer, factors), *operands)
 
     def shared(self, call: Call, shares: Shares, *operands: Tensor) -> object:
-        """The operands take what `shares` says of the result's relevance."""
-        # What is written to later is needed as it was.
+        """Distribute the result's relevance among the operands by `shares`."""
+        # Keep the values of operands that are overwritten later.
         kept = [tensor.clone() if call.in_place and tensor is call.args[0] else tensor for tensor in operands]
         return SharedOut.apply(call.run, shares, *kept)
 
     def passed(self, call: Call, *operands: Tensor, keep: Tensor | None = None) -> object:
-        """All operands take the same part of the relevance, whatever their values; see `Passed`."""
+        """Give all operands the same part of the relevance, independent of their values; see `Passed`."""
         return Passed.apply(call.run, 1 / len(operands), keep, *operands)
 
     def _other(self, call: Call, active: Sequence[Tensor]) -> object:
-        """An operation without a handler; refused when gradients pass through it."""
+        """An operation without a handler; refused if gradients pass through it."""
         result = call.run()
         if not any(tensor.requires_grad for tensor in tensors_in(result)):
             return result
@@ -178,7 +178,7 @@ class Relevance(Override):
         return self.linear(call, active) if isinstance(result, Tensor) else result
 
     def _remember(self, call: Call, active: Sequence[Tensor], results: Sequence[Tensor]) -> None:
-        # A handler that takes an operation apart comes here for each of its steps first.
+        # If a handler decomposes an operation, its steps arrive here first.
         deep = call.name in _DEEPENING or any(self.mark(tensor).deep for tensor in (*active, *results))
         origin = call.name
         if origin in _KEEPING and len(active) == 1:
@@ -190,7 +190,7 @@ class Relevance(Override):
 
 
 def _beside(function: Callable[..., object]) -> Callable[..., object]:
-    """An in-place function that writes into a copy of its first argument instead, and gives that."""
+    """Turn an in-place function into one that writes into a copy of its first argument and returns the copy."""
 
     def result(first: Tensor, *args: object, **kwargs: object) -> Tensor:
         copy = first.clone()
@@ -201,12 +201,12 @@ def _beside(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def arguments(call: Call, *names: str) -> dict[str, Any]:
-    """The first arguments of a call by name, whichever way they were given."""
+    """The first arguments of a call by name, whether given by position or by keyword."""
     return dict(zip(names, call.args, strict=False)) | call.kwargs
 
 
 def scoped(function: Callable[..., object]) -> Handler:
-    """A handler that runs `function` with the rule in force, so that each of its steps has its own handler."""
+    """A handler that runs `function` with the rule active, so that each of its steps has its own handler."""
 
     def handler(mode: Relevance, call: Call, active: list[Tensor]) -> object:
         outside, mode.inside = mode.inside, True

@@ -1,4 +1,4 @@
-"""What relevance propagation does at each kind of operation; attention and normalisation are in `attention`.
+"""Relevance handlers for each kind of operation; attention and normalisation are in `attention`.
 
 Every function takes the mode, the call, and the tensors in the call that carry relevance.
 """
@@ -17,7 +17,7 @@ from xbench.rules.override import Call, tensors_in
 
 
 def moving(mode: Relevance, call: Call, active: list[Tensor]) -> object:
-    """Relevance goes where the value came from: moves, and maxima (the winner takes all)."""
+    """Moves and maxima: relevance goes to the origin of the value (for maxima, the winner takes all)."""
     return call.run()
 
 
@@ -33,17 +33,17 @@ def linear(mode: Relevance, call: Call, active: list[Tensor]) -> object:
 
 
 def linear_in_first(mode: Relevance, call: Call, active: list[Tensor]) -> object:
-    """Pools, interpolation and sampling at places that do not depend on the input."""
+    """Pooling, interpolation and sampling at positions that do not depend on the input."""
     if len(active) > 1:
         mode.complain(call.name, "an operand other than the first depends on the input")
     return mode.linear(call, active)
 
 
 def sums(mode: Relevance, call: Call, active: list[Tensor]) -> object:
-    """Summands share in proportion. A constant tensor is a bias, which keeps its share.
+    """Sums: summands share in proportion. A constant tensor is a bias, which keeps its share.
 
-    A number belongs to a function of one variable (x + 3), and what is done to the input before the first layer is
-    its preparation (x - mean): these pass relevance on.
+    A number belongs to a function of one variable (x + 3), and a step before the first layer belongs to preprocessing
+    (x - mean): both pass relevance on unchanged.
     """
     tensors = [value for value in (*call.args[:2], *call.kwargs.values()) if isinstance(value, Tensor)]
     shift = all(tensor.ndim == 0 for tensor in tensors if tensor is not active[0])
@@ -53,7 +53,7 @@ def sums(mode: Relevance, call: Call, active: list[Tensor]) -> object:
 
 
 def product(mode: Relevance, call: Call, active: list[Tensor]) -> object:
-    """All factors that depend on the input share equally, but gates and inverses of denominators take nothing."""
+    """Products: factors that depend on the input share equally; gates and inverses of denominators take nothing."""
     idle = {"rsqrt", "reciprocal", *mode.composite.gates}
     receivers = [tensor for tensor in active if mode.mark(tensor).origin not in idle] or active
     if call.name == "mul":
@@ -66,7 +66,7 @@ def product(mode: Relevance, call: Call, active: list[Tensor]) -> object:
 
 
 def div(mode: Relevance, call: Call, active: list[Tensor]) -> object:
-    """The numerator takes all."""
+    """Division: the numerator takes all relevance."""
     return mode.passed(call, call.args[0] if call.args[0].requires_grad else active[0])
 
 
@@ -90,7 +90,7 @@ def layer(mode: Relevance, call: Call, active: list[Tensor]) -> object:
 
 
 def _channels(call: Call) -> tuple[int, ...]:
-    """The shape that lays numbers per channel along the result of a layer."""
+    """The shape that broadcasts numbers per channel over the result of a layer."""
     return (-1,) if call.name == "linear" else (-1, *[1] * int(call.name[-2]))
 
 
@@ -108,7 +108,7 @@ def _shares(rule: LayerRule, made: Layer) -> Shares:
 
 
 def batch_norm(mode: Relevance, call: Call, active: list[Tensor]) -> object:
-    """Right after a convolution or a dense layer it becomes part of that layer; elsewhere it is linear itself."""
+    """Batch norm: merged into a convolution or dense layer right before it; elsewhere a linear operation."""
     names = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
     given = arguments(call, *names)
     y = given["input"]
@@ -131,7 +131,7 @@ def batch_norm(mode: Relevance, call: Call, active: list[Tensor]) -> object:
 
 
 def _merges(call: Call, y: Tensor) -> bool:
-    """Whether channels of the norm are those of the layer, and known by position in its weight."""
+    """Whether the norm's channels are the layer's channels, at a known position in its weight."""
     if call.name == "linear":
         return y.ndim == 2
     return "transpose" not in call.name or call.kwargs.get("groups", call.args[6] if len(call.args) > 6 else 1) == 1

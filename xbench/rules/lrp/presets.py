@@ -1,4 +1,4 @@
-"""Which rule goes where: composites of the literature, under the names and with the numbers that zennit gives them."""
+"""Composites of the literature, which assign rules to layers, with zennit's names and numbers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,19 +11,19 @@ class Composite:
     """The rules of a model, by kind of operation and by depth.
 
     Attributes:
-        title: how tables and figures call it.
+        title: the name in tables and figures.
         source: the paper that proposed it.
         convolution: the rule of convolutions, transposed ones too.
         dense: the rule of dense layers and other products with a constant matrix.
-        first_convolution, first_dense: rules of the layers that meet the model's input before any other layer did;
-            None: the same as further up. They are not used when points enter deeper in the model.
-        normalization: layer, group and instance norms; with `detach` their denominator is a constant, so that the
-            division passes relevance on while the mean and the bias take their shares (AttnLRP and CP-LRP alike);
-            with `identity` the whole norm passes it on. RMS norms do so either way.
-        gates: operations whose result, as a factor of a product, takes no relevance: the other factor takes all, as
-            in Arras et al. 2017 (arXiv 1706.07206), where ("sigmoid",) are the gates of an LSTM. Otherwise all factors
+        first_convolution, first_dense: rules of the first layer on the model's input; None: the same as for other
+            layers. They are not used if points enter deeper in the model.
+        normalization: treatment of layer, group and instance norms. With `detach` the denominator is a constant, so the
+            division passes relevance on while the mean and the bias take their shares (AttnLRP and CP-LRP alike); with
+            `identity` the whole norm passes it on. RMS norms always pass it on.
+        gates: operations whose result, as a factor of a product, takes no relevance; the other factor takes all, as in
+            Arras et al. 2017 (arXiv 1706.07206), where ("sigmoid",) are the gates of an LSTM. Otherwise all factors
             take the same share (AttnLRP).
-        stabilizer: of sums, averages and what else is linear or taken as linear.
+        stabilizer: stabiliser of sums, averages and other operations that are linear or treated as linear.
     """
 
     title: str = "LRP"
@@ -54,7 +54,7 @@ _PRACTICE = (
 
 
 def epsilon_only(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """Epsilon everywhere; on a ReLU network, with epsilon to 0, input times gradient."""
+    """Epsilon everywhere; on a ReLU network it tends to input times gradient as epsilon tends to 0."""
     rule = Epsilon(epsilon)
     return Composite("LRP-ε", convolution=rule, dense=rule, stabilizer=stabilizer)
 
@@ -99,7 +99,7 @@ def epsilon_alpha2_beta1_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -
 def attn_lrp(epsilon: float = 1e-6, gamma: float = 0.0, stabilizer: float = 1e-6) -> Composite:
     """Softmax by its Taylor expansion, products in equal shares, denominators of norms constant, the rest epsilon.
 
-    gamma: above 0, layers get the gamma rule instead, as the paper advises for vision transformers
+    gamma: above 0, layers get the gamma rule instead of epsilon, as the paper advises for vision transformers
     """
     rule = Gamma(gamma, stabilizer) if gamma > 0 else Epsilon(epsilon)
     paper = "Achtibat et al. 2024, AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers"

@@ -1,7 +1,7 @@
 """Autograd functions that carry relevance backward instead of gradients.
 
 In the backward pass under this rule every tensor's "gradient" is its relevance. Operations that only move values
-move their relevance just as they move gradients, so those keep their own backward pass.
+move relevance like gradients, so they keep their own backward pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from xbench.rules.lrp.layers import divide
 from xbench.rules.override import Call, Context, RuleFunction
 
 TorchFunction = Callable[..., Tensor]
-# From the relevance of an operation's result and its operands, the relevance of each operand.
+# Maps the relevance of an operation's result and its operands to the relevance of each operand.
 Shares = Callable[..., tuple[Tensor, ...]]
 
 
@@ -28,7 +28,7 @@ class SharedOut(RuleFunction):
 
     @staticmethod
     def backward(ctx: Context, relevance: Tensor) -> tuple[Tensor | None, ...]:
-        # The rule may still be in force here; these are steps of its own, not of the model.
+        # The rule may still be active here; these steps belong to the rule, not to the model.
         with torch._C.DisableTorchFunction():
             return None, None, *ctx.shares(relevance, *ctx.saved_tensors)
 
@@ -36,7 +36,7 @@ class SharedOut(RuleFunction):
 class Passed(RuleFunction):
     """An elementwise operation: each operand takes `part` of the relevance, none where `keep` is False.
 
-    Nothing but shapes is kept, so operands may be written to later.
+    Only shapes are kept, so operands may be overwritten later.
     """
 
     @staticmethod
@@ -52,7 +52,7 @@ class Passed(RuleFunction):
 
 
 def of_operands(call: Call, operands: Sequence[Tensor]) -> TorchFunction:
-    """The call as a function of these operands, in order. It keeps their places, not the tensors themselves."""
+    """The call as a function of these operands, in order. It keeps their positions, not the tensors."""
     blanks = [torch.empty(0) for _ in operands]
     blank_of = {id(tensor): blank for tensor, blank in zip(operands, blanks, strict=True)}
     template = call.with_arguments(lambda tensor: blank_of.get(id(tensor), tensor))
@@ -66,7 +66,7 @@ def of_operands(call: Call, operands: Sequence[Tensor]) -> TorchFunction:
 
 
 def in_proportion(function: TorchFunction, stabilizer: float, factors: int = 1) -> Shares:
-    """R_i = x_i dz/dx_i / (n z) R: what is linear in each of `n` factors is shared in proportion, exactly.
+    """R_i = x_i dz/dx_i / (n z) R: exact distribution in proportion for a function linear in each of `n` factors.
 
     For other functions this is the first term of their Taylor expansion.
     """

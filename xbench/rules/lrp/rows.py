@@ -1,7 +1,7 @@
-"""Which dimension of each tensor holds the samples, so that relevance that would reach another sample is noticed.
+"""Tracks the batch dimension of each tensor, to detect relevance that would reach another sample.
 
-The rows of the batch are followed as `pairs` does it, with every sample in the place of an input. What cannot be
-followed (a loop over samples whose results are stacked) is left alone.
+The rows of the batch are tracked as in `pairs`, with every sample as an input. Tensors that cannot be tracked (from
+a loop over samples whose results are stacked) are accepted.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from xbench.rules.layouts import follow
 from xbench.rules.override import Call
 from xbench.rules.pairs import Pairs, broadcast, reduced
 
-# Operations over dimensions: where the dimensions are among the arguments, and which they are when not given.
+# Operations over dimensions: the position of the dimensions among the arguments, and their default.
 _DIMS: dict[str, tuple[int, int | None]] = {
     **dict.fromkeys(("sum", "mean", "max", "min", "amax", "amin", "logsumexp", "softmax", "log_softmax"), (1, None)),
     **dict.fromkeys(("linalg_vector_norm", "linalg_norm", "norm"), (2, None)),
@@ -21,35 +21,35 @@ _DIMS: dict[str, tuple[int, int | None]] = {
     "sort": (1, -1),
     "topk": (2, -1),
 }
-# They take rows out of the batch or give them another order.
+# These select or reorder rows of the batch.
 _SELECTING = operations.names(
     "getitem select narrow split split_with_sizes chunk tensor_split unbind index_select flip flipud roll"
 )
-# What these make of rows in another order may be the batch again.
+# These may restore the batch from reordered rows.
 _REORDERING = operations.names(
     """getitem index_select gather take_along_dim flip flipud roll cat stack hstack vstack dstack setitem index_add
     index_copy index_put scatter scatter_add slice_scatter select_scatter masked_scatter"""
 )
-# They keep all dimensions, whatever they run over.
+# These keep all dimensions, including those they run over.
 _KEEPING = frozenset(("softmax", "log_softmax", "cumsum", "sort", "topk"))
 _NORMS = frozenset(("layer_norm", "rms_norm", "group_norm", "instance_norm"))
-_UNKNOWN = ""  # not known, by no operation that could be named
+_UNKNOWN = ""  # unknown, without an operation to name
 
 
 class Rows:
-    """Remembers where the samples are in every tensor; tensors that were never seen have them in front."""
+    """Remembers the batch dimension of every tensor; for unseen tensors it is the first."""
 
     def __init__(self) -> None:
         self._pairs: Pairs | None = None
         self._several = False
 
     def passed_on(self, tensor: Tensor) -> None:
-        """Note a tensor that a module with backward hooks passed on."""
+        """Record a tensor that a module with backward hooks passed on."""
         if self._pairs is not None and tensor not in self._pairs:
             self._pairs.passed_on(tensor)
 
     def mixed(self, call: Call, explained: Sequence[Tensor], results: Sequence[Tensor]) -> str | None:
-        """Note the rows of a call's results; the operation by which values of different samples meet in them."""
+        """Record the rows of a call's results; return the operation that mixes different samples in them, if any."""
         explained = [tensor for tensor in explained if tensor.numel()]
         if self._pairs is None and explained and explained[0].ndim:
             self._pairs, self._several = Pairs(len(explained[0]) - 1), len(explained[0]) > 1
@@ -57,7 +57,7 @@ class Rows:
         if pairs is None or not explained or not self._several:
             return None
         if not call.in_place and all(tensor in pairs for tensor in results):
-            return None  # its steps were seen
+            return None  # its steps have been tracked
         found, culprit = _followed(call, explained, results, pairs)
         for tensor, outer in zip(results, found, strict=True):
             pairs.remember(tensor, _UNKNOWN if outer is None else outer)
@@ -95,12 +95,12 @@ def _followed(
 
 
 def _two(call: Call) -> bool:
-    """Whether a maximum is that of two tensors."""
+    """Whether a maximum compares two tensors."""
     return any(isinstance(value, Tensor) for value in (*call.args[1:], *call.kwargs.values()))
 
 
 def _dims(call: Call, ndim: int) -> set[int]:
-    """The dimensions that an operation runs over, counted from the front."""
+    """The dimensions over which an operation runs, counted from the front."""
     if call.name in ("group_norm", "instance_norm"):
         return set(range(1, ndim))
     if call.name in _NORMS:

@@ -1,4 +1,4 @@
-"""Relevance propagation as a backward rule: which handler each of torch's operations gets."""
+"""Relevance propagation as a backward rule: the table of handlers for torch's operations."""
 
 from dataclasses import dataclass, field
 
@@ -27,10 +27,10 @@ from xbench.rules.recurrent import RECURRENT
 class LayerwiseRelevance:
     """Backward rule: `with rule.apply(): ...`. The gradient of a per-row output f is then relevance / f.
 
-    Relevance starts as 1 at the explained scalar; as all rules are linear in it, times f(x) it starts as f(x).
+    Relevance starts as 1 at the explained scalar; all rules are linear in it, so multiplying by f(x) starts it as f(x).
     Parameters must be frozen, and the model in eval mode.
 
-    unknown: at an operation without a rule, "raise" UnknownOperation, or "warn" and share in proportion to x df/dx
+    unknown: at an operation without a rule, "raise" UnknownOperation, or "warn" and distribute in proportion to x df/dx
     """
 
     composite: Composite = field(default_factory=Composite)
@@ -41,12 +41,12 @@ class LayerwiseRelevance:
             raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
 
     def apply(self) -> Override:
-        """The rule in force: a context manager for one forward pass and its readout."""
+        """Activate the rule: a context manager for one forward pass and its readout."""
         return Relevance(self.composite, _TABLE, self.unknown)
 
 
 _MAXIMA = ("max", "min", "amax", "amin", "maximum", "minimum", "fmax", "fmin", "sort", "topk")
-# Of degree one, or taken at the first term of their Taylor expansion.
+# Operations of degree one, or approximated by the first term of their Taylor expansion.
 _EXPANDED = ("logsumexp", "log_softmax", "logaddexp", "linalg_vector_norm", "linalg_norm", "norm")
 _STEPWISE = (
     *("glu", "var", "std", "var_mean", "prod", "cosine_similarity", "pairwise_distance"),

@@ -1,4 +1,4 @@
-"""The rules of linear layers: how the relevance of z = f(x, w) + b is shared among the elements of x.
+"""The rules of linear layers: how the relevance of z = f(x, w) + b is distributed among the elements of x.
 
 Bach et al., "On Pixel-wise Explanations for Non-Linear Classifier Decisions by Layer-wise Relevance Propagation",
 PLOS ONE 10(7), 2015 (epsilon, alpha-beta); Montavon et al., "Explaining NonLinear Classification Decisions with Deep
@@ -7,8 +7,8 @@ Propagation: An Overview", 2019 (gamma); Andéol et al., "Learning Domain Invari
 Wasserstein Distance Minimization", arXiv 2106.04923 (gamma for inputs of both signs); Lapuschkin et al., "Unmasking
 Clever Hans Predictors", arXiv 1902.10178 (flat).
 
-Below, a+ = max(a, 0) and a- = min(a, 0). Denominators are moved away from zero by a stabiliser with their own sign.
-Names, defaults and signs are zennit's. With `bias` False the bias takes no share, so that nothing is lost to it.
+Below, a+ = max(a, 0) and a- = min(a, 0). A stabiliser of the same sign moves denominators away from zero.
+Names, defaults and signs are zennit's. With `bias` False the bias takes no share of the relevance.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class LayerRule(ABC):
 
     @abstractmethod
     def relevance(self, layer: Layer, x: Tensor, relevance: Tensor) -> Tensor:
-        """The relevance of `x`, given that of the layer's output."""
+        """The relevance of `x`, given the relevance of the layer's output."""
 
     def offset(self, layer: Layer) -> Tensor | None:
-        """The bias, as far as it takes part."""
+        """The bias; None if it takes no share."""
         return layer.bias if self.bias else None
 
 
 def _signed(
     layer: Layer, x: Tensor, positive: Tensor, negative: Tensor, bias: Tensor | None, relevance: Tensor, eps: float
 ) -> Tensor:
-    """z = f(x+, positive) + f(x-, negative) + bias, shared among x+ and x-."""
+    """Distribute the relevance of z = f(x+, positive) + f(x-, negative) + bias among x+ and x-."""
     parts = [layer.part(x.clamp(min=0), positive, bias)]
-    if bool((x < 0).any()):  # after a ReLU there are none, and half of the work can be spared
+    if bool((x < 0).any()):  # after a ReLU there are none, which halves the work
         parts.append(layer.part(x.clamp(max=0), negative))
     factor = divide(relevance, sum((part.total for part in parts[1:]), parts[0].total), eps)
     return sum((part.share(factor) for part in parts[1:]), parts[0].share(factor))
@@ -113,7 +113,7 @@ class Gamma(LayerRule):
             z = layer.function(x, w) if layer.bias is None else layer.function(x, w) + layer.bias
         active, inactive = relevance * (z > 0), relevance * (z < 0)
         shares = _signed(layer, x, up, down, b_up, active, self.stabilizer)
-        if bool(inactive.any()):  # before a ReLU these have no relevance
+        if bool(inactive.any()):  # outputs before a ReLU that have no relevance
             shares = shares + _signed(layer, x, down, up, b_down, inactive, self.stabilizer)
         return shares
 
@@ -122,8 +122,8 @@ class Gamma(LayerRule):
 class ZBox(LayerRule):
     """R_i = sum_j (x_i w_ij - low_i w_ij+ - high_i w_ij-) / (the sum of these over i) R_j, for inputs in a box.
 
-    low, high: for all elements, or one number per channel (dimension 1); None: each sample's own least and largest
-        value, where the layer sees it
+    low, high: one number for all elements, or one per channel (dimension 1); None: the minimum and maximum of each
+        sample at the layer's input
     """
 
     low: float | tuple[float, ...] | None = None

@@ -171,7 +171,7 @@ def test_one_algorithm_in_full(lab, capsys):
         "    algorithm.smoothgrad.nt_samples=20   default 5",
         "    algorithm.smoothgrad.nt_type=smoothgrad",
         "    algorithm.smoothgrad.algorithm.abs=false",
-        "    nt_samples: noisy copies.",
+        "    nt_samples: number of noisy copies.",
     ):
         assert line in text.split("\n"), line
     assert "    algorithm.ig.tol=null\n" in listed(capsys, "algorithms", "ig")  # not in the option file

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from xbench.algorithms.base import Algorithm
-from xbench.core.readouts import Output, Target
+from xbench.core.names import Output
+from xbench.core.readouts import Target
 from xbench.core.sites import Sites, layer_name
 from xbench.engine.speed import Speed
 from xbench.explain.consistency import inconsistencies as found_inconsistencies

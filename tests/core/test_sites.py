@@ -18,6 +18,7 @@ from xbench.core.sites import Site, device_of, frozen, layer_name, visit
 @pytest.mark.parametrize(
     ("text", "site"),
     [
+        ("", Site("")),  # the model itself
         ("conv1", Site("conv1")),
         ("conv1:output", Site("conv1")),
         ("block.0.relu:input", Site("block.0.relu", "input")),

@@ -11,7 +11,7 @@ from torch import Tensor
 from xbench.config import keys
 from xbench.config.compose import component
 from xbench.datasets.record import Dataset
-from xbench.inputs import baselines, features
+from xbench.inputs import features
 from xbench.inputs.baselines import choose_baseline
 from xbench.inputs.features import regroup
 from xbench.models.encoders import FusionEncoder, WordEncoder, encode_tensors
@@ -205,4 +205,3 @@ def test_a_file_of_one_sample(tmp_path: Path) -> None:
 
 def test_the_command_knows_the_same_names() -> None:
     assert set(keys.FEATURES) == set(features.NAMES)
-    assert keys.BASELINES == baselines.NAMES

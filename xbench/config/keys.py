@@ -6,18 +6,17 @@ from typing import Literal
 
 from xbench.boundary.files import file_name
 from xbench.config import devices
+from xbench.core.names import BASELINES, SITE, SITE_FORMS, TARGETS, Compile, Output, Precision
 
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
 COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
 SINGLE = ("model", "dataset")  # one component
 ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # nothing to sweep over
-# As `xbench.inputs.features` and `xbench.inputs.baselines` have them, which would import torch here; a test compares.
+# As `xbench.inputs.features` has them, which would import torch here; a test compares.
 FEATURES = (
     "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "cells",
     "frames", "tubes", "columns", "groups", "nodes", "edges",
 )  # fmt: skip
-BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train", "mask", "pad")
-NAMED = ("predicted", "label")  # targets that are not numbers
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 
 
@@ -31,8 +30,8 @@ class Run:
     devices: str | list[str]
     timing: Literal["exclusive", "shared"]
     timeout: float | None
-    precision: Literal["fp32", "bf16"]
-    compile: Literal["default", "reduce-overhead", "max-autotune"] | None
+    precision: Precision
+    compile: Compile | None
     rewrites: bool | Literal["exact"]
     consistency: Literal["warn", "stop", "ignore"]
     id: str | None
@@ -59,7 +58,7 @@ class Settings:
     n: int | None
     seed: int
     target: int | list[int] | Literal["predicted", "label"]
-    output: Literal["logit", "probability", "log_probability", "value"]
+    output: Output
     layer: str | None
     read: str | None
     neuron: list[str | int | list[int]] | None
@@ -79,7 +78,7 @@ class Settings:
             raise ValueError(f"n must be at least 1, or null for all samples, got {self.n}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
-        numbers = self.target if isinstance(self.target, list) else [self.target] if self.target not in NAMED else []
+        numbers = self.target if isinstance(self.target, list) else [self.target] if self.target not in TARGETS else []
         if numbers != [n for n in numbers if isinstance(n, int) and n >= 0] or self.target == []:
             raise ValueError(f"target must be predicted, label, or one or several numbers from 0 on, got {self.target}")
         for key in ("layer", "read"):
@@ -107,9 +106,9 @@ class Settings:
 
 
 def _site(key: str, text: str | None) -> None:
-    # As `xbench.core.sites.Site.parse` has it, which would import torch here.
-    if text is not None and not re.fullmatch(r"[^:@]+(@[1-9]\d*)?(:(input|output))?", text):
-        raise ValueError(f"{key} must be LAYER, LAYER:input, LAYER@CALL or LAYER@CALL:input, got {text!r}")
+    found = None if text is None else SITE.fullmatch(text)
+    if text is not None and (found is None or not found["layer"]):
+        raise ValueError(f"{key} must be {SITE_FORMS}, got {text!r}")
 
 
 SETTINGS = tuple(field.name for field in fields(Settings))

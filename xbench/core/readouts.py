@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from xbench.core.names import Output
 from xbench.core.sites import Site
 
-Output = Literal["logit", "probability", "log_probability", "value"]
 Target = int | Sequence[int] | Sequence[tuple[int, ...]] | tuple[int, ...] | Tensor | None
 Unit = tuple[int | slice, ...] | Callable[..., Tensor]
 

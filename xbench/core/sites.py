@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from xbench.core.names import SITE, SITE_FORMS
+
 
 class Place(Protocol):
     """A place in a forward pass whose tensors can be watched: a layer's output, the attention weights."""
@@ -36,11 +38,11 @@ class Site:
     @classmethod
     def parse(cls, text: str) -> Site:
         """Parse `layer`, `layer:input`, `layer@2` or `layer@2:input`."""
-        name, _, at = text.partition(":")
-        layer, _, call = name.partition("@")
-        if at not in ("", "input", "output") or (call and not call.isdigit()) or call == "0":
-            raise ValueError(f"site {text!r}: expected LAYER, LAYER:input, LAYER@CALL or LAYER@CALL:input")
-        return cls(layer, at or "output", int(call) if call else None)
+        found = SITE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"site {text!r}: expected {SITE_FORMS}")
+        call = found["call"]
+        return cls(found["layer"], found["at"] or "output", int(call) if call else None)
 
     def __str__(self) -> str:
         call = f"@{self.call}" if self.call else ""

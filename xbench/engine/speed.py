@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Precision = Literal["fp32", "bf16"]
-Compile = Literal["default", "reduce-overhead", "max-autotune"]
+from xbench.core.names import Compile, Precision
+
 Rewriting = bool | Literal["always", "exact"]
 
 

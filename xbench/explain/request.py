@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from xbench.config.arguments import parameters
+from xbench.core.names import Output
 from xbench.core.padding import Padded
-from xbench.core.readouts import Output, Target, Unit
+from xbench.core.readouts import Target, Unit
 from xbench.core.sites import device_of
 from xbench.engine.rewrites.choice import Decide
 from xbench.engine.speed import Speed

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xbench.core.draws import Draws
+from xbench.core.names import BASELINES, NUMBER_BASELINES, TOKEN_BASELINES
 from xbench.datasets.record import Dataset
 from xbench.explain.request import baseline_tensors
 from xbench.models.record import Encoded, Model
@@ -20,8 +21,6 @@ TYPICAL = 256  # those from which a mean and a spread are taken
 BLUR = 0.1  # standard deviation of the blur, as a share of the shorter side
 
 _BLURRED = {"audio": 1, "series": 1, "image": 2, "video": 2, "multimodal": 2}  # axes: time, or height and width
-
-NAMES = ("zero", "mean", "blur", "noise", "uniform", "train", "mask", "pad")
 
 
 def choose_baseline(
@@ -36,15 +35,14 @@ def choose_baseline(
     Raises ValueError when the data have no such baseline.
     """
     tokens = [not tensor.is_floating_point() for tensor in encoded.inputs]
-    if name in ("mask", "pad"):
+    if name in TOKEN_BASELINES:
         if not all(tokens):
-            raise ValueError(
-                f"baseline={name} is for tokens; {dataset.name} takes {', '.join(NAMES[:6])} or a .npy file"
-            )
+            known = ", ".join(NUMBER_BASELINES)
+            raise ValueError(f"baseline={name} is for tokens; {dataset.name} takes {known} or a .npy file")
         return (_token(name, encoded),), None
     if any(tokens):
         raise ValueError(f"baseline={name} needs numbers, and a text is tokens to this model: it takes mask or pad")
-    if name not in NAMES:
+    if name not in NUMBER_BASELINES:
         return _from_file(Path(name), encoded), None
     if name == "zero":
         return tuple(torch.zeros_like(tensor[:1]) for tensor in encoded.inputs), None
@@ -118,7 +116,7 @@ def _noise(tensor: Tensor, train: Tensor, draws: Draws, place: int) -> Tensor:
 
 def _from_file(path: Path, encoded: Encoded) -> tuple[Tensor, ...]:
     if path.suffix != ".npy":
-        raise ValueError(f"baseline: expected {', '.join(NAMES)} or the path of a .npy file, got {str(path)!r}")
+        raise ValueError(f"baseline: expected {', '.join(BASELINES)} or the path of a .npy file, got {str(path)!r}")
     if not path.is_file():
         raise FileNotFoundError(f"baseline: there is no file {path}")
     (tensor,) = encoded.inputs if len(encoded.inputs) == 1 else (None,)

@@ -8,9 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from xbench.core.names import Compile
 from xbench.core.plan import Rule
 from xbench.engine.rewrites.twin import sites, twin
-from xbench.engine.speed import Compile
 from xbench.engine.subject import Subject
 
 

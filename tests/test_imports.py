@@ -18,20 +18,21 @@ PACKAGE = Path(__file__).parents[1] / "xbench"
 FLOORS: dict[str, set[str]] = {
     "boundary": set(),
     "core": set(),
-    "config": {"boundary", "core"},
+    "modalities": {"boundary"},
+    "config": {"boundary", "core", "modalities"},
     "rules": {"core"},
     "store": {"boundary", "config"},
     "engine": {"boundary", "core"},
     "algorithms": {"config", "core", "rules"},
     "metrics": {"core"},
-    "datasets": {"boundary"},
-    "models": {"boundary", "config", "core", "datasets", "engine"},
+    "datasets": {"boundary", "modalities"},
+    "models": {"boundary", "config", "core", "datasets", "engine", "modalities"},
     "explain": {"algorithms", "boundary", "config", "core", "engine", "metrics", "rules"},
-    "inputs": {"boundary", "core", "datasets", "engine", "explain", "models"},
+    "inputs": {"core", "datasets", "engine", "explain", "modalities", "models"},
     "tables": {"boundary", "config", "store"},
-    "report": {"boundary", "store", "tables"},
-    "run": {"algorithms", "boundary", "config", "core", "datasets", "engine", "explain", "inputs", "metrics", "models",
-            "store", "tables"},
+    "report": {"boundary", "modalities", "store", "tables"},
+    "run": {"algorithms", "boundary", "config", "core", "datasets", "engine", "explain", "inputs", "metrics",
+            "modalities", "models", "store", "tables"},
     "cli": {"algorithms", "boundary", "config", "metrics", "report", "run", "store", "tables"},
     "api": {"algorithms", "config", "core", "engine", "explain", "metrics"},
     "over_data": {"algorithms", "api", "core", "explain"},
@@ -39,8 +40,12 @@ FLOORS: dict[str, set[str]] = {
     "__main__": {"boundary", "cli", "config", "report"},
 }  # fmt: skip
 # Rooms without torch: their modules answer before a second has passed, and on machines that only read results.
-WITHOUT_TORCH = ("boundary", "config", "store", "tables", "report", "cli")
-USES_TORCH = {"config.devices"}  # where a function needs it
+WITHOUT_TORCH = ("boundary", "modalities", "config", "store", "tables", "report", "cli")
+USES_TORCH = {
+    "config.devices",  # where a function needs it
+    "modalities.record",  # for the types
+    "modalities.parts.drawings", "modalities.parts.graphs", "modalities.parts.groups", "modalities.parts.spectral",
+}  # fmt: skip
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 FORMULAS = ("algorithms", "metrics", "rules", "core")
 
@@ -118,7 +123,15 @@ def test_rooms_without_torch_import_none(name: str) -> None:
 
 def test_names_are_read_without_torch() -> None:
     # What these import must not import it either: the command checks its arguments and prints stored tables with them.
-    names = ("config.keys", "config.compose", "core.names", "store.store", "tables.stored", "report.build")
+    names = (
+        "config.keys",
+        "config.compose",
+        "core.names",
+        "modalities",
+        "store.store",
+        "tables.stored",
+        "report.build",
+    )
     code = "".join(f"import xbench.{name}\n" for name in names) + "import sys\nprint('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

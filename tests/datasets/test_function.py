@@ -101,7 +101,7 @@ def test_an_empty_text_is_told_and_numbers_are_single_precision() -> None:
 
 
 def test_wrong_options_are_told() -> None:
-    with pytest.raises(ValueError, match="modality must be one of image, .*got 'graph'"):
+    with pytest.raises(ValueError, match="modality must be one of audio, image, .*got 'graph'"):
         Function(lambda: None, "graph")
     with pytest.raises(TypeError, match="_partial_: true"):
         Function((1, 2), "tabular")

@@ -7,16 +7,12 @@ from typing import Literal
 from xbench.boundary.files import file_name
 from xbench.config import devices
 from xbench.core.names import BASELINES, SITE, SITE_FORMS, TARGETS, Compile, Output, Precision
+from xbench.modalities import FEATURES
 
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
 COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
 SINGLE = ("model", "dataset")  # one component
 ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # nothing to sweep over
-# As `xbench.inputs.features` has them, which would import torch here; a test compares.
-FEATURES = (
-    "pixels", "patches", "superpixels", "tokens", "words", "sentences", "samples", "windows", "channels", "cells",
-    "frames", "tubes", "columns", "groups", "nodes", "edges",
-)  # fmt: skip
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 
 

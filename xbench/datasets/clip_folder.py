@@ -15,7 +15,7 @@ from torch import Tensor
 from xbench.boundary import libraries
 from xbench.datasets.decoding import check_pixels
 from xbench.datasets.folders import Folder
-from xbench.datasets.images import tubes
+from xbench.modalities.parts.groups import tubes
 
 # By default FFmpeg tries every format it knows, and some, such as playlists, make it open other files.
 _FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm", "protocol_whitelist": "file"}

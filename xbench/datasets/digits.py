@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Split, mixed_order
+from xbench.modalities.parts.groups import patches
 
 TEST_SIZE = 500
 SIDE = 8

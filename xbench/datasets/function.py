@@ -12,18 +12,16 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import IterableDataset
 
 from xbench.datasets.found import fingerprint
-from xbench.datasets.generated import Generated, windows
-from xbench.datasets.images import patches, tubes
+from xbench.datasets.generated import Generated
 from xbench.datasets.map_style import Items, survey
 from xbench.datasets.record import Dataset, mixed_order
+from xbench.modalities import MODALITIES, Modality
 
 TEST = 500
-SQUARES = 8  # features along the shorter side of an image or frame
-WINDOWS = 32  # features in time
 
 Samples = Tensor | Sequence[str]
-_DIMS = {"image": (3, "(n, C, H, W)"), "audio": (2, "(n, 1, T)"), "series": (2, "(n, C, T)"),
-         "video": (4, "(n, C, T, H, W)"), "tabular": (1, "(n, columns)")}  # fmt: skip
+# Those that one tensor or one list of texts makes up.
+_MODALITIES = tuple(name for name, each in MODALITIES.items() if each.holds == "texts" or each.axes is not None)
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class Function:
         or a list of texts; targets are whole numbers from 0 or, for a regression, floats; masks are as in
         `xbench.datasets.record.Split`. Also accepted: a map-style `torch.utils.data.Dataset` of (sample, target), or a
         function that returns one; it is read once in full, and then block by block.
-    modality: image (n, C, H, W), audio (n, 1, T), series (n, C, T), video (n, C, T, H, W), tabular (n, columns), text.
+    modality: image (n, C, H, W), audio (n, 1, T), series (n, C, T), video (n, C, T, H, W), tabular (n, columns), text,
+        or another one of `xbench/modalities/` that has `axes` or holds texts.
     name: the name in tables. classes: names of the classes, or none for a regression; null = their numbers.
     n: number of samples to explain, in an order that mixes the classes; null = a fifth, at most 500. The others train
         the model.
@@ -70,8 +69,8 @@ class Function:
                 "samples must be a function, in YAML with `_partial_: true`, or a torch.utils.data.Dataset; "
                 f"got {self.samples!r}"
             )
-        if self.modality not in (*_DIMS, "text"):
-            raise ValueError(f"modality must be one of {', '.join(_DIMS)}, text; got {self.modality!r}")
+        if self.modality not in _MODALITIES:
+            raise ValueError(f"modality must be one of {', '.join(_MODALITIES)}; got {self.modality!r}")
 
     def load(self) -> Dataset:
         """Raises ValueError that names the problem in the function's result."""
@@ -117,12 +116,12 @@ class Function:
             )
         inputs, targets, masks = (*made, None)[:3]
         labels = self._labels(targets, len(inputs))
-        if self.modality == "text":
+        if self._kind.axes is None:
             texts = self._texts(inputs)
             return _Given(texts, labels, masks and tuple(map(tuple, masks)), texts)
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             got = f"{inputs.dtype} {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
-            raise ValueError(f"{self.name}: {self.modality} samples are a float tensor {self._shape}, got {got}")
+            raise ValueError(f"{self.name}: {self._wanted}, got {got}")
         self._check_shape(inputs.shape, str(inputs.dtype))
         bad = ~torch.isfinite(inputs.flatten(1)).all(1)
         if bad.any():
@@ -140,22 +139,27 @@ class Function:
 
     def _texts(self, given: Sequence[str]) -> tuple[str, ...]:
         texts = tuple(" ".join(text.split()) for text in given)
-        if self.modality != "text":
-            raise ValueError(f"{self.name}: {self.modality} samples are a float tensor {self._shape}, got texts")
+        if self._kind.axes is not None:
+            raise ValueError(f"{self.name}: {self._wanted}, got texts")
         if "" in texts:
             raise ValueError(f"{self.name}: text {texts.index('')} is empty")
         return texts
 
     @property
-    def _shape(self) -> str:
-        return "" if self.modality == "text" else _DIMS[self.modality][1]
+    def _kind(self) -> Modality:
+        return MODALITIES[self.modality]
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self.modality} samples are a float tensor {self._kind.form}"
 
     def _check_shape(self, shape: Sequence[int], what: str) -> None:
-        if self.modality == "text":
-            raise ValueError(f"{self.name}: text samples are texts, got {what} {tuple(shape)}")
-        if len(shape) != _DIMS[self.modality][0] + 1:
-            want = f"{self.modality} samples are a float tensor {self._shape}"
-            raise ValueError(f"{self.name}: {want}, got {what} {tuple(shape)}")
+        axes = self._kind.axes
+        if axes is None:
+            raise ValueError(f"{self.name}: {self.modality} samples are texts, got {what} {tuple(shape)}")
+        single = [place for place, axis in enumerate(axes, 1) if axis == "1"]
+        if len(shape) != len(axes) + 1 or any(shape[place] != 1 for place in single):
+            raise ValueError(f"{self.name}: {self._wanted}, got {what} {tuple(shape)}")
 
     def _classes(self, labels: Tensor) -> tuple[str, ...]:
         classes = self.classes or tuple(str(number) for number in range(int(labels.max()) + 1))
@@ -169,17 +173,10 @@ class Function:
         if isinstance(given.inputs, tuple):
             return {}
         shape = tuple(given.inputs.shape[1:])
-        side = max(1, min(shape[-2:]) // SQUARES) if len(shape) > 2 else 1
-        groups = {
-            "image": lambda: patches(shape[0], shape[1], shape[2], side),
-            "video": lambda: tubes(shape[0], shape[1], shape[2], shape[3], side),
-            "audio": lambda: windows(shape[-1], WINDOWS)[None, None],
-            "series": lambda: (windows(shape[-1], WINDOWS) + WINDOWS * torch.arange(shape[0])[:, None])[None],
-            "tabular": lambda: torch.arange(shape[0])[None],
-        }
+        groups = self._kind.groups
         return {
             "baseline": torch.zeros(1, *shape),
-            "features": groups[self.modality](),
+            "features": None if groups is None else groups(shape),
             "value_range": (given.low, given.high),
             "columns": self.columns,
             "rate": self.rate,

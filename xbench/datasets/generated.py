@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from xbench.datasets.found import fingerprint
@@ -75,8 +74,3 @@ def _bytes(part: SplitPart) -> bytes:
 
 def _mask_bytes(mask: PartMasks) -> bytes:
     return mask.numpy().tobytes() if isinstance(mask, Tensor) else repr(mask).encode()
-
-
-def windows(length: int, count: int) -> Tensor:
-    """The window of each position, (length,) int64, out of `count` windows of nearly equal size."""
-    return (torch.arange(length) * min(count, length)) // length

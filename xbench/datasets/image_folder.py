@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xbench.datasets.decoding import open_image
 from xbench.datasets.folders import Folder
-from xbench.datasets.images import patches
+from xbench.modalities.parts.groups import patches
 
 
 @dataclass(frozen=True)

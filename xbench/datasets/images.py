@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xbench.datasets.found import fingerprint
 from xbench.datasets.record import Dataset, Split, mixed_order
+from xbench.modalities.parts.groups import patches
 
 
 def image_dataset(
@@ -41,16 +42,3 @@ def image_dataset(
         features=patches(*images.shape[1:]),
         value_range=(0.0, 1.0),
     )
-
-
-def tubes(channels: int, frames: int, height: int, width: int, side: int) -> Tensor:
-    """Feature ids, (1, channels, frames, height, width) int64: squares of `side` pixels over two frames."""
-    number = patches(1, height, width, side)[0, 0]
-    layers = torch.arange(frames) // 2 * (int(number.max()) + 1)
-    return (number + layers[:, None, None]).expand(1, channels, frames, height, width).contiguous()
-
-
-def patches(channels: int, height: int, width: int, side: int = 4) -> Tensor:
-    """Feature ids, (1, channels, height, width) int64: squares of `side` pixels."""
-    number = (torch.arange(height) // side)[:, None] * -(-width // side) + torch.arange(width) // side
-    return number.expand(1, channels, height, width).contiguous()

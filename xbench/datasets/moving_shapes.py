@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from xbench.datasets.generated import Generated
-from xbench.datasets.images import tubes
 from xbench.datasets.record import Dataset
 from xbench.datasets.shapes import CLASSES as SHAPES
 from xbench.datasets.shapes import single
+from xbench.modalities.parts.groups import tubes
 
 CLASSES = ("left", "right", "up", "down")
 _STEP = torch.tensor([[0, -1], [0, 1], [-1, 0], [1, 0]])  # rows, columns

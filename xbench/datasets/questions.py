@@ -13,10 +13,10 @@ from torch import Tensor
 from xbench.datasets.decoding import open_image, reading
 from xbench.datasets.found import Wanted, fingerprint, open_zip
 from xbench.datasets.generated import Generated
-from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Split, SplitPart, mixed_order
 from xbench.datasets.shapes import CLASSES as SHAPES
 from xbench.datasets.shapes import forms
+from xbench.modalities.parts.groups import patches
 
 COLOURS = {"red": (0.9, 0.15, 0.15), "green": (0.1, 0.75, 0.2), "blue": (0.2, 0.3, 0.95), "yellow": (0.95, 0.9, 0.15)}
 ANSWERS = ("no", "yes")

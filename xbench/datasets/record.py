@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from xbench.modalities import MODALITIES
+
 Item = TypeVar("Item")
 
 
@@ -49,8 +51,6 @@ PartMasks = Tensor | tuple[tuple[bool, ...], ...]
 SplitInputs = SplitPart | Mapping[str, SplitPart]
 Masks = PartMasks | Mapping[str, PartMasks]
 PartTensors = Tensor | Mapping[str, Tensor]
-
-MODALITIES = ("image", "text", "audio", "video", "tabular", "series", "graph", "multimodal")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Dataset:
     """A data set: the samples to explain, the training samples, and facts about them.
 
     name: the name in rows, tables and reports; a stand-in says so ("sst2-standin").
-    modality: one of `MODALITIES`; it decides how the report draws samples and which kinds of features exist.
+    modality: one of `xbench.modalities`; it decides how the report draws samples and which kinds of features exist.
     classes: the names of the classes, in the order of their numbers; empty for a regression.
     test: the samples to explain. Their order is fixed and mixes the classes, so that the first k samples are
         representative for any k.
@@ -162,12 +162,13 @@ class Dataset:
         if not _is_text(self.name):
             raise ValueError(f"name: {self.name!a} is no text in UTF-8; give another with dataset.name")
         if self.modality not in MODALITIES:
-            raise ValueError(f"modality must be one of {MODALITIES}, got {self.modality!r}")
+            raise ValueError(f"modality must be one of {', '.join(MODALITIES)}, got {self.modality!r}")
         if len(self.fingerprint) != 64:
             raise ValueError(f"fingerprint must be a sha256 in 64 hex digits, got {self.fingerprint!r}")
         parts: Mapping[str, SplitPart] = by_part(self.test.inputs)
-        texts = [part for part in parts.values() if isinstance(part, tuple)]
-        if bool(texts) != (self.modality in ("text", "multimodal")) and self.modality != "multimodal":
+        texts = any(isinstance(part, tuple) for part in parts.values())
+        holds = MODALITIES[self.modality].holds
+        if holds != "both" and texts != (holds == "texts"):
             got = type(next(iter(parts.values()))).__name__
             raise ValueError(f"a data set of modality {self.modality!r} got {got} inputs")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:

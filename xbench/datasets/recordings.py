@@ -14,10 +14,10 @@ from torch import Tensor
 from xbench.datasets.cache import cache_directory, data_directory
 from xbench.datasets.decoding import reading, reason, shown
 from xbench.datasets.found import Wanted, check_options, fingerprint, left_out, open_zip
-from xbench.datasets.generated import windows
 from xbench.datasets.record import Dataset, Split, mixed_order
 from xbench.datasets.tones import WINDOWS
 from xbench.datasets.wav import read_wav, resampled
+from xbench.modalities.parts.groups import windows
 
 log = logging.getLogger("xbench")
 

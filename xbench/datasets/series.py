@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.delimited import read, require
-from xbench.datasets.generated import Generated, windows
+from xbench.datasets.generated import Generated
 from xbench.datasets.record import Dataset, Split
 from xbench.datasets.table import build
+from xbench.modalities.parts.groups import windows
 
 CLASSES = ("hump", "saw", "burst")
 WINDOWS = 16  # features are this many windows of each channel

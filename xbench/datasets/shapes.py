@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from xbench.datasets.generated import Generated
-from xbench.datasets.images import patches
 from xbench.datasets.record import Dataset, Split
+from xbench.modalities.parts.groups import patches
 
 CLASSES = ("circle", "square", "triangle", "cross")
 PATCH = 4  # features are 4x4 patches

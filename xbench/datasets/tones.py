@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from xbench.datasets.generated import Generated, windows
+from xbench.datasets.generated import Generated
 from xbench.datasets.record import Dataset
+from xbench.modalities.parts.groups import windows
 
 WINDOWS = 32  # features are this many windows in time
 CLASSES = ("low tone", "high tone", "rising", "falling")

@@ -14,13 +14,12 @@ from xbench.core.draws import Draws
 from xbench.core.names import BASELINES, NUMBER_BASELINES, TOKEN_BASELINES
 from xbench.datasets.record import Dataset
 from xbench.explain.request import baseline_tensors
+from xbench.modalities import MODALITIES
 from xbench.models.record import Encoded, Model
 
 TRAIN = 16  # training samples of a distribution, and
 TYPICAL = 256  # those from which a mean and a spread are taken
 BLUR = 0.1  # standard deviation of the blur, as a share of the shorter side
-
-_BLURRED = {"audio": 1, "series": 1, "image": 2, "video": 2, "multimodal": 2}  # axes: time, or height and width
 
 
 def choose_baseline(
@@ -47,9 +46,10 @@ def choose_baseline(
     if name == "zero":
         return tuple(torch.zeros_like(tensor[:1]) for tensor in encoded.inputs), None
     if name == "blur":
-        axes = _BLURRED.get(dataset.modality)
+        axes = MODALITIES[dataset.modality].blurred
         if axes is None:
-            raise ValueError("baseline=blur is for images, clips, sounds and series, not for rows of a table or graphs")
+            known = ", ".join(each for each, modality in MODALITIES.items() if modality.blurred is not None)
+            raise ValueError(f"baseline=blur is for {known}; {dataset.modality} data have no neighbours to blur over")
         return (_blurred(encoded.inputs[0], axes), *encoded.baseline[1:]), None  # words beside an image are left out
     draws = Draws(seed, tuple(ids))
     if name == "uniform":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xbench.config import sources
 from xbench.datasets.record import Dataset, Lazy, Split
+from xbench.modalities import MODALITIES
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.encoders import encode_tensors
 from xbench.models.randomness import seeded
@@ -89,7 +90,7 @@ class Custom:
 
     def load(self, dataset: Dataset) -> Model:
         """Raises TypeError (not a module), FileNotFoundError or ValueError (weights absent or incompatible)."""
-        if dataset.modality in ("text", "multimodal") and self.encode is None:
+        if MODALITIES[dataset.modality].holds != "numbers" and self.encode is None:
             raise ValueError(
                 f"model {self.name!r} needs `encode` for data set {dataset.name!r}: a function "
                 "(dataset, split) -> xbench.models.Encoded with token ids as inputs"

@@ -11,15 +11,11 @@ from torch import Tensor, nn
 
 from xbench.datasets.record import Dataset, Split, by_part
 from xbench.datasets.record import tensors as numbers
+from xbench.modalities import MODALITIES
 from xbench.models.record import Encoded
 from xbench.models.vocabulary import MASK, PAD, Vocabulary
 
 Item = TypeVar("Item")
-
-_CALLED = {
-    "image": "patches", "audio": "windows", "series": "windows", "video": "tubes", "tabular": "columns",
-    "graph": "nodes and edges",
-}  # fmt: skip
 
 
 def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
@@ -30,6 +26,7 @@ def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
     tensors = numbers(split.inputs)
     if len(tensors) != len(by_part(split.inputs)):
         raise ValueError(f"this model takes tensors, but data set {dataset.name!r} holds {dataset.modality}s")
+    modality = MODALITIES[dataset.modality]
     given = {} if dataset.baseline is None else by_part(dataset.baseline)
     features = dataset.features(split) if callable(dataset.features) else dataset.features
     groups = None if features is None else by_part(features)
@@ -39,9 +36,9 @@ def encode_tensors(dataset: Dataset, split: Split) -> Encoded:
         baseline=tuple(given[name] if name in given else torch.zeros_like(part[:1]) for name, part in tensors.items()),
         features=None if groups is None else tuple(groups[name] for name in tensors),
         masks=tuple(masks[name] for name in tensors) if masks else None,
-        tokens=_cells(dataset, tensors) if dataset.modality == "tabular" else None,
+        tokens=_cells(dataset, tensors) if modality.view == "bars" else None,
         extra=split.extra,
-        called="values" if groups is None else _CALLED.get(dataset.modality, "features"),
+        called="values" if groups is None else modality.called,
     )
 
 

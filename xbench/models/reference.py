@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from xbench.config import sources
 from xbench.datasets.cache import cache_directory
-from xbench.datasets.record import MODALITIES, Dataset, Lazy, Split, SplitPart, by_part
+from xbench.datasets.record import Dataset, Lazy, Split, SplitPart, by_part
+from xbench.modalities import MODALITIES
 from xbench.models import trained
 from xbench.models.accuracy import accuracy, predict_split
 from xbench.models.encoders import FusionEncoder, WordEncoder, encode_tensors
@@ -30,8 +31,6 @@ from xbench.models.weights import digest, fit_weights
 log = logging.getLogger("xbench")
 
 VERSION = 1  # raise it when the same parameters train to other weights
-SECONDS_PER_ROW = {"image": 2.7e-4, "text": 2.0e-4, "tabular": 2e-6}  # per epoch, on one core; for the log line
-OTHER_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Reference:
 
     name: the name in tables.
     architecture: builds the network: a class, or a class with some arguments bound (`_partial_: true` in YAML). It has
-        an attribute `modality`, and an integer `version` that is raised when its computation changes. A "text" network
+        an attribute `modality`, and an integer `version` that is raised when its computation changes. A text network
         is called with `vocabulary` and `classes`, and names its word vectors `embedding`; all others are called with
         `shape`, the shape of one sample (a dict of shapes for several parts, plus `vocabulary` if one of them is a
         text), and `classes`, 1 for a regression. Its method `calibrate(*inputs, targets)`, if any, gets the training
@@ -89,6 +88,10 @@ class Reference:
         return getattr(built, "modality", None)
 
     @property
+    def _of_texts(self) -> bool:
+        return self.modality is not None and MODALITIES[self.modality].holds == "texts"
+
+    @property
     def title(self) -> str:
         """The name in tables."""
         return self.name
@@ -111,7 +114,7 @@ class Reference:
             module=module.eval(),
             fingerprint=found.sha256,
             encode=self._encoder(module, found.vocabulary),
-            site="embedding" if self.modality == "text" else None,
+            site="embedding" if self._of_texts else None,
             accuracy=found.accuracy,
         )
 
@@ -145,7 +148,7 @@ class Reference:
         """A fresh network, initialised from the seed."""
         classes = max(1, len(dataset.classes))
         with seeded(self.seed):
-            if vocabulary is not None and self.modality == "text":
+            if vocabulary is not None and self._of_texts:
                 return self.architecture(vocabulary=len(vocabulary.words), classes=classes)
             inputs = dataset.test.inputs
             if isinstance(inputs, Mapping):
@@ -166,7 +169,7 @@ class Reference:
         trained.check_writable(self._folder(dataset))
         train = dataset.train()
         epochs = self._epochs(len(train))
-        guess = SECONDS_PER_ROW.get(dataset.modality, OTHER_SECONDS) * len(train) * epochs
+        guess = MODALITIES[dataset.modality].seconds * len(train) * epochs
         log.info("training %s on %s (first use, about %.0f s)", self.name, dataset.name, max(1.0, guess))
         start = time.perf_counter()
         vocabulary = self._vocabulary(train)
@@ -196,7 +199,7 @@ class Reference:
     def _encoder(self, module: nn.Module, vocabulary: Vocabulary | None) -> Callable[[Dataset, Split], Encoded]:
         if vocabulary is None:
             return encode_tensors
-        if self.modality == "text":
+        if self._of_texts:
             return WordEncoder(vocabulary)
         embedding = module.embedding
         assert isinstance(embedding, nn.Embedding)
@@ -204,7 +207,7 @@ class Reference:
 
     def _fit(self, module: nn.Module, inputs: tuple[Tensor | Lazy, ...], targets: Tensor) -> None:
         first = inputs[0]
-        if self.modality == "text":
+        if self._of_texts:
             assert isinstance(first, Tensor)
             batches = word_batches(first, targets, self.batch_size, self.mask_rate)
         else:

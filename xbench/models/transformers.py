@@ -12,6 +12,7 @@ from xbench.boundary import libraries
 from xbench.boundary.own_code import first_cause
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset
+from xbench.modalities import MODALITIES
 from xbench.models.accuracy import cached_accuracy
 from xbench.models.record import Model
 from xbench.models.tokens import TokenEncoder
@@ -77,7 +78,7 @@ class Transformers:
 
     def load(self, dataset: Dataset) -> Model:
         """Raises ValueError (not texts; no usable tokenizer) or FileNotFoundError (no model of this name)."""
-        if dataset.modality != "text":
+        if MODALITIES[dataset.modality].holds != "texts":
             raise ValueError(
                 f"model {self.name!r} takes texts, but data set {dataset.name!r} holds {dataset.modality}s"
             )

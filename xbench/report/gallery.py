@@ -10,12 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from xbench.boundary.files import StoreError
+from xbench.modalities import MODALITIES
 from xbench.report import maps, words
 from xbench.report.collect import MethodFacts, Sample, Setting
 from xbench.store.store import Store
 
 _DETAILS = {"localisation_ap", "rationale_precision", "rationale_recall", "rationale_iou"}  # no room below a map
-VIEWS = {"text": "words", "tabular": "bars", "multimodal": "both"}  # of the others a picture
 ROWS = 8  # samples per setting
 MAX_BYTES = 8 * 2**20  # for the galleries of one page together
 
@@ -37,7 +37,8 @@ class Gallery:
 
 def build(store: Store, setting: Setting, scores: pd.DataFrame, budget: int) -> Gallery:
     """The first samples of a setting, as many as fit in `budget` bytes, and at most ROWS."""
-    view = VIEWS.get(setting.modality or "", "picture")
+    modality = MODALITIES.get(setting.modality or "")  # None where no samples are stored
+    view = "picture" if modality is None else modality.view
     if not setting.samples:
         return Gallery(setting.title, view, "No maps to show: the samples of this setting were not finished.")
     arrays, known = _Arrays(store), _known(setting, scores)

@@ -21,8 +21,8 @@ from xbench.explain.request import Neuron, Request
 from xbench.explain.score import refusal
 from xbench.inputs.baselines import choose_baseline
 from xbench.inputs.features import CELLS, as_cells, regroup
-from xbench.inputs.spectral import FromSpectrum
 from xbench.inputs.targets import Chosen, choose
+from xbench.modalities.parts.spectral import FromSpectrum
 from xbench.models.record import Encoded, Model
 from xbench.run.cells import Cell
 

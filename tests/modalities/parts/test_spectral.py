@@ -11,7 +11,7 @@ import xbench
 from tests.jobs import Run
 from xbench.config.compose import component
 from xbench.inputs.pictures import heats, picture
-from xbench.inputs.spectral import BINS, HOP, WINDOW, FromSpectrum, cells, in_frames, spectrum
+from xbench.modalities.parts.spectral import BINS, HOP, WINDOW, FromSpectrum, cells, in_frames, spectrum
 
 
 @pytest.mark.parametrize("length", [1, 100, 255, 1280, 4001])

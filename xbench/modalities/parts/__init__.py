@@ -1,0 +1,1 @@
+"""What records of modalities share: groups of elements, drawings, spectra. These need torch."""

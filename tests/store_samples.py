@@ -27,14 +27,17 @@ ALGORITHMS = {  # name -> (label, citation, kind, control, forward rows, backwar
     "gradient_shap": ("GradientSHAP", "Lundberg and Lee 2017", "global", False, 0, 25, 0.3),
     "random": ("Random map", "control", "local", True, 0, 0, 1.0),
 }
-METRICS = {
+_FAITHFUL = {"direction": "lower", "unit": "", "family": "faithfulness"}
+METRICS: dict[str, dict[str, dict[str, Any]]] = {
     "infidelity": {
-        "infidelity": {"direction": "lower", "unit": ""},
-        "infidelity_scaled": {"direction": "lower", "unit": ""},
-        "infidelity_relative": {"direction": "lower", "unit": ""},
+        "infidelity": _FAITHFUL | {"label": "Infidelity", "meaning": "Errors of the predicted change.", "detail": True},
+        "infidelity_scaled": _FAITHFUL | {"label": "Infidelity, scaled", "short": "Infid. scaled", "detail": True},
+        "infidelity_relative": _FAITHFUL | {"label": "Infidelity, relative", "short": "Infid. relative", "lead": True},
     },
-    "sensitivity_max": {"sensitivity_max": {"direction": "lower", "unit": ""}},
-    "completeness": {"completeness": {"direction": "lower", "unit": ""}},
+    "sensitivity_max": {
+        "sensitivity_max": {"direction": "lower", "unit": "", "family": "robustness", "label": "Sensitivity (max)"}
+    },
+    "completeness": {"completeness": {"direction": "lower", "unit": ""}},  # as of a release that told no more
 }
 COST = {
     "runtime": {"direction": "lower", "unit": "s/sample"},

@@ -89,7 +89,7 @@ def test_links_inside_the_page_lead_somewhere_and_ids_are_unique(page):
 def test_pictures_and_controls_have_names_and_tables_have_headers(page, built):
     assert all(attributes.get("alt") for attributes in page.all("img"))
     assert all(attributes.get("aria-label") for attributes in page.all("canvas"))
-    assert all(attributes.get("scope") in ("row", "col") for attributes in page.all("th"))
+    assert all(attributes.get("scope") in ("row", "col", "colgroup") for attributes in page.all("th"))
     assert built.html.count("<h1>") == 1
     for control in re.findall(r".{60}<(?:select|input) ", built.html):
         assert "<label>" in control

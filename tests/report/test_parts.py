@@ -1,4 +1,4 @@
-"""The pure pieces: the front, numbers, maps as pictures, the gallery's budget."""
+"""The pure pieces: numbers, maps as pictures, the gallery's budget."""
 
 import base64
 import io
@@ -12,24 +12,7 @@ from PIL import Image
 
 from xbench.report import figures, gallery, labels, maps, words
 from xbench.report.collect import settings
-from xbench.report.tradeoff import Point, front
 from xbench.tables import tables
-
-
-def point(name, x, y, control=False):
-    return Point(name, control, x, y, (x, x), (y, y), 1.0)
-
-
-def test_the_front_holds_the_methods_that_none_beats_in_both():
-    points = [
-        point("a", 1, 5),
-        point("b", 2, 2),
-        point("c", 3, 3),
-        point("d", 4, 1),
-        point("z", 0, 0, control=True),
-    ]
-    assert [p.label for p in front(points)] == ["a", "b", "d"]
-    assert front(points[-1:]) == []
 
 
 @pytest.mark.parametrize(
@@ -57,6 +40,9 @@ def test_units_a_reader_takes_in():
     assert words.in_unit(3 * 2**20, "bytes") == "3.00"
     assert words.in_unit(1234.0, "rows/sample") == "1,234"
     assert words.in_unit(math.nan, "rows/sample") == "–"
+    assert words.per_sample("s/sample") == "ms per sample"
+    assert words.per_sample("bytes") == "MiB"
+    assert words.per_sample("") == ""
 
 
 def decoded(uri):
@@ -89,14 +75,14 @@ def test_large_pictures_are_reduced_in_proportion():
 def test_the_gallery_stops_at_its_budget_and_says_so(built):
     built_tables = tables.build(built.store, built.manifest)
     digits, texts = settings(built.store, built.manifest, built_tables.grid)
-    whole = gallery.build(built.store, digits, built_tables.scores, 10**6)
+    whole = gallery.build(built.store, digits, built_tables.scores, built_tables.grid.columns, 10**6)
     assert len(whole.rows) == 6
     size = len(json.dumps([whole.json, [dict(row) for row in whole.rows]]))
-    half = gallery.build(built.store, digits, built_tables.scores, size // 2)
+    half = gallery.build(built.store, digits, built_tables.scores, built_tables.grid.columns, size // 2)
     assert 0 < len(half.rows) < 6
     assert "left out" in half.left_out
-    assert gallery.build(built.store, digits, built_tables.scores, 10).rows == ()
-    other = gallery.build(built.store, texts, built_tables.scores, 10**6)
+    assert gallery.build(built.store, digits, built_tables.scores, built_tables.grid.columns, 10).rows == ()
+    other = gallery.build(built.store, texts, built_tables.scores, built_tables.grid.columns, 10**6)
     assert "No map of DeepLIFT and GradientSHAP." in other.left_out
 
 
@@ -107,7 +93,7 @@ def test_a_damaged_map_is_a_gap_not_a_crash(sample_store):
     key = digits.methods[0].keys[0]
     (path,) = store.root.rglob(f"{key}.safetensors")
     path.write_bytes(b"damaged")
-    shown = gallery.build(store, digits, built_tables.scores, 10**6)
+    shown = gallery.build(store, digits, built_tables.scores, built_tables.grid.columns, 10**6)
     assert [cell["missing"] for cell in shown.rows[0]["cells"]] == ["no map", "", "", ""]
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from tests.jobs import Run, blobs, cells, same, table
 from tests.lab import Net
+from xbench.metrics import Infidelity
 from xbench.report.__main__ import main as report
+from xbench.tables.stored import results
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +38,17 @@ def test_the_second_run_computes_nothing(run: Run, capsys: pytest.CaptureFixture
     assert run("--config-dir", "conf", "dataset=blobs", "algorithm=ig", "display=plain") == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_what_a_metric_says_of_its_columns_comes_with_its_records(run: Run) -> None:
+    assert blobs(run, "algorithm=[saliency]", "metric=infidelity", "name=told") == 0
+    columns = {column.name: column for column in results("told").grid.columns}
+    facts = Infidelity().facts
+    for name, column in facts.columns.items():
+        told = columns[name]
+        assert told.family == facts.family == "faithfulness"
+        assert {fact: getattr(told, fact) for fact in asdict(column)} == asdict(column) | {"short": told.short}
+        assert told.short == (column.short or column.label)
 
 
 def test_rows_and_block_change_no_number(run: Run) -> None:

@@ -29,7 +29,8 @@ class Column:
         short: the heading in narrow tables; "": the label.
         meaning: one sentence for the reader of a table.
         low, high: the lowest and highest possible value; None: no bound.
-        detail: whether the column only adds detail to the main column; narrow tables omit it.
+        detail: whether the column only adds detail to another column; narrow tables omit it.
+        lead: whether the column represents its family where only one column of it is shown, as on an axis.
     """
 
     direction: Direction
@@ -40,6 +41,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     detail: bool = False
+    lead: bool = False
 
 
 @dataclass(frozen=True)

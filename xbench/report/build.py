@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from xbench.report import distributions, figures, gallery, methods, page, proble
 from xbench.report.collect import Manifest, Setting
 from xbench.store.store import Store
 from xbench.tables import tables
+from xbench.tables.columns import TableColumn
 
 Progress = Callable[[int, int], None]  # told how many figures are done, and of how many
 
@@ -25,8 +26,8 @@ def page_of(
 ) -> str:  # fmt: skip
     """Draw the figures under `directory` and return the page; `inputs` is the digest of all that it depends on."""
     # A column without a direction (a noise floor, say) is in the tables; it is no score to compare maps by.
-    names = [column.name for column in built.grid.columns if column.direction != "none"]
-    scores = built.scores[built.scores["metric"].isin(names)]
+    columns = [column for column in built.grid.columns if column.direction != "none"]
+    scores = built.scores[built.scores["metric"].isin([column.name for column in columns])]
     context = {
         "inputs": inputs,
         **page.overview(manifest, found, built),
@@ -34,8 +35,8 @@ def page_of(
         **problems.problems(store, built),
         **methods.methods(found, store, manifest),
         **page.environments(built, manifest),
-        **_pictures(built.summary, scores, found, directory / "figures", reuse, progress),
-        "galleries": _galleries(store, found, scores),
+        **_pictures(built.summary, scores, columns, found, directory / "figures", reuse, progress),
+        "galleries": _galleries(store, found, scores, columns),
         "latex": (directory / "tables" / "comparison.tex").read_text(encoding="utf-8"),
         "files": [f"tables/{name}" for name in tables.FILES],
     }
@@ -60,12 +61,13 @@ def render(context: dict[str, Any]) -> str:
 
 
 def _pictures(
-    summary: pd.DataFrame, scores: pd.DataFrame, found: list[Setting], folder: Path, reuse: bool, progress: Progress
-) -> dict[str, Any]:
+    summary: pd.DataFrame, scores: pd.DataFrame, columns: Sequence[TableColumn], found: list[Setting], folder: Path,
+    reuse: bool, progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     """Draw every figure that changed; files of earlier runs that this one does not show are removed."""
     finished = [s for s in found if any(method.keys for method in s.methods)]
-    tradeoffs = [tradeoff.tradeoff(setting, summary) for setting in finished]
-    spreads = [distributions.distributions(setting, scores) for setting in finished]
+    tradeoffs = [tradeoff.tradeoff(setting, summary, columns) for setting in finished]
+    spreads = [distributions.distributions(setting, scores, columns) for setting in finished]
     drafts = [draft for draft in (*tradeoffs, *itertools.chain(*spreads)) if isinstance(draft, figures.Draft)]
     drawn: dict[str, figures.Picture] = {}
     for draft in drafts:
@@ -87,7 +89,9 @@ def _pictures(
     }
 
 
-def _galleries(store: Store, found: list[Setting], scores: pd.DataFrame) -> list[gallery.Gallery]:
+def _galleries(
+    store: Store, found: list[Setting], scores: pd.DataFrame, columns: Sequence[TableColumn]
+) -> list[gallery.Gallery]:
     """One gallery per setting; the settings share the bytes a page may spend evenly."""
     finished = [s for s in found if any(method.keys for method in s.methods)]
-    return [gallery.build(store, s, scores, gallery.MAX_BYTES // len(finished)) for s in finished]
+    return [gallery.build(store, s, scores, columns, gallery.MAX_BYTES // len(finished)) for s in finished]

@@ -29,6 +29,7 @@ def digest(tables: Tables, found: Sequence[Setting], manifest: Manifest) -> str:
         tables.environment,
         [asdict(setting) for setting in found],
         list(tables.grid.notes),
+        [asdict(column) for column in tables.grid.columns],
     ]
     hashed.update(json.dumps(facts, sort_keys=True).encode())
     hashed.update(drawn_by().encode())

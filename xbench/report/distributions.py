@@ -10,39 +10,40 @@ from matplotlib.figure import Figure
 
 from xbench.report import figures, words
 from xbench.report.collect import MethodFacts, Setting
+from xbench.tables.columns import RUNTIME, TableColumn, shown_unit
 
 METHOD, CONTROL = "#3b76af", "#9aa0a6"
 _MAX_VECTOR_DOTS = 1500  # more are drawn as one picture inside the PDF
 
 
-def distributions(setting: Setting, scores: pd.DataFrame) -> list[figures.Draft]:
-    """One figure per measure: a box and the samples per algorithm. Rows and memory barely vary: left out."""
+def distributions(setting: Setting, scores: pd.DataFrame, columns: Sequence[TableColumn]) -> list[figures.Draft]:
+    """One figure per column that varies: a box and the samples per algorithm. Of the costs, only time varies."""
     mine = scores[(scores["model"] == setting.model) & (scores["dataset"] == setting.dataset)]
     mine = mine[np.isfinite(mine["value"].astype(float))]
     varied = mine.groupby("metric")["value"].nunique() > 1  # one number everywhere is no distribution
     mine = mine[mine["metric"].map(varied)]
-    metrics = [name for name in dict.fromkeys(mine["metric"]) if name not in words.COST or name == words.TIME]
-    metrics.sort(key=lambda name: name == words.TIME)  # stable: time goes last
-    return [_distribution(setting, metric, mine[mine["metric"] == metric]) for metric in metrics]
+    measured = set(mine["metric"])
+    shown = [c for c in columns if c.name in measured and (c.family != "cost" or c.name == RUNTIME.name)]
+    return [_distribution(setting, column, mine[mine["metric"] == column.name]) for column in shown]
 
 
-def _distribution(setting: Setting, metric: str, rows: pd.DataFrame) -> figures.Draft:
-    factor = 1000 if metric == words.TIME else 1
+def _distribution(setting: Setting, column: TableColumn, rows: pd.DataFrame) -> figures.Draft:
+    factor = shown_unit(column.unit)[0]
     by_name = rows.groupby("algorithm")["value"]
     values = {name: factor * group.to_numpy(dtype=float) for name, group in by_name}
     groups = [(method, values[method.name]) for method in setting.methods if method.name in values]
     groups.sort(key=lambda group: (group[0].control, float(np.median(group[1]))))
     every = np.concatenate([numbers for _, numbers in groups])
-    what = words.label(metric)
-    unit = " (ms per sample)" if metric == words.TIME else ""
+    what, shown = column.label, words.per_sample(column.unit)
+    unit = f" ({shown})" if shown else ""
     told = "; ".join(f"{m.label} {words.number(float(np.median(numbers)))}" for m, numbers in groups)
     noted = ", logarithmic axis" if figures.is_logarithmic(every) else ""
-    noted += "; measured per block of samples" if metric == words.TIME else ""
+    noted += "; measured per block of samples" if column.name == RUNTIME.name else ""
     return figures.Draft(
-        f"distribution-{metric}-{setting.slug}",
+        f"distribution-{column.name}-{setting.slug}",
         title=setting.title,
         caption=f"{what}{unit}{noted}; {words.count(int(every.size), 'value')}.",
-        alt=f"Box plots of {what.lower()} per algorithm on {setting.title}. Medians: {told}.",
+        alt=f"Box plots of {what} per algorithm on {setting.title}. Medians: {told}.",
         data=[(m.label, m.control, numbers.tolist()) for m, numbers in groups],
         draw=lambda: _draw(groups, what + unit),
     )

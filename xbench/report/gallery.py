@@ -14,8 +14,8 @@ from xbench.modalities import MODALITIES
 from xbench.report import maps, words
 from xbench.report.collect import MethodFacts, Sample, Setting
 from xbench.store.store import Store
+from xbench.tables.columns import TableColumn
 
-_DETAILS = {"localisation_ap", "rationale_precision", "rationale_recall", "rationale_iou"}  # no room below a map
 ROWS = 8  # samples per setting
 MAX_BYTES = 8 * 2**20  # for the galleries of one page together
 
@@ -35,19 +35,20 @@ class Gallery:
     json: str = ""
 
 
-def build(store: Store, setting: Setting, scores: pd.DataFrame, budget: int) -> Gallery:
+def build(store: Store, setting: Setting, scores: pd.DataFrame, columns: Sequence[TableColumn], budget: int) -> Gallery:
     """The first samples of a setting, as many as fit in `budget` bytes, and at most ROWS."""
     modality = MODALITIES.get(setting.modality or "")  # None where no samples are stored
     view = "picture" if modality is None else modality.view
     if not setting.samples:
         return Gallery(setting.title, view, "No maps to show: the samples of this setting were not finished.")
     arrays, known = _Arrays(store), _known(setting, scores)
+    printed = [column for column in columns if column.family != "cost" and not column.detail]
     methods = [method for method in setting.methods if method.keys]
     absent = [method.label for method in setting.methods if not method.keys]
     shown: list[_Row] = []
     spent = 0
     for sample in setting.samples[:ROWS]:
-        row = _row(arrays, setting, view, methods, sample, known)
+        row = _row(arrays, setting, view, methods, sample, known, printed)
         spent += row.size
         if spent > budget:
             break
@@ -115,8 +116,9 @@ class _Arrays:
 
 
 def _row(
-    arrays: _Arrays, setting: Setting, view: str, methods: Sequence[MethodFacts], sample: Sample, known: Scores
-) -> _Row:
+    arrays: _Arrays, setting: Setting, view: str, methods: Sequence[MethodFacts], sample: Sample, known: Scores,
+    printed: Sequence[TableColumn],
+) -> _Row:  # fmt: skip
     positions = [t for t, token in enumerate(sample.tokens or ()) if token]  # padding carries no token
     tokens = None if sample.tokens is None else [sample.tokens[t] for t in positions]
     image = arrays.find([sample.key], sample.id, "image")
@@ -127,7 +129,8 @@ def _row(
         entry, missing = _map(heat, values, positions, view, image)
         found.append(entry)
         scores = known.get((method.name, sample.id), {})
-        cells.append({"missing": missing, "scores": [] if missing else _values(scores)})
+        numbers = [(c.short, words.in_unit(scores[c.name], c.unit)) for c in printed if c.name in scores]
+        cells.append({"missing": missing, "scores": [] if missing else numbers})
     picture = maps.input_png(image) if image is not None else None
     verdict = (
         {"tone": "good", "word": "right"} if sample.predicted == sample.label else {"tone": "bad", "word": "wrong"}
@@ -188,12 +191,3 @@ def _known(setting: Setting, scores: pd.DataFrame) -> Scores:
     for algorithm, sample, metric, value in zip(*columns, strict=True):
         known.setdefault((algorithm, sample), {})[metric] = value
     return known
-
-
-def _values(scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """One sample's scores to print: one infidelity and every other measure that is not a cost."""
-    fidelity = words.fidelity(list(scores))
-    wanted = [
-        m for m in scores if m not in words.COST and m not in _DETAILS and (m == fidelity or m not in words.FIDELITY)
-    ]
-    return [(words.short(metric), words.number(scores[metric])) for metric in wanted]

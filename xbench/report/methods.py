@@ -8,6 +8,7 @@ from typing import Any
 from xbench.report import words
 from xbench.report.collect import Manifest, MethodFacts, Setting
 from xbench.store.store import Store
+from xbench.tables.columns import COST, in_words
 
 _KNOWN = {True: "yes", False: "no", None: "not known"}
 _ABSENT = "not recorded"
@@ -65,7 +66,7 @@ def _reported(method: MethodFacts, store: Store) -> list[str]:
     for key in method.keys:
         record = store.load(key, verify_arrays=False)
         for name, column in record["values"].items() if record else ():
-            if name not in words.COST:
+            if name not in {column.source for column in COST}:
                 values.setdefault(name, []).extend(value for value in column if value is not None)
     return [f"{name}: {_spread(numbers)}" for name, numbers in values.items()]
 
@@ -88,6 +89,7 @@ def _measure_rows(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
         info = record["info"]
         row = {
             "name": cell["metric"],
+            "label": info.get("label") or in_words(cell["metric"]),
             "perturbation": info.get("perturbation") or "none",
             "citation": info.get("citation") or "–",
             "parameters": _parameters(info.get("parameters") or {}),

@@ -12,7 +12,7 @@ from xbench.tables.tables import Tables
 CONTENTS = (
     ("run", "What was run"),
     ("comparison", "Comparison"),
-    ("tradeoff", "Fidelity, robustness, time"),
+    ("tradeoff", "Faithfulness, robustness, time"),
     ("distributions", "Distributions"),
     ("gallery", "Gallery"),
     ("problems", "What is missing"),

@@ -19,6 +19,7 @@ def problems(store: Store, tables: Tables) -> dict[str, Any]:
         groups.setdefault(where, []).append(row)
     counts = ", ".join(f"{n:,} {status}" for status, n in sorted(bad["status"].value_counts().items()))
     undefined = tables.summary[tables.summary["n_undefined"] > 0]
+    labels = {column.name: column.label for column in tables.grid.columns}
     total = words.count(len(tables.cells), "cell")
     return {
         "problems": [_problem(store, where, rows) for where, rows in groups.items()],
@@ -26,7 +27,7 @@ def problems(store: Store, tables: Tables) -> dict[str, Any]:
         "undefined": [
             {
                 **{name: row[name] for name in ("model", "dataset", "algorithm")},
-                "metric": words.label(row["metric"]),
+                "metric": labels[row["metric"]],
                 "undefined": row["n_undefined"],
                 "total": row["n"],
             }

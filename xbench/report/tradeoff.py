@@ -1,4 +1,4 @@
-"""The fidelity-robustness-time picture: where each algorithm is, and which no other beats in both."""
+"""The faithfulness-robustness-time picture: where each algorithm is, and which no other beats in both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from xbench.report import figures, labels, words
 from xbench.report.collect import Setting
+from xbench.tables.columns import FAMILIES, RUNTIME, TableColumn, leading, shown_unit
 
 
 @dataclass(frozen=True)
 class Point:
-    """One algorithm in the fidelity-robustness picture; intervals are (low, high)."""
+    """One algorithm in the picture; intervals are (low, high)."""
 
     label: str
     control: bool
@@ -27,78 +28,112 @@ class Point:
     time: float  # seconds per sample, NaN when not known
 
 
-def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in x and y at once (lower is better), by rising x; no controls."""
+@dataclass(frozen=True)
+class Measures:
+    """The columns across and up."""
+
+    x: TableColumn
+    y: TableColumn
+
+
+def front(points: Sequence[Point], measures: Measures) -> list[Point]:
+    """The points that no other beats in x and y at once, from the best x on; no controls."""
+    signs = [-1 if column.direction == "higher" else 1 for column in (measures.x, measures.y)]
     best: list[Point] = []
-    for point in sorted((p for p in points if not p.control), key=lambda p: (p.x, p.y)):
-        if not best or point.y < best[-1].y:
+    for point in sorted((p for p in points if not p.control), key=lambda p: (signs[0] * p.x, signs[1] * p.y)):
+        if not best or signs[1] * point.y < signs[1] * best[-1].y:
             best.append(point)
     return best
 
 
-def tradeoff(setting: Setting, summary: pd.DataFrame) -> figures.Draft | figures.Picture:
-    """Infidelity against sensitivity-max, coloured by runtime, with the front of the methods; or why there is none."""
+def tradeoff(
+    setting: Setting, summary: pd.DataFrame, columns: Sequence[TableColumn]
+) -> figures.Draft | figures.Picture:
+    """Faithfulness against robustness, coloured by runtime, with the front of the methods; or why there is none.
+
+    Of each family the column that leads it is shown (`leading`), of those that have a value in this setting.
+    """
     rows = summary[(summary["model"] == setting.model) & (summary["dataset"] == setting.dataset)]
-    fidelity = words.fidelity(rows["metric"].unique().tolist())
-    if fidelity is None or words.ROBUSTNESS not in set(rows["metric"]):
-        return figures.Picture(setting.title, "This picture needs infidelity and sensitivity_max; one was not run.")
-    points = _points(setting, rows, fidelity)
+    valued = set(rows.loc[np.isfinite(rows["mean"]), "metric"])
+    here = [column for column in columns if column.name in valued]
+    across, up = leading(here, "faithfulness"), leading(here, "robustness")
+    if across is None or up is None:
+        chosen = {"faithfulness": across, "robustness": up}
+        lacking = words.listed([FAMILIES[name].lower() for name, column in chosen.items() if column is None])
+        return figures.Picture(setting.title, f"This picture needs a measure of {lacking}, and none has a value here.")
+    measures = Measures(across, up)
+    points = _points(setting, rows, measures)
     if not points:
-        return figures.Picture(setting.title, "No algorithm has both scores defined.")
+        return figures.Picture(setting.title, f"No algorithm has both {across.label} and {up.label}.")
     return figures.Draft(
         f"tradeoff-{setting.slug}",
         title=setting.title,
-        caption=_caption(setting, points, fidelity),
-        alt=_alt(setting, points),
-        data=points,
-        draw=lambda: _draw(points, fidelity),
+        caption=_caption(setting, points, measures),
+        alt=_alt(setting, points, measures),
+        data=(measures, points),
+        draw=lambda: _draw(points, measures),
     )
 
 
-def _draw(points: Sequence[Point], fidelity: str) -> Figure:
+def _draw(points: Sequence[Point], measures: Measures) -> Figure:
     figure = Figure(figsize=(5.6, 3.7), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     figures.scale(axes, "x", [p.x for p in points], factor=5)
     figures.scale(axes, "y", [p.y for p in points], factor=5)
     _draw_points(figure, axes, points)
-    axes.set_xlabel(figures.plain(f"{words.label(fidelity)}  (lower is better)"))
-    axes.set_ylabel("Sensitivity-max  (lower is better)")
+    axes.set_xlabel(figures.plain(_axis(measures.x)))
+    axes.set_ylabel(figures.plain(_axis(measures.y)))
     axes.margins(0.09)
-    _draw_front(axes, front(points))
+    if measures.x.direction == "higher":
+        axes.invert_xaxis()  # down and left is better in every picture
+    if measures.y.direction == "higher":
+        axes.invert_yaxis()
+    _draw_front(axes, front(points, measures))
     figure.legend(loc="outside upper left", ncols=3, borderaxespad=0.2, handletextpad=0.4)
     names = [figures.short(p.label) for p in points]
     labels.place(figure, axes, [p.x for p in points], [p.y for p in points], names)
     return figure
 
 
-def _caption(setting: Setting, points: Sequence[Point], fidelity: str) -> str:
+def _axis(column: TableColumn) -> str:
+    unit = f" in {shown_unit(column.unit)[1]}" if column.unit else ""
+    return f"{column.label}{unit}  ({column.direction} is better)"
+
+
+def _caption(setting: Setting, points: Sequence[Point], measures: Measures) -> str:
     shown = {point.label for point in points}
     left_out = [method.label for method in setting.methods if method.label not in shown]
-    what = words.label(fidelity).lower()
-    caption = f"Mean {what} and mean sensitivity-max with 95 % intervals, {setting.title}."
+    caption = f"Means of {measures.x.label} and {measures.y.label} with 95 % intervals, {setting.title}."
     return caption + (f" Not shown, for want of a value: {', '.join(left_out)}." if left_out else "")
 
 
-def _alt(setting: Setting, points: Sequence[Point]) -> str:
+def _alt(setting: Setting, points: Sequence[Point], measures: Measures) -> str:
     """The picture in words: every point with its numbers."""
     told = "; ".join(
         f"{p.label}{' (control)' if p.control else ''}: {words.number(p.x)}, {words.number(p.y)}, "
-        f"{words.in_unit(p.time, 's/sample')} ms"
+        f"{words.in_unit(p.time, RUNTIME.unit)} {shown_unit(RUNTIME.unit)[1]}"
         for p in points
     )
-    return f"Scatter of infidelity, sensitivity and time per sample on {setting.title}. {told}."
+    what = words.listed([measures.x.label, measures.y.label, RUNTIME.label])
+    return f"Scatter of {what} on {setting.title}. {told}."
 
 
-def _points(setting: Setting, rows: pd.DataFrame, fidelity: str) -> list[Point]:
+def _points(setting: Setting, rows: pd.DataFrame, measures: Measures) -> list[Point]:
     at = {(row["algorithm"], row["metric"]): row for row in rows.to_dict("records")}
+    factors = [shown_unit(column.unit)[0] for column in (measures.x, measures.y)]
     points = []
     for method in setting.methods:
-        x, y = at.get((method.name, fidelity)), at.get((method.name, words.ROBUSTNESS))
+        x, y = (at.get((method.name, column.name)) for column in (measures.x, measures.y))
         if x is None or y is None or not (np.isfinite(x["mean"]) and np.isfinite(y["mean"])):
             continue
-        time = at.get((method.name, words.TIME), {"mean": float("nan")})["mean"]
-        between = [(row["ci_low"], row["ci_high"]) for row in (x, y)]
-        points.append(Point(method.label, method.control, x["mean"], y["mean"], between[0], between[1], time))
+        time = at.get((method.name, RUNTIME.name), {"mean": float("nan")})["mean"]
+        (x_mean, *x_ends), (y_mean, *y_ends) = (
+            [factor * row[part] for part in ("mean", "ci_low", "ci_high")]
+            for factor, row in zip(factors, (x, y), strict=True)
+        )
+        points.append(
+            Point(method.label, method.control, x_mean, y_mean, (x_ends[0], x_ends[1]), (y_ends[0], y_ends[1]), time)
+        )
     return points
 
 
@@ -108,19 +143,21 @@ def _draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     for p in points:
         axes.plot(p.x_interval, (p.y, p.y), color="0.75", linewidth=0.8, zorder=2)
         axes.plot((p.x, p.x), p.y_interval, color="0.75", linewidth=0.8, zorder=2)
-    times = [1000 * p.time for p in points if p.time > 0]
+    factor = shown_unit(RUNTIME.unit)[0]
+    times = [factor * p.time for p in points if p.time > 0]
     least, most = (min(times), max(times)) if times else (1.0, 1.0)
     norm = LogNorm(least, most) if most > 3 * least else Normalize(0, most)
     colours = sns.color_palette("crest", as_cmap=True)
     for p in points:
-        colour = colours(norm(1000 * p.time)) if p.time > 0 else "0.6"  # a time that is not known is grey
+        colour = colours(norm(factor * p.time)) if p.time > 0 else "0.6"  # a time that is not known is grey
         inside = "white" if p.control else [colour]
         axes.scatter(p.x, p.y, s=44, linewidths=1.5, edgecolors=[colour], facecolors=inside, zorder=3)
     axes.scatter([], [], s=36, color="0.4", label="method")
     axes.scatter([], [], s=36, facecolors="white", edgecolors="0.4", linewidths=1.3, label="control")
     if times:
         mappable = ScalarMappable(norm, colours)
-        bar = figure.colorbar(mappable, ax=axes, label="Runtime (ms per sample)", aspect=28, pad=0.02)
+        time = f"{RUNTIME.label} ({words.per_sample(RUNTIME.unit)})"
+        bar = figure.colorbar(mappable, ax=axes, label=time, aspect=28, pad=0.02)
         bar.outline.set_visible(False)
         if most > 3 * least:
             figures.plain_ticks(bar.ax.yaxis, most / least)

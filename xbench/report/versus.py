@@ -1,12 +1,13 @@
 """The comparison table as the template prints it: one per setting, from the ranked grid of the tables."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from xbench.report import words
 from xbench.report.collect import Setting
+from xbench.tables.columns import FAMILIES, TableColumn, shown_unit
 from xbench.tables.comparison import Comparison, Row
-from xbench.tables.outcomes import TableColumn
 from xbench.tables.tables import Tables
 
 _ARROWS = {"lower": ("↓", "lower is better"), "higher": ("↑", "higher is better")}
@@ -21,7 +22,7 @@ def comparisons(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
         rows = [row for row in tables.grid.rows if (row.model, row.dataset) == where]
         if any(entry.status == "ok" for row in rows for entry in row.entries.values()):
             shown.append(_table(setting, rows, tables.grid.columns))
-    glossary = [(_label(column), meaning) for column in tables.grid.columns if (meaning := _meaning(column))]
+    glossary = [(column.label, column.meaning) for column in tables.grid.columns if column.meaning]
     return {
         "comparisons": shown,
         "glossary": glossary if shown else [],
@@ -35,6 +36,7 @@ def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[TableColumn]
     groups = {control: [row for row in rows if row.control is control] for control in (False, True)}
     return {
         "title": setting.title,
+        "families": [(FAMILIES[name], len(list(mine))) for name, mine in groupby(columns, lambda c: c.family)],
         "columns": [_heading(column) for column in columns],
         "groups": [
             {"control": control, "rows": [_row(row, columns, bool(warned.get(row.label))) for row in group]}
@@ -48,21 +50,12 @@ def _table(setting: Setting, rows: Sequence[Row], columns: Sequence[TableColumn]
 def _heading(column: TableColumn) -> dict[str, str]:
     arrow, told = _ARROWS.get(column.direction, ("", ""))
     return {
-        "label": _label(column),
+        "label": column.label,
         "arrow": arrow,
         "arrow_words": told,
-        "unit": words.shown_unit(column.unit),
-        "help": _meaning(column),
+        "unit": shown_unit(column.unit)[1],
+        "help": column.meaning,
     }
-
-
-def _label(column: TableColumn) -> str:
-    """The heading: the metric's own, unless the name tells two metrics apart."""
-    return words.label(column.name) if "." in column.name or not column.label else column.label
-
-
-def _meaning(column: TableColumn) -> str:
-    return column.meaning or words.meaning(column.name)
 
 
 def _row(row: Row, columns: Sequence[TableColumn], warned: bool) -> dict[str, Any]:

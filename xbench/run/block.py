@@ -30,7 +30,7 @@ from xbench.run.prepared import Prepared
 from xbench.run.result import Arrays, CellResult, NeededFailed, failed
 from xbench.store.records import canonical, cell_key
 from xbench.store.store import Store
-from xbench.tables.outcomes import COST
+from xbench.tables.columns import COST
 
 _SHORT = 0.5  # seconds: a cell this fast is timed three times; its time is the median
 _MEDIUM = 5.0  # one up to here once more, since finding the best rows slows the first run down
@@ -217,7 +217,7 @@ class Block:
             "rewrites": {name: how for each in found for name, how in each.rewrites.items()},
         }
         fields = {
-            "columns": {name: asdict(column) for name, column in facts.columns.items()},
+            "columns": {name: asdict(column) | {"family": facts.family} for name, column in facts.columns.items()},
             "values": {name: [float(v) for v in values.tolist()] for name, values in scores.items()},
             "counters": counts,
             "info": info,

@@ -39,7 +39,7 @@ class Record(_Optional):
     algorithm: str | None
     metric: str | None
     samples: list[str]
-    columns: dict[str, dict[str, str]]  # name -> {"direction": "lower" | "higher" | "none", "unit": ...}
+    columns: dict[str, dict[str, Any]]  # name -> {"direction": "lower" | "higher" | "none", "unit": ..., and facts}
     values: dict[str, list[float | None]]  # name -> one number per sample; None = undefined
     seconds: float
     counters: dict[str, int]

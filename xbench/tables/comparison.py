@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from xbench.tables.outcomes import COST, StoredCell, TableColumn
+from xbench.tables.columns import PEAK_MEMORY, RUNTIME, TableColumn, ordered
+from xbench.tables.outcomes import StoredCell
 
-_FIRST = ("infidelity", "infidelity_scaled", "infidelity_relative", "sensitivity_max", "completeness")
-_LAST = tuple(column.name for column in COST)
-_HARDWARE_BOUND = ("runtime", "peak_memory")
+_HARDWARE_BOUND = (RUNTIME.name, PEAK_MEMORY.name)
 _CONTROLS = ("random", "constant")
 _REASON_LENGTH = 160
 
@@ -80,16 +79,15 @@ def build(
     subjects = _subjects(cells)
     order = list(subjects)
     rows.sort(key=lambda row: (order.index((row.model, row.dataset)), row.control))
-    ordered = _ordered([column for found in columns.values() for column in found])
     void = _inapplicable(cells)
-    ordered = [column for column in ordered if column not in {c for metric in void for c in columns[metric]}]
-    ranked = [column for column in ordered if one_hardware or column.source not in _HARDWARE_BOUND]
+    shown = ordered(column for metric, found in columns.items() if metric not in void for column in found)
+    ranked = [column for column in shown if one_hardware or column.name not in _HARDWARE_BOUND]
     notes = [*remarks]
-    notes += _notes(rows, ordered, [cell for cell in cells if cell.group[3] not in void], labels)
+    notes += _notes(rows, shown, [cell for cell in cells if cell.group[3] not in void], labels)
     notes += [f"– skipped: {', '.join(names)}: {reason}" for reason, names in _by_reason(void).items()]
     if not one_hardware:
         notes.append("Runtime and peak memory were measured on different hardware and are not ranked.")
-    return Grid(tuple(ordered), tuple(_with_best(rows, ranked)), subjects, tuple(notes))
+    return Grid(tuple(shown), tuple(_with_best(rows, ranked)), subjects, tuple(notes))
 
 
 def frame(grid: Grid) -> pd.DataFrame:
@@ -173,17 +171,6 @@ def _subject(model: str, dataset: str, n: int, facts: Mapping[str, object]) -> s
     return f"{model}{known} on {dataset}, n = {n}{standin}"
 
 
-def _ordered(columns: Sequence[TableColumn]) -> list[TableColumn]:
-    """Fidelity, robustness, completeness, other metrics as configured, then cost."""
-
-    def rank(column: TableColumn) -> int:
-        if column.source in _FIRST:
-            return _FIRST.index(column.source)
-        return len(_FIRST) + (1 + _LAST.index(column.source) if column.source in _LAST else 0)
-
-    return sorted(columns, key=rank)
-
-
 def _with_best(rows: Sequence[Row], columns: Sequence[TableColumn]) -> list[Row]:
     """Mark the best entries of each model, dataset and column: all that tie; no control, no lone row.
 
@@ -221,7 +208,7 @@ def _notes(
             entry = row.entries.get(column.name)
             if entry and entry.status == "ok" and entry.n_absent:
                 planned = entry.n + entry.n_absent
-                partial.append(f"{row.label}{where}, {column.name}: {entry.n} of {planned} samples measured")
+                partial.append(f"{row.label}{where}, {column.label}: {entry.n} of {planned} samples measured")
     undefined = _undefined(rows, columns, many)
     notes = [f"† {'; '.join(undefined)}."] if undefined else []
     notes += [f"‡ not ranked: {'; '.join(partial)}."] if partial else []
@@ -258,9 +245,9 @@ def _undefined(rows: Sequence[Row], columns: Sequence[TableColumn], many: bool) 
                 if (entry := row.entries.get(column.name))
             }
             if len(counts) > 1 and len(set(counts.values())) == 1 and all(counts.values()):
-                for_all.setdefault((where, next(iter(counts.values()))), []).append(column.name)
+                for_all.setdefault((where, next(iter(counts.values()))), []).append(column.label)
             else:
-                each += [f"{label}{where}, {column.name}: {count}" for label, count in counts.items() if count]
+                each += [f"{label}{where}, {column.label}: {count}" for label, count in counts.items() if count]
     return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
 
 

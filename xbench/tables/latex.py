@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Comparison, Grid, Row
-from xbench.tables.outcomes import TableColumn
 from xbench.tables.plain_text import groups, mark, numbers, several, title
 
 _WIDTH = 345.0  # points: the text width of an article, for which tables are split
@@ -59,7 +59,7 @@ def _blocks(grid: Grid) -> list[list[TableColumn]]:
     blocks: list[list[TableColumn]] = [[]]
     used = left
     for column in grid.columns:
-        head = _SCRIPT * max(map(len, title(column).split(" "))) + _GAP
+        head = _SCRIPT * max(map(len, title(column, column.label).split(" "))) + _GAP
         width = max([head, *(_width(row.entries.get(column.name), column) for row in grid.rows)])
         if blocks[-1] and used + width > _WIDTH:
             blocks.append([])
@@ -94,7 +94,7 @@ def _tabular(grid: Grid, columns: Sequence[TableColumn]) -> str:
 
 
 def _head(column: TableColumn) -> str:
-    words = re.sub(r" (?=[↓↑])", "\0", title(column)).split(" ")  # the arrow stays with the last word
+    words = re.sub(r" (?=[↓↑])", "\0", title(column, column.label)).split(" ")  # the arrow stays with the last word
     stacked = r"\\".join(_escape(word).replace("\0", "~") for word in words)
     return f"\\scriptsize\\shortstack[r]{{{stacked}}}"
 

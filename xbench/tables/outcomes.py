@@ -1,7 +1,6 @@
-"""What became of the cells a manifest planned, and which columns they have."""
+"""What became of the cells a manifest planned."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,30 +10,6 @@ from xbench.store.store import Store
 CellGroup = tuple[str, str, str | None, str | None]  # model, dataset, algorithm, metric
 
 _MISSING = "not computed: the run was interrupted; the same command continues it"
-
-
-@dataclass(frozen=True)
-class TableColumn:
-    """A column of numbers: its name in the tables, its name in the records, and what its metric says of it.
-
-    `label`, `short`, `meaning` are "" where the metric, or a record of an older release, says nothing.
-    """
-
-    name: str
-    source: str
-    direction: str  # "lower" | "higher" (is better) | "none"
-    unit: str
-    label: str = ""
-    short: str = ""
-    meaning: str = ""
-
-
-COST = (
-    TableColumn("runtime", "runtime", "lower", "s/sample"),
-    TableColumn("forward_rows", "forward_rows", "lower", "rows/sample"),
-    TableColumn("backward_rows", "backward_rows", "lower", "rows/sample"),
-    TableColumn("peak_memory", "peak_memory", "lower", "bytes"),
-)
 
 
 @dataclass(frozen=True)
@@ -75,37 +50,6 @@ def resolve(store: Store, manifest: Mapping[str, Any]) -> list[StoredCell]:
         for block, planned in enumerate(groups[group].values()):
             done[group, block] = _outcome(store, planned, group, done.get((_needed(group), block)))
     return [done[group, block] for group in groups for block in range(len(groups[group]))]
-
-
-def columns(cells: Iterable[StoredCell]) -> dict[str | None, tuple[TableColumn, ...]]:
-    """The columns of every metric (None: of the attributions), as its finished cells tell.
-
-    A column that two metrics of the grid both have is called `<metric>.<column>` in all tables. A metric
-    with no finished cell gets one column of its own name, the attributions get `COST`.
-    """
-    found: dict[str | None, dict[str, Mapping[str, str]]] = {}
-    for cell in cells:
-        if cell.kind != "samples":
-            known = found.setdefault(cell.group[3], {})
-            known.update(cell.result["columns"] if cell.result else {})
-    owners = Counter(name for known in found.values() for name in known)
-    named: dict[str | None, tuple[TableColumn, ...]] = {}
-    for metric, known in found.items():
-        fallback = COST if metric is None else (TableColumn(metric, metric, "none", ""),)
-        named[metric] = (
-            fallback
-            if not known
-            else tuple(
-                TableColumn(
-                    name=name if metric is None or owners[name] == 1 else f"{metric}.{name}",
-                    source=name,
-                    direction=facts["direction"],
-                    **{fact: facts.get(fact, "") for fact in ("unit", "label", "short", "meaning")},
-                )
-                for name, facts in known.items()
-            )
-        )
-    return named
 
 
 def _needed(group: CellGroup) -> CellGroup:

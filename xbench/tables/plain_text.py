@@ -9,12 +9,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from xbench.tables.columns import TableColumn, shown_unit
 from xbench.tables.comparison import Comparison, Grid, Row
-from xbench.tables.outcomes import TableColumn
 
-# Factor from the records' unit, and what a reader sees; the caption says which are per sample.
-_UNITS = {"runtime": (1e3, "ms"), "peak_memory": (2.0**-20, "MiB"), "forward_rows": (1.0, "")}
-_UNITS |= {"backward_rows": (1.0, "")}
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -30,10 +27,10 @@ def number(value: float) -> str:
     return f"{mantissa}e{int(power)}"
 
 
-def title(column: TableColumn) -> str:
-    """What heads a column: its name in words, the unit where it has one, an arrow to where better is."""
-    unit = _UNITS.get(column.source, (1.0, column.unit))[1]
-    parts = [column.name.replace("_", " "), f"({unit})" if unit else "", _ARROWS.get(column.direction, "")]
+def title(column: TableColumn, label: str) -> str:
+    """What heads a column: its label or short label, the unit where it has one, an arrow to where better is."""
+    unit = shown_unit(column.unit)[1]
+    parts = [label, f"({unit})" if unit else "", _ARROWS.get(column.direction, "")]
     return " ".join(part for part in parts if part)
 
 
@@ -44,9 +41,9 @@ def numbers(entry: Comparison, column: TableColumn) -> tuple[str, str]:
 
 
 def _text(value: float, column: TableColumn) -> str:
-    if column.source.endswith("_rows") and value.is_integer() and abs(value) < 1e5:
+    if column.unit.startswith("rows") and value.is_integer() and abs(value) < 1e5:
         return str(int(value))  # a count: 50, not 50.0
-    return number(value * _UNITS.get(column.source, (1.0, ""))[0])
+    return number(value * shown_unit(column.unit)[0])
 
 
 def mark(entry: Comparison) -> str:
@@ -58,7 +55,11 @@ def markdown(grid: Grid) -> str:
     """A pipe table, a caption above it and the notes below."""
     shown = several(grid)
     head = [name for name, wanted in zip(("model", "dataset"), shown, strict=True) if wanted]
-    lines = [_markdown_line([*head, "algorithm", *(title(column) for column in grid.columns)])]
+    lines = [
+        _markdown_line(
+            [*head, "algorithm", *(_markdown_escape(title(column, column.label)) for column in grid.columns)]
+        )
+    ]
     lines.append("|" + "---|" * (len(head) + 1) + "---:|" * len(grid.columns))
     for row in grid.rows:
         names = [name for name, wanted in zip((row.model, row.dataset), shown, strict=True) if wanted]
@@ -139,7 +140,9 @@ def _terminal_column(rows: Sequence[Row], column: TableColumn) -> list[str]:
     marks = max((len(sign) for _, sign in texts), default=0)
     digits = max((len(text) for text, _ in texts), default=0)
     cells = [f"{text:>{digits}}{sign:<{marks}}" for text, sign in texts]
-    head = [word.rjust(digits) + " " * marks for word in re.sub(r" (?=[↓↑])", "\0", title(column)).split(" ")]
+    head = [
+        word.rjust(digits) + " " * marks for word in re.sub(r" (?=[↓↑])", "\0", title(column, column.short)).split(" ")
+    ]
     lines = [line.replace("\0", " ") for line in [*head, *cells]]
     width = max(len(line.rstrip()) for line in lines)
     return [line.rjust(width) if len(line) < width else line for line in lines]

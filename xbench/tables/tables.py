@@ -16,9 +16,10 @@ import pandas as pd
 from xbench.boundary.files import write_atomic
 from xbench.store.environment import hardware_id
 from xbench.store.store import Store
-from xbench.tables import alike, comparison, latex, outcomes, plain_text
+from xbench.tables import alike, columns, comparison, latex, outcomes, plain_text
+from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Grid
-from xbench.tables.outcomes import StoredCell, TableColumn
+from xbench.tables.outcomes import StoredCell
 from xbench.tables.stats import mean_interval
 
 _SCORES = dict.fromkeys(("model", "dataset", "algorithm", "metric", "sample"), "str")
@@ -65,19 +66,19 @@ class Tables:
 def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
     """All tables of what `manifest` planned, from the files of `store` alone."""
     cells = outcomes.resolve(store, manifest)
-    columns = outcomes.columns(cells)
-    scores = _scores(cells, columns)
-    summary = _summary(scores, columns)
+    of = columns.found(cells)
+    scores = _scores(cells, of)
+    summary = _summary(scores, of)
     environments = _environments(store, cells)
     grid = comparison.build(
         summary,
         scores,
-        columns,
+        of,
         cells,
         one_hardware=_one_hardware(cells, environments),
         remarks=manifest.get("notes", ()),
     )
-    measures = [column.name for metric, found in columns.items() if metric is not None for column in found]
+    measures = [column.name for metric, found in of.items() if metric is not None for column in found]
     labels = {row.algorithm: row.label for row in grid.rows if not row.control}
     grid = replace(grid, notes=(*grid.notes, *alike.notes(store, cells, scores, measures, labels)))
     run = {name: manifest.get(name) for name in ("name", "created", "command", "config", "n", "seed")}

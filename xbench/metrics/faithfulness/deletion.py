@@ -52,7 +52,7 @@ class DeletionAUC(CurveMetric):
     @property
     def facts(self) -> MetricFacts:
         column = Column(
-            "lower", label="Deletion AUC", short="deletion",
+            "lower", label="Deletion AUC", short="Deletion",
             meaning="Area under the output while the most relevant features are removed: a good map lowers it at once.",
         )  # fmt: skip
         source = "Petsiuk, Das, Saenko 2018, RISE: Randomized Input Sampling for Explanation, arXiv 1806.07421"

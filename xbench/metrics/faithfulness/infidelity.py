@@ -94,17 +94,17 @@ class Infidelity(Metric):
             "arXiv 1901.09392",
             {
                 "infidelity": Column(
-                    "lower", label="Infidelity", short="infidelity", low=0,
+                    "lower", label="Infidelity", low=0, detail=True,
                     meaning="Mean squared difference between the change of the output that the map predicts for a "
                     "perturbation and the change that happens (Yeh et al. 2019). It depends on the scale of the map.",
                 ),
                 "infidelity_scaled": Column(
-                    "lower", label="Infidelity, scaled", short="infid. scaled", low=0,
+                    "lower", label="Infidelity, scaled", short="Infid. scaled", low=0, detail=True,
                     meaning="Infidelity after each map is multiplied by the one factor that serves it best, "
                     "so only its shape counts.",
                 ),
                 "infidelity_relative": Column(
-                    "lower", label="Infidelity, relative", short="infid. relative", low=0, high=1,
+                    "lower", label="Infidelity, relative", short="Infid. relative", low=0, high=1, lead=True,
                     meaning="The share of the output's changes that no multiple of the map explains: 0 is perfect, "
                     "1 is no better than a map of zeros. It does not depend on the scale of map or output.",
                 ),

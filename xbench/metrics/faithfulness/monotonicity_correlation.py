@@ -60,7 +60,7 @@ class MonotonicityCorrelation(Metric):
     @property
     def facts(self) -> MetricFacts:
         column = Column(
-            "higher", label="Monotonicity correlation", short="monotonicity", low=-1, high=1,
+            "higher", label="Monotonicity correlation", short="Monotonicity", low=-1, high=1,
             meaning="Rank correlation of the features' relevance and of what removing each does to the output.",
         )  # fmt: skip
         source = "Nguyen, Martinez 2020, On Quantitative Aspects of Model Interpretability, arXiv 2007.07584"

@@ -40,7 +40,7 @@ class TopKIntersection(LocalisationMetric):
                 "top_k_intersection": Column(
                     "higher",
                     label="Top-k intersection",
-                    short="top-k",
+                    short="Top-k",
                     low=0,
                     high=1,
                     meaning="Share of the k most relevant cells that lie on the known evidence.",

@@ -24,7 +24,7 @@ class SensitivityAvg(SensitivityMetric):
     @property
     def facts(self) -> MetricFacts:
         main = Column(
-            "lower", label="Sensitivity (mean)", short="sens. mean", low=0,
+            "lower", label="Sensitivity (mean)", short="Sens. mean", low=0,
             meaning="Mean relative change of the map when the input moves inside a small ball (Bhatt et al. 2020).",
         )  # fmt: skip
         floor = Column(

@@ -34,7 +34,7 @@ class SensitivityMax(SensitivityMetric):
     @property
     def facts(self) -> MetricFacts:
         main = Column(
-            "lower", label="Sensitivity (max)", short="sensitivity", low=0,
+            "lower", label="Sensitivity (max)", short="Sensitivity", low=0, lead=True,
             meaning="Largest relative change of the map when the input moves inside a small ball (Yeh et al. 2019).",
         )  # fmt: skip
         floor = Column(

@@ -21,7 +21,7 @@
     }
   }
   for (const table of all("table[data-sortable]")) {
-    all("thead th", table).forEach((header, column) => {
+    all("thead th[aria-sort]", table).forEach((header, column) => {   // not the headings of families
       const button = header.querySelector("button.sort");
       if (button) button.addEventListener("click", () => sortBy(table, column, header));
     });

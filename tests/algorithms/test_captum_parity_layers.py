@@ -14,7 +14,7 @@ import torch
 from captum.attr._utils.attribution import Attribution
 
 from tests.algorithms import test_captum_parity as primary
-from tests.algorithms.test_captum_parity import SEED, TARGET, N, gradient_shap_draws, images, pairs, same, texts
+from tests.algorithms.captum_pairs import SEED, TARGET, N, gradient_shap_draws, images, pairs, same, texts
 from tests.models_for_tests import ReluNet, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.algorithms.test_contract import NODES, algorithm
+from tests.algorithms.contract import NODES, algorithm
 from tests.models_for_tests import numbers, weights
 from xbench import Speed, attribute
 from xbench.algorithms import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.algorithms.test_contract import LENGTHS, NODES, algorithm, setting
+from tests.algorithms.contract import LENGTHS, NODES, algorithm, setting
 from tests.metrics.toys import bag
 from tests.models_for_tests import weights
 from xbench import Speed

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.metrics.toys import linear, score
+from tests.metrics.toys import linear, score, with_hidden
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench.algorithms import (
     Algorithm,
@@ -31,6 +31,8 @@ from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 from xbench.explain.score import Explanation, gather, score_maps
 from xbench.metrics import Infidelity, Metric, Ranked
+from xbench.metrics.robustness.reexplained import NearbyMetric
+from xbench.metrics.robustness.relative_stability import RelativeStability
 
 N = 9
 IDS = tuple(f"sample-{i}" for i in range(N))
@@ -59,20 +61,43 @@ UNDEFINED = {
     "localisation_auc": set(),
     "rationale": set(),
     "sensitivity_avg": {"sensitivity_avg", "sensitivity_avg_floor"},
+    "local_lipschitz": set(),
+    "relative_input_stability": {"relative_input_stability", "relative_input_stability_elements"},
+    "relative_output_stability": {"relative_output_stability", "relative_output_stability_elements"},
+    "relative_representation_stability": {
+        "relative_representation_stability",
+        "relative_representation_stability_elements",
+    },
+    "continuity": set(),
+    # No neighbour has a zero map too.
+    "consistency": {"consistency"},
+    "local_sufficiency": {"local_sufficiency"},
     # A zero map has no shares of which few could be large, and no order that could agree with anything.
     "sparseness": {"sparseness"},
     "monotonicity_correlation": {"monotonicity_correlation"},
     "mprt": {"mprt", "mprt_full"},
+    "mprt_bottom_up": {"mprt_bottom_up"},
+    "smooth_mprt": set(),  # noisy copies are not at the baseline
+    "efficient_mprt": {"efficient_mprt"},
+    "input_invariance": {"input_invariance"},
     "random_logit": {"random_logit"},
     # All points are the baseline: nothing drops.
     "deletion_auc": set(),
     "pixel_flipping": set(),
 }
 # The metrics whose numbers depend on the seed, with a method that does not draw.
-DRAWS = {"infidelity", "sensitivity_max", "sensitivity_avg", "mprt", "random_logit"}
+DRAWS = {
+    "infidelity", "sensitivity_max", "sensitivity_avg", "mprt", "random_logit", "local_lipschitz",
+    "relative_input_stability", "relative_output_stability", "relative_representation_stability",
+    "mprt_bottom_up", "smooth_mprt", "efficient_mprt", "consistency", "local_sufficiency",
+}  # fmt: skip
 # Said of the perfect map of a linear model, which noise may match or beat: it is as dense as the weights are, and not
-# another one where a class's weights happen to resemble another's.
-NO_TEST_OF_TRUTH = {"sparseness", "random_logit", "mprt"}
+# another one where a class's weights happen to resemble another's. Noise never has the same map again, nor one like it.
+# The random control never sees the model: no shift of its bias and no change of its weights moves it.
+NO_TEST_OF_TRUTH = {
+    "sparseness", "random_logit", "mprt", "mprt_bottom_up", "smooth_mprt", "efficient_mprt", "input_invariance",
+    "consistency", "local_sufficiency",
+}  # fmt: skip
 
 
 def _names() -> list[str]:
@@ -83,7 +108,9 @@ def _names() -> list[str]:
 @lru_cache
 def _metric(name: str) -> Metric:
     metric = component("metric", name)
-    quick = {field.name: 4 for field in fields(metric) if field.name == "n_perturb_samples"}
+    quick: dict[str, float] = {field.name: 4 for field in fields(metric) if field.name == "n_perturb_samples"}
+    if isinstance(metric, RelativeStability):  # where a draw must keep the class: one sample lies between two
+        quick["perturb_radius"] = 0.001
     return replace(metric, **quick)
 
 
@@ -111,6 +138,11 @@ def _masks() -> Tensor:
     weight = linear()[1].weight.detach()
     most = weight >= weight.topk(5, dim=1).values[:, -1:]
     return most[TARGET].reshape(N, 1, 6, 6)
+
+
+def _plain(name: str) -> nn.Module:
+    """A linear model, with a hidden layer for the metric that asks for one."""
+    return with_hidden(linear()) if name == "relative_representation_stability" else linear()
 
 
 def _setting(chosen: list[int], **other: object) -> dict[str, object]:
@@ -162,8 +194,8 @@ def test_a_perfect_map_beats_noise(truthful: str):
     # Of a linear model the shares are exact in one step, and its slopes the same everywhere.
     shares = metric.facts.family in ("faithfulness", "axiomatic")
     right = IntegratedGradients(n_steps=1) if shares else Saliency(abs=False)
-    perfect = score(linear(), _samples(), metric, right, **setting)[metric.main]
-    noise = score(linear(), _samples(), metric, Random(), **setting)[metric.main]
+    perfect = score(_plain(truthful), _samples(), metric, right, **setting)[metric.main]
+    noise = score(_plain(truthful), _samples(), metric, Random(), **setting)[metric.main]
     better = perfect < noise if metric.facts.columns[metric.main].direction == "lower" else perfect > noise
     # Noise may hit a pixel of the mask, or the order of a few features.
     if Need.TRUTH in metric.facts.needs or truthful in ("deletion_auc", "pixel_flipping", "monotonicity_correlation"):
@@ -186,12 +218,12 @@ def test_undefined_is_nan_and_only_there(name: str, metric: Metric, model: nn.Mo
         assert values.isnan().tolist() == expected, column
 
 
-def test_a_map_with_nan_scores_nan(metric: Metric):
+def test_a_map_with_nan_scores_nan(name: str, metric: Metric):
     # A failure must not become a number: as comparisons with NaN are false, it once passed for a zero map.
     def broken(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return torch.where(x == x.amax(), torch.nan, x)
 
-    columns = score(linear(), _samples()[:1], metric, broken, target=TARGET[:1], masks=_masks()[:1])
+    columns = score(_plain(name), _samples()[:1], metric, broken, target=TARGET[:1], masks=_masks()[:1])
     assert all(values.isnan().all() for values in columns.values())
 
 
@@ -226,7 +258,7 @@ def test_the_same_call_gives_the_same_bits_and_leaves_global_randomness_alone(me
         states.append(torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2])
     assert all(states)
     for column, values in results[0].items():
-        assert torch.equal(values, results[1][column])
+        torch.testing.assert_close(values, results[1][column], rtol=0, atol=0, equal_nan=True)
 
 
 class Recorder(nn.Module):
@@ -288,7 +320,7 @@ def test_evidence_gathered_before_serves_as_if_gathered_now(metric: Metric, mode
         again = score_maps(explainer, metric, explanation, found)
         assert not recorder.seen
         for column, values in fresh.items():
-            torch.testing.assert_close(again[column], values, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(again[column], values, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 def test_evidence_has_an_identity(metric: Metric):
@@ -301,6 +333,8 @@ def test_evidence_has_an_identity(metric: Metric):
 def test_metrics_of_one_question_share_their_evidence():
     assert identity(_metric("deletion_auc").evidence[0]) == identity(_metric("pixel_flipping").evidence[0])
     assert identity(_metric("sensitivity_max").evidence[0]) == identity(_metric("sensitivity_avg").evidence[0])
+    every = [component("metric", name) for name in _names()]
+    assert len({metric.evidence[0] for metric in every if isinstance(metric, NearbyMetric)}) == 1
     assert identity(_metric("infidelity").evidence[0]) != identity(Infidelity(5).evidence[0])
 
 

@@ -22,6 +22,16 @@ def linear(width: int = 36, classes: int = 3, seed: int = 0) -> nn.Module:
     return weights(nn.Sequential(nn.Flatten(), nn.Linear(width, classes)), seed)
 
 
+def with_hidden(model: nn.Module) -> nn.Module:
+    """The same function with one more layer, the identity, so that what was the output is hidden."""
+    classes = model[-1].out_features
+    same = nn.Linear(classes, classes).double()
+    with torch.no_grad():
+        same.weight.copy_(torch.eye(classes))
+        same.bias.zero_()
+    return nn.Sequential(*model, same)
+
+
 class Bag(nn.Module):
     """Token ids (n, T) -> 2 classes: a head on the sum of the word vectors.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xbench.core.names import Output
-from xbench.core.sites import Site
+from xbench.core.sites import Site, Visit
 
 Target = int | Sequence[int] | Sequence[tuple[int, ...]] | tuple[int, ...] | Tensor | None
 Unit = tuple[int | slice, ...] | Callable[..., Tensor]
@@ -131,6 +132,29 @@ class Readout:
         if output.dim() == 1 or output.shape[1] == 1:
             return torch.nn.functional.logsigmoid(output) if log else torch.sigmoid(output)
         return torch.log_softmax(output, 1) if log else torch.softmax(output, 1)
+
+
+@dataclass(frozen=True)
+class OutputPlace:
+    """The model's whole output as a place, whatever is explained of it. `select` as for `Readout`."""
+
+    select: str | int | None = None
+
+    @contextmanager
+    def watch(self, model: nn.Module, *, detach: bool = False) -> Iterator[Visit]:
+        """See `Place`; nothing can be differentiated by what comes last."""
+        visited, readout = Visit(), Readout(select=self.select)
+
+        def ended(_module: nn.Module, _args: object, result: object) -> None:
+            visited.calls += 1
+            output = readout.tensor(result)
+            visited.tensors = (output.unsqueeze(0) if output.dim() == 0 else output,)  # squeezed: nothing but the row
+
+        handle = model.register_forward_hook(ended)
+        try:
+            yield visited
+        finally:
+            handle.remove()
 
 
 def _pick(output: Tensor, target: Tensor) -> Tensor:

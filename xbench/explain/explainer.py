@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,7 +19,7 @@ from xbench.core.model_places import CONVOLUTIONS
 from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Plan, Want
 from xbench.core.question import Asking, Explain
-from xbench.core.readouts import Readout, target_rows
+from xbench.core.readouts import OutputPlace, Readout, target_rows
 from xbench.core.sites import Site, Sites, device_of, frozen, layer_name
 from xbench.core.truth import Truth
 from xbench.engine import Counters, Engine, MakePlan, Subject, follows
@@ -27,7 +27,7 @@ from xbench.engine.memory import keep_freed
 from xbench.engine.rewrites import trial
 from xbench.engine.rewrites.choice import TRIED, WORTH, Decision, EvaluationKind, Rewrites
 from xbench.explain.external import Outside
-from xbench.explain.request import FunctionModel, Request, baseline_tensors
+from xbench.explain.request import FunctionModel, Request, baseline_tensors, shifted
 from xbench.rules.attention import AttentionWeights
 
 _ADVICE = {
@@ -60,7 +60,12 @@ class Explainer:
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
         me = weakref.proxy(self)  # in a cycle the samples of an explainer would outlive it
-        self.places = Asking(setting.model, lambda: me._first(), ask=lambda case, x, explain: me._ask(case, x, explain))
+        self.places = Asking(
+            setting.model,
+            lambda *change: me._first(*change),
+            OutputPlace(setting.select),
+            ask=lambda case, x, explain: me._ask(case, x, explain),
+        )
         self.subject: Subject = Subject(
             model=setting.model,
             inputs=inputs,
@@ -254,14 +259,20 @@ class Explainer:
             output = self.subject.readout.tensor(self._first())
         return tuple(output.shape[1:])
 
-    def changed(self, model: nn.Module | None = None, target: Tensor | None = None) -> Explainer:
-        """The same samples in another model, or of another output (n, k); evaluated without rewrites of the model."""
+    def changed(
+        self, model: nn.Module | None = None, target: Tensor | None = None, shift: float | None = None
+    ) -> Explainer:
+        """The same samples in another model, or of another output (n, k), or with inputs that are shifted.
+
+        Evaluated without rewrites of the model.
+        """
         setting = self.setting
         return Explainer(
             replace(
                 setting,
                 model=setting.model if model is None else model,
                 target=setting.target if target is None else target,
+                inputs=setting.inputs if shift is None else shifted(setting.inputs, shift),
                 speed=replace(setting.speed, rewrites=False, compile=None),
                 decide=None,
                 progress=None,
@@ -350,10 +361,10 @@ class Explainer:
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return engine.run(plan, case, samples)
 
-    def _first(self) -> object:
-        """Send the first sample through the model."""
+    def _first(self, change: Callable[[Tensor], Tensor] = torch.clone) -> object:
+        """Send the first sample through the model, or what `change` makes of each of its inputs."""
         # Clones: the model may write into its input.
-        return self.subject.forward([t[:1].clone() for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
+        return self.subject.forward([change(t[:1]) for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
 
     def _ask(self, case: Case, x: Tensor, explain: Explain) -> object:
         """The answer of an explainer from elsewhere."""

@@ -124,6 +124,13 @@ def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
     )
 
 
+def shifted(inputs: Inputs, by: float) -> Inputs:
+    """Inputs with a number added to every element."""
+    if isinstance(inputs, Mapping):
+        return {name: tensor + by for name, tensor in inputs.items()}
+    return tuple(tensor + by for tensor in inputs) if isinstance(inputs, tuple) else inputs + by
+
+
 def made_baselines(baselines: BaselinesOf, inputs: Inputs) -> Baselines:
     """The baselines, or what a function makes of the inputs, or of nothing where it takes no argument."""
     if not callable(baselines):

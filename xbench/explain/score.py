@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
 from xbench.algorithms.external import External
+from xbench.algorithms.noise_tunnel import NoiseTunnel
 from xbench.core.case import Case
 from xbench.core.needs import NotApplicable
-from xbench.core.plan import Plan, Plans, Several, sequence
+from xbench.core.plan import Plan, Plans, Several, Want, sequence
 from xbench.core.question import flat_maps
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Inputs
 from xbench.metrics.base import Metric
-from xbench.metrics.evidence import Again, Changed, Evidence, Explained, Ranked, Shared
+from xbench.metrics.evidence import Again, Changed, Evidence, Explained, Ranked, Shared, Smoothing
 from xbench.metrics.maps import Maps
 
 Given = Inputs | tuple[Inputs, Algorithm] | Algorithm | Callable[..., object]
@@ -168,10 +169,12 @@ def _again(explainer: Explainer, evidence: Again, maps: Maps, algorithm: Algorit
                 moved.append(version)
                 yield algorithm.plan(keyed, version)
 
-        def pairs(again: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        def pairs(again: Iterator[Tensor]) -> Iterator[tuple[Tensor, Maps]]:
             for found in again:
-                yield moved.popleft(), found
+                yield moved.popleft(), replace(own, values=found, density=algorithm.density(part, found))
 
+        if count == 0:
+            return Plan((), 0, Want.VALUE, lambda _: evidence.reduce(part, x, own, iter(())))
         return sequence(plans(), count, lambda again: evidence.reduce(part, x, own, pairs(again)))
 
     return explainer.run(plan, case, explainer.x, whole=algorithm.facts.whole, share=share)
@@ -184,11 +187,18 @@ def _changed(explainer: Explainer, evidence: Changed, maps: Maps, algorithm: Alg
 
     def others() -> Iterator[Tensor]:
         for change in evidence.changes(case, explained):
-            other = explainer.changed(change.model, change.target)
-            yield other.attribute(algorithm, share)
+            other = explainer.changed(change.model, change.target, change.shift)
+            yield other.attribute(_smoothed(algorithm, change.smoothing), share)
             explainer.engine.counters.add(other.engine.counters)
 
     return evidence.reduce(case.part(rows), maps.part(rows), others())
+
+
+def _smoothed(algorithm: Algorithm, smoothing: Smoothing | None) -> Algorithm:
+    """The algorithm on noisy copies of its samples; itself without any."""
+    if smoothing is None:
+        return algorithm
+    return NoiseTunnel(algorithm, nt_samples=smoothing.nt_samples, stdevs=smoothing.stdevs, relative=True)
 
 
 def _flat(maps: Inputs, explainer: Explainer) -> Tensor:

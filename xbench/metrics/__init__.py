@@ -3,7 +3,7 @@
 from xbench.metrics.axiomatic.completeness import Completeness, ConvergenceDelta
 from xbench.metrics.base import Column, Metric, MetricFacts
 from xbench.metrics.complexity.sparseness import Sparseness
-from xbench.metrics.evidence import Again, Change, Changed, Evidence, Explained, Ranked, Shared
+from xbench.metrics.evidence import Again, Change, Changed, Evidence, Explained, Ranked, Shared, Smoothing
 from xbench.metrics.faithfulness.deletion import DeletionAUC, PixelFlipping
 from xbench.metrics.faithfulness.infidelity import Infidelity
 from xbench.metrics.faithfulness.monotonicity_correlation import MonotonicityCorrelation
@@ -14,8 +14,19 @@ from xbench.metrics.localisation.relevance_accuracy import GridPointingGame, Rel
 from xbench.metrics.localisation.top_k_intersection import TopKIntersection
 from xbench.metrics.maps import Maps
 from xbench.metrics.perturbations import FeatureRemoval, GaussianNoise, Perturbation, SquareRemoval, TimeRemoval
+from xbench.metrics.randomisation.efficient_mprt import EfficientMPRT
+from xbench.metrics.randomisation.input_invariance import InputInvariance
 from xbench.metrics.randomisation.mprt import MPRT
+from xbench.metrics.randomisation.mprt_bottom_up import MPRTBottomUp
 from xbench.metrics.randomisation.random_logit import RandomLogit
+from xbench.metrics.randomisation.smooth_mprt import SmoothMPRT
+from xbench.metrics.robustness.consistency import Consistency
+from xbench.metrics.robustness.continuity import Continuity
+from xbench.metrics.robustness.local_lipschitz import LocalLipschitz
+from xbench.metrics.robustness.local_sufficiency import LocalSufficiency
+from xbench.metrics.robustness.relative_input_stability import RelativeInputStability
+from xbench.metrics.robustness.relative_output_stability import RelativeOutputStability
+from xbench.metrics.robustness.relative_representation_stability import RelativeRepresentationStability
 from xbench.metrics.robustness.sensitivity_avg import SensitivityAvg
 from xbench.metrics.robustness.sensitivity_max import SensitivityMax
 
@@ -26,15 +37,22 @@ __all__ = [
     "Changed",
     "Column",
     "Completeness",
+    "Consistency",
+    "Continuity",
     "ConvergenceDelta",
     "DeletionAUC",
+    "EfficientMPRT",
     "Evidence",
     "Explained",
     "FeatureRemoval",
     "GaussianNoise",
     "GridPointingGame",
     "Infidelity",
+    "InputInvariance",
+    "LocalLipschitz",
+    "LocalSufficiency",
     "LocalisationAUC",
+    "MPRTBottomUp",
     "Maps",
     "Metric",
     "MetricFacts",
@@ -45,11 +63,16 @@ __all__ = [
     "RandomLogit",
     "Ranked",
     "Rationale",
+    "RelativeInputStability",
+    "RelativeOutputStability",
+    "RelativeRepresentationStability",
     "RelevanceMass",
     "RelevanceRank",
     "SensitivityAvg",
     "SensitivityMax",
     "Shared",
+    "SmoothMPRT",
+    "Smoothing",
     "Sparseness",
     "SquareRemoval",
     "TimeRemoval",

@@ -49,11 +49,14 @@ class Again(Evidence, ABC):
 
     @abstractmethod
     def versions(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
-        """The number of changed versions, and each version, (n, d), with a case that keys the algorithm's draws."""
+        """The number of changed versions, and each version, (n, d), with a case that keys the algorithm's draws.
+
+        With 0 versions nothing is explained.
+        """
 
     @abstractmethod
-    def reduce(self, case: Case, x: Tensor, maps: Maps, again: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-        """Reduce each changed version and its map, in order, to (n, q), keeping running values only."""
+    def reduce(self, case: Case, x: Tensor, maps: Maps, again: Iterator[tuple[Tensor, Maps]]) -> Tensor:
+        """Reduce each changed version, (n, d), and its maps, in order, to (n, q), keeping running values only."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,38 @@ class Explained:
 
 
 @dataclass(frozen=True)
+class Smoothing:
+    """Maps are means over noisy copies of the sample.
+
+    Attributes:
+        nt_samples: how many copies.
+        stdevs: standard deviation of the Gaussian noise, a share of each sample's range.
+    """
+
+    nt_samples: int
+    stdevs: float
+
+    def __post_init__(self) -> None:
+        if self.nt_samples < 1:
+            raise ValueError(f"nt_samples: expected at least 1, got {self.nt_samples}")
+        if not self.stdevs > 0:
+            raise ValueError(f"stdevs: expected a positive number, got {self.stdevs}")
+
+
+@dataclass(frozen=True)
 class Change:
-    """A replacement of what is explained; None: unchanged."""
+    """A replacement of what is explained, and of how; None: unchanged.
+
+    Attributes:
+        model, target: see `Explained`.
+        shift: added to every element of the model's inputs.
+        smoothing: the algorithm explains noisy copies.
+    """
 
     model: nn.Module | None = None
     target: Tensor | None = None
+    shift: float | None = None
+    smoothing: Smoothing | None = None
 
 
 class Changed(Evidence, ABC):

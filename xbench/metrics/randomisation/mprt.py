@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.needs import Need
 from xbench.metrics.base import Column, Metric, MetricFacts
-from xbench.metrics.evidence import Change, Explained
+from xbench.metrics.evidence import Evidence
 from xbench.metrics.maps import Maps
-from xbench.metrics.randomisation.similarity import SimilarityUnderChange
+from xbench.metrics.randomisation.random_weights import FullyRandom, PartlyRandom, check_cascades
 
-
-@dataclass(frozen=True)
-class RandomWeights(SimilarityUnderChange):
-    """Weights randomised in a cascade: in the last module, in the last two, and so on to all modules.
-
-    `cascades` evenly spaced stages are used. A tensor's new values are drawn from the normal distribution with its own
-    mean and standard deviation, so constant tensors stay unchanged.
-    """
-
-    cascades: int
-
-    def changes(self, case: Case, explained: Explained) -> Iterator[Change]:
-        model = copy.deepcopy(explained.model)
-        layers = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
-        generator = torch.Generator().manual_seed(case.draws.seed)
-        count = min(self.cascades, len(layers))
-        stops = {len(layers) * (i + 1) // count for i in range(count)}
-        for done, layer in enumerate(reversed(layers), start=1):
-            _redraw(layer, generator)
-            if done in stops:
-                yield Change(model=model)
+CITATION = "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim 2018, Sanity Checks for Saliency Maps, arXiv 1810.03292"
 
 
 @dataclass(frozen=True)
@@ -45,6 +23,8 @@ class MPRT(Metric):
 
     The score is the mean over cascades; `mprt_full` randomises all modules. A map that explains the model changes with
     its weights; 1 means that the map depends on the input only. Modules are ordered as the model defines them.
+    Pitfall: the first layers stay as they are until the last stages, which keeps maps similar for any method; see
+    `MPRTBottomUp`.
     Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim 2018, "Sanity Checks for Saliency Maps" (arXiv 1810.03292),
     the cascading randomisation with rank correlation of signed values.
 
@@ -56,8 +36,7 @@ class MPRT(Metric):
     cascades: int = 4
 
     def __post_init__(self) -> None:
-        if self.cascades < 1:
-            raise ValueError(f"cascades: expected at least 1, got {self.cascades}")
+        check_cascades(self.cascades, "top_down")
 
     @property
     def facts(self) -> MetricFacts:
@@ -70,28 +49,15 @@ class MPRT(Metric):
             "lower", label="MPRT, all weights", low=-1, high=1, detail=True,
             meaning="The same with all weights drawn anew.",
         )  # fmt: skip
-        return MetricFacts(
-            "MPRT",
-            "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim 2018, Sanity Checks for Saliency Maps, arXiv 1810.03292",
-            {"mprt": main, "mprt_full": full},
-            "randomisation",
-            (Need.MODULE,),
-            anywhere=True,
-        )
+        columns = {"mprt": main, "mprt_full": full}
+        return MetricFacts("MPRT", CITATION, columns, "randomisation", (Need.MODULE,), anywhere=True)
 
     @property
-    def evidence(self) -> tuple[RandomWeights]:
-        return (RandomWeights(self.cascades),)
+    def evidence(self) -> tuple[Evidence, ...]:
+        partly = (PartlyRandom(self.cascades, "top_down"),) if self.cascades > 1 else ()
+        return (FullyRandom(), *partly)
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        alike = found[0].double()
+        full, *partly = found
+        alike = torch.cat([*partly, full[:, :1]], dim=1).double()
         return {"mprt": alike.mean(1), "mprt_full": alike[:, -1]}
-
-
-@torch.no_grad()
-def _redraw(layer: nn.Module, generator: torch.Generator) -> None:
-    for weight in layer.parameters(recurse=False):
-        values = weight.detach().double()
-        std = values.std(correction=0)
-        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(values.device)
-        weight.copy_(values.mean() + std * drawn)

@@ -19,7 +19,12 @@ class SimilarityUnderChange(Changed):
     """Spearman's correlation between the map and the map under each change, (n, changes)."""
 
     def reduce(self, case: Case, maps: Maps, others: Iterator[Tensor]) -> Tensor:
-        own = torch.ones_like(maps.values, dtype=torch.bool)
-        if not case.read_apart:
-            own &= case.features >= 0
-        return torch.stack([spearman(maps.values, other, own) for other in others], dim=1)
+        own = compared(case, maps.values)
+        found = [spearman(maps.values, other, own) for other in others]
+        return torch.stack(found, dim=1) if found else maps.values.new_zeros(len(maps.values), 0).double()
+
+
+def compared(case: Case, maps: Tensor) -> Tensor:
+    """Which elements of maps are compared, (n, d) bool: all but those outside any feature (padding)."""
+    own = torch.ones_like(maps, dtype=torch.bool)
+    return own if case.read_apart else own & (case.features >= 0)

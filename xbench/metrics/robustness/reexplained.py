@@ -1,9 +1,10 @@
-"""Slightly changed samples, explained again: the evidence and settings shared by all sensitivity metrics."""
+"""Slightly changed samples, explained again: the evidence and settings shared by all metrics of robustness."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,77 +12,82 @@ from torch import Tensor
 from xbench.core.case import Case
 from xbench.metrics.base import Metric
 from xbench.metrics.evidence import Again
-from xbench.metrics.maps import Maps
-from xbench.metrics.perturbations import (
-    FeatureRemoval,
-    GaussianNoise,
-    Perturbation,
-    Removal,
-    TimeRemoval,
-    by_name,
-    require_continuous,
-)
+from xbench.metrics.maps import Maps, relevance
+from xbench.metrics.perturbations import FeatureRemoval, GaussianNoise, Perturbation, TimeRemoval, by_name
+from xbench.metrics.robustness.nearby import Nearby
+
+
+class MapChanges(NamedTuple):
+    """What every draw does to a sample and to its map, (n, n_perturb_samples) each.
+
+    Attributes:
+        maps: ||phi(x') - phi(x)||.
+        maps_by_elements: the same, each element divided by phi(x)'s.
+        inputs, inputs_by_elements: the same of x.
+        agreement: how many of the most relevant features, from the first on, stay in their places with their signs.
+    """
+
+    maps: Tensor
+    maps_by_elements: Tensor
+    inputs: Tensor
+    inputs_by_elements: Tensor
+    agreement: Tensor
 
 
 @dataclass(frozen=True)
-class Reexplained(Again):
-    """||phi(x + e) - phi(x)|| for every draw of e, and, for a stochastic method, at e = 0 with new draws.
+class Reexplained(Nearby, Again):
+    """`MapChanges`, (n, 5 * n_perturb_samples): one set of explanations for all metrics of robustness.
 
-    Gives (n, 2 * n_perturb_samples): first the changed samples, then e = 0. The second half is 0 for deterministic
-    methods and NaN if it is unknown whether a method is stochastic. Elements outside any feature (padding) are neither
-    changed nor counted. The settings are those of `SensitivityMax`; `perturbation` None: uniform noise.
+    Elements outside any feature (padding) are neither changed nor counted.
     """
 
-    perturb_radius: float
+    def versions(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
+        moved = enumerate(self.moved(case, x))
+        return self.n_perturb_samples, ((case.redrawn(f"again{draw}"), version) for draw, version in moved)
+
+    def reduce(self, case: Case, x: Tensor, maps: Maps, again: Iterator[tuple[Tensor, Maps]]) -> Tensor:
+        base, start, first = counted(case, maps.values), own_input(case, x), _Order.of(case, maps)
+        found = []
+        for version, other in again:
+            change = counted(case, other.values) - base
+            move = own_input(case, version) - start
+            agreement = first.agreement(_Order.of(case, other))
+            agreement = agreement.masked_fill((change.isnan() | base.isnan()).any(1), torch.nan)
+            sizes = [self.norm(change), self.by_elements(change, base), self.norm(move), self.by_elements(move, start)]
+            found.append(torch.stack([*sizes, agreement], dim=1))
+        return torch.stack(found, dim=2).flatten(1)
+
+    def changes(self, found: Tensor) -> MapChanges:
+        """What was found, by its names."""
+        return MapChanges(*found.double().unflatten(1, (len(MapChanges._fields), -1)).unbind(1))
+
+
+@dataclass(frozen=True)
+class Redrawn(Again):
+    """||phi(x) - phi(x)|| of a stochastic method that draws anew, as it does for `Reexplained`, (n, n_perturb_samples).
+
+    0 for deterministic methods, without an evaluation; NaN where it is not known whether a method draws.
+    """
+
     n_perturb_samples: int
     order: float
-    relative: bool
-    perturbation: Perturbation | None
-    floor: bool
-
-    def moved(self, case: Case, x: Tensor) -> Iterator[Tensor]:
-        """The changed samples, (n, d), draw by draw."""
-        if self.perturbation is not None:
-            yield from (self.perturbation.draw(case, x, draw).perturbed for draw in range(self.n_perturb_samples))
-            return
-        require_continuous(case, "a small perturbation")
-        radius = self.perturb_radius * (_reach(case, x) if self.relative else 1) * (case.features >= 0)
-        for draw in range(self.n_perturb_samples):
-            yield x + radius * (2 * case.draws.uniform("sensitivity", draw, x) - 1)
-
-    def unmoved(self, case: Case, x: Tensor) -> Tensor:
-        """The mask of samples that no draw changes, (n,) bool; their sensitivity is undefined."""
-        if isinstance(self.perturbation, Removal):
-            return torch.stack([(version == x).all(1) for version in self.moved(case, x)]).all(0)
-        if self.relative and self.perturb_radius > 0:
-            return (_reach(case, x) * (case.features >= 0) == 0).all(1)
-        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     def versions(self, case: Case, x: Tensor, maps: Maps) -> tuple[int, Iterator[tuple[Case, Tensor]]]:
-        floor = bool(maps.stochastic and self.floor)
+        count = self.n_perturb_samples if maps.stochastic else 0
+        return count, ((case.redrawn(f"again{draw}"), x) for draw in range(count))
 
-        def each() -> Iterator[tuple[Case, Tensor]]:
-            for draw, version in enumerate(self.moved(case, x)):
-                yield case.redrawn(f"again{draw}"), version
-            if floor:
-                for draw in range(self.n_perturb_samples):
-                    yield case.redrawn(f"again{draw}"), x
-
-        return self.n_perturb_samples * (2 if floor else 1), each()
-
-    def reduce(self, case: Case, x: Tensor, maps: Maps, again: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+    def reduce(self, case: Case, x: Tensor, maps: Maps, again: Iterator[tuple[Tensor, Maps]]) -> Tensor:
         base = counted(case, maps.values)
-        change = base.new_zeros(len(base), 2 * self.n_perturb_samples)
-        if maps.stochastic is None:
-            change[:, self.n_perturb_samples :] = torch.nan
+        known = torch.nan if maps.stochastic is None else 0.0
+        change = base.new_full((len(base), self.n_perturb_samples), known)
         for index, (_, other) in enumerate(again):
-            change[:, index] = torch.linalg.vector_norm(counted(case, other) - base, ord=self.order, dim=1)
+            change[:, index] = torch.linalg.vector_norm(counted(case, other.values) - base, ord=self.order, dim=1)
         return change
 
 
 @dataclass(frozen=True)
-class SensitivityMetric(Metric):
-    """Base of the metrics of how much a map changes with its sample.
+class NearbyMetric(Metric):
+    """Base of the metrics of how far a map moves with its sample: equal settings share all explanations.
 
     Args:
         perturb_radius: radius of the ball.
@@ -92,7 +98,6 @@ class SensitivityMetric(Metric):
         perturbation: None: uniform noise in the L-infinity ball; gaussian: normal noise of standard deviation
             `perturb_radius`; features: that share of the features at their baseline, at least one; time: that share of
             the time in one stretch; or a perturbation of `xbench.metrics`.
-        floor: whether to measure the floor too, which doubles the explanations of stochastic methods.
     """
 
     perturb_radius: float = 0.02
@@ -100,7 +105,6 @@ class SensitivityMetric(Metric):
     norm_ord: float | str = "fro"
     relative: bool = True
     perturbation: Perturbation | str | None = None
-    floor: bool = True
 
     def __post_init__(self) -> None:
         if not self.perturb_radius >= 0:
@@ -131,34 +135,50 @@ class SensitivityMetric(Metric):
             raise ValueError(f"norm_ord: expected a number >= 1, 'inf' or 'fro', got {self.norm_ord!r}") from None
 
     @property
-    def evidence(self) -> tuple[Reexplained]:
+    def settings(self) -> tuple[float, int, float, bool, Perturbation | None]:
+        """Those of `Nearby`."""
         chosen = by_name(self.perturbation, self._names)
-        settings = self.perturb_radius, self.n_perturb_samples, self.order, self.relative, chosen, self.floor
-        return (Reexplained(*settings),)
+        return self.perturb_radius, self.n_perturb_samples, self.order, self.relative, chosen
+
+    @property
+    def reexplained(self) -> Reexplained:
+        """The evidence that all of these metrics share."""
+        return Reexplained(*self.settings)
 
     def describe(self, case: Case) -> str:
-        (again,) = self.evidence
-        if again.perturbation is not None:
-            return again.perturbation.describe(case)
+        if self.reexplained.perturbation is not None:
+            return self.reexplained.perturbation.describe(case)
         return f"uniform noise, radius {self.perturb_radius:g}{' of the range' if self.relative else ''}"
 
-    def relative_changes(self, case: Case, x: Tensor, maps: Maps, changes: Tensor) -> tuple[Tensor, Tensor]:
-        """The changes over the map's norm, (n, n_perturb_samples): for changed samples, and for new draws at e = 0.
-
-        NaN if the map's norm is zero, or if no draw changes the sample.
-        """
-        norm = torch.linalg.vector_norm(counted(case, maps.values), ord=self.order, dim=1)[:, None]
-        moved, still = torch.where(norm > 0, changes / norm, torch.nan).split(self.n_perturb_samples, dim=1)
-        return moved.masked_fill(self.evidence[0].unmoved(case, x)[:, None], torch.nan), still
-
-
-def _reach(case: Case, x: Tensor) -> Tensor:
-    """The reference of a relative radius per element, (n, d)."""
-    ranges = case.ranges(x)
-    return torch.where(ranges > 0, ranges, x.abs())
+    def relative_to_map(self, case: Case, maps: Maps, changes: Tensor) -> Tensor:
+        """Changes (n, draws) over the map's norm; NaN where it has none."""
+        norm = self.reexplained.norm(counted(case, maps.values))[:, None]
+        return torch.where(norm > 0, changes / norm, torch.nan)
 
 
 def counted(case: Case, maps: Tensor) -> Tensor:
     """Maps in double precision, 0 outside any feature; maps read at another layer are not masked."""
     maps = maps.double()
     return maps if case.read_apart else maps.masked_fill(case.features < 0, 0)
+
+
+def own_input(case: Case, x: Tensor) -> Tensor:
+    """Samples in double precision, 0 outside any feature."""
+    return x.double().masked_fill(case.features < 0, 0)
+
+
+class _Order(NamedTuple):
+    """The features of a map, or its elements where it is read apart, from the most relevant on, and their signs."""
+
+    places: Tensor
+    signs: Tensor
+
+    @classmethod
+    def of(cls, case: Case, maps: Maps) -> _Order:
+        phi = maps.values.double() if case.read_apart else relevance(case, maps)[0]
+        places = phi.abs().argsort(dim=1, descending=True, stable=True)
+        return cls(places, phi.gather(1, places).sign())
+
+    def agreement(self, other: _Order) -> Tensor:
+        same = (self.places == other.places) & (self.signs == other.signs)
+        return same.double().cumprod(1).sum(1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from xbench.core.case import Case
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.maps import Maps
-from xbench.metrics.robustness.reexplained import SensitivityMetric
+from xbench.metrics.robustness.sensitivity import SensitivityMetric
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,6 @@ class SensitivityAvg(SensitivityMetric):
         return MetricFacts("Average sensitivity", source, columns, family="robustness", anywhere=True)
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        moved, still = self.relative_changes(case, x, maps, *found)
-        return {"sensitivity_avg": moved.mean(1)} | ({"sensitivity_avg_floor": still.mean(1)} if self.floor else {})
+        names = self.facts.columns  # the floor is not always among them
+        each = self.relative_changes(case, x, maps, found)
+        return {name: changes.mean(1) for name, changes in zip(names, each, strict=True)}

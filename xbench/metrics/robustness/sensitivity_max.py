@@ -9,7 +9,7 @@ from torch import Tensor
 from xbench.core.case import Case
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.maps import Maps
-from xbench.metrics.robustness.reexplained import SensitivityMetric
+from xbench.metrics.robustness.sensitivity import SensitivityMetric
 
 CITATION = (
     "Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, On the (In)fidelity and Sensitivity of Explanations, arXiv 1901.09392"
@@ -45,5 +45,6 @@ class SensitivityMax(SensitivityMetric):
         return MetricFacts("Sensitivity-max", CITATION, columns, family="robustness", anywhere=True, version=2)
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        moved, still = self.relative_changes(case, x, maps, *found)
-        return {"sensitivity_max": moved.amax(1)} | ({"sensitivity_max_floor": still.amax(1)} if self.floor else {})
+        names = self.facts.columns  # the floor is not always among them
+        each = self.relative_changes(case, x, maps, found)
+        return {name: changes.amax(1) for name, changes in zip(names, each, strict=True)}

@@ -1,7 +1,7 @@
-"""Runs whatever an algorithm made: one plan, several, or steps that depend on each other's results.
+"""Runs an algorithm's plan, several plans, or steps that depend on each other's results.
 
-Samples are sliced, only as far as memory demands; how the points of a slice pass the model is for `passes`. None of
-this is visible in the result.
+Samples are sliced only as far as memory demands; `passes` sends the points of a slice through the model. The result
+does not depend on the slicing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MakePlan = Callable[[Case, Tensor], Plans]
 
 
 class Engine:
-    """Evaluates plans on one subject and counts what that costs.
+    """Evaluates plans on one subject and counts the costs.
 
     Args:
         subject: the model with its samples.
         memory: the budget for tensors during an evaluation, see `parse_bytes`.
         rows: a fixed number of rows per evaluation instead of the search for the best.
-        progress: called after every piece with the rows done and the rows in all of this run.
-        rewrites: other forms of the model that may be evaluated instead; None: none.
+        progress: called after every piece with the finished and the total rows of this run.
+        rewrites: faster forms of the model that may be evaluated instead; None: none.
     """
 
     def __init__(
@@ -50,20 +50,20 @@ class Engine:
 
     @property
     def counters(self) -> Counters:
-        """What all runs cost since the last `restart`."""
+        """The costs of all runs since the last `restart`."""
         return self._passes.counters
 
     def restart(self) -> Counters:
-        """Fresh counters, which the runs from now on fill."""
+        """Start new counters and return them."""
         self._passes.counters = Counters()
         return self._passes.counters
 
     def run(
         self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None
     ) -> Tensor:
-        """The plan's result for all samples, (n, ...), whatever the slicing; `whole` forbids it to adaptive plans.
+        """The plan's result for all samples, (n, ...), for any slicing; `whole` forbids slicing adaptive plans.
 
-        `share` names the samples to do when it is not all of them; the others are still their mates.
+        `share` selects the samples to compute (None: all); the others still count as samples of the call.
         """
         passes = self._passes
         done, n = (0, len(case)) if share is None else (share.start, share.stop)
@@ -73,7 +73,7 @@ class Engine:
         most = count if whole else passes.room(x[0].numel() * x.element_size())
         while done < n:
             rows = slice(done, min(n, done + most))
-            plan = make_plan(case.part(rows), x[rows].clone())  # an algorithm of one's own may write into it
+            plan = make_plan(case.part(rows), x[rows].clone())  # clones: a user's plan may write into it
             if isinstance(plan, Plan):
                 passes.of = passes.known = passes.of or count * plan.n_points
                 most = max(1, min(most, passes.limits(plan).slice_limit // plan.group))
@@ -94,7 +94,7 @@ class Engine:
         return _stack(parts)
 
     def _solve(self, plan: Plans, rows: slice) -> Tensor | Noted:
-        """The result of whatever an algorithm made, on a slice of samples."""
+        """The result of an algorithm's plans on a slice of samples."""
         if isinstance(plan, Plan):
             return plan.reduce(self._passes.answers(plan, rows))
         if isinstance(plan, Several):
@@ -105,7 +105,7 @@ class Engine:
                 step = next(plan) if result is None else plan.send(result)
             except StopIteration as finished:
                 return finished.value
-            if isinstance(step, Plan):  # how many there will be is not known: each adds its own
+            if isinstance(step, Plan):  # the number of steps is unknown: each adds its own rows
                 samples = rows.stop - rows.start if step.samples is None else len(step.samples)
                 self._passes.of += step.n_points * samples
             result = self._map(step, rows)
@@ -116,7 +116,7 @@ class Engine:
 
 
 def _check(found: object, what: str, n: int | None = None) -> Tensor:
-    """What a plan made, if it is a tensor, and with `n` one number per sample."""
+    """Check that a plan's result is a tensor and, with `n`, has one number per sample."""
     if not isinstance(found, Tensor):
         raise TypeError(f"the {what} of a plan must be a tensor, got {type(found).__name__}")
     if n is not None and found.shape != (n,):
@@ -125,7 +125,7 @@ def _check(found: object, what: str, n: int | None = None) -> Tensor:
 
 
 def _stack(parts: list[Tensor]) -> Tensor:
-    """The slices' results, (n, ...). Values per feature are as wide as the sample with most features."""
+    """Concatenate the slices' results, (n, ...). Values per feature are padded to the largest number of features."""
     widths = {part.shape[-1] for part in parts if part.dim() == 2}
     if len(widths) > 1:
         parts = [torch.nn.functional.pad(part, (0, max(widths) - part.shape[1])) for part in parts]

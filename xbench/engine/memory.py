@@ -1,4 +1,4 @@
-"""Memory: the budget, what an evaluation takes, and how an allocation failure is recognised."""
+"""Memory: parses the budget, measures evaluations, and recognises allocation failures."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _UNITS = {"": 1, "b": 1} | {
 }
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of mallopt's
 _LARGE, _KEPT = 256 * 2**20, 2**30  # bytes: larger blocks go back to the system at once; so much of the rest is kept
-_AUTO_SHARE = 0.5  # of what is free: activations elsewhere, the allocator's own reserve and other users need room
+_AUTO_SHARE = 0.5  # share of free memory; other activations, the allocator's reserve and other users need the rest
 
 
 class OutOfMemory(RuntimeError):
-    """One row alone does not fit into memory."""
+    """A single row does not fit into memory."""
 
 
 def parse_bytes(memory: int | str | None, device: torch.device) -> int:
-    """A budget in bytes from an int, a text such as "2GiB", or None / "auto": half of what is free on `device`."""
+    """A budget in bytes from an int, a text such as "2GiB", or None / "auto": half of the free memory on `device`."""
     if memory is None or memory == "auto":
         if device.type == "cuda":
             return int(torch.cuda.mem_get_info(device)[0] * _AUTO_SHARE)
@@ -45,10 +45,10 @@ def parse_bytes(memory: int | str | None, device: torch.device) -> int:
 
 @functools.cache
 def keep_freed() -> None:
-    """Let the C library (glibc) keep freed memory for the tensors that come next, once per process.
+    """Let the C library (glibc) keep freed memory for later tensors; acts once per process.
 
-    By itself it returns large blocks to the system at once and takes new ones page by page, which costs up to half of
-    the time of a small model and a tenth of a large one's. Who has set its thresholds in the environment is heard.
+    By default glibc returns large blocks to the system at once and allocates new ones page by page, which costs up to
+    half of the time of a small model and a tenth of a large one's. Thresholds set in the environment take precedence.
     """
     told = any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"))
     option = _c_library("mallopt")
@@ -58,9 +58,9 @@ def keep_freed() -> None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system, where the C library keeps it (glibc).
+    """Return freed memory that the C library (glibc) keeps to the system.
 
-    Blocks of samples come and go between longer-lived things; without this a process grows with each of them.
+    Blocks of samples are allocated between longer-lived objects; without this a process grows with each block.
     """
     trim = _c_library("malloc_trim")
     if trim is not None:
@@ -68,7 +68,7 @@ def give_back() -> None:
 
 
 def _c_library(name: str) -> Callable[..., int] | None:
-    """A function of the C library's, where it has one by that name."""
+    """The C library's function of that name; None if it has none."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
@@ -82,8 +82,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 class LiveBytes(TorchDispatchMode):
     """Peak bytes of the tensors created inside the block and alive at the same time, on any device.
 
-    Counts storages as operations return them and lets go of them when Python does; exact where the process's
-    resident size is blurred by the allocator's reserve. Costs some microseconds per operation.
+    Counts the storages that operations return until Python frees them. This is exact, unlike the process's resident
+    size, which includes the allocator's reserve. Costs some microseconds per operation.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class LiveBytes(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # PyTorch's own guard against compiling what is below imports its compiler: a second, also when nobody compiles.
+        # PyTorch's own guard against compiling this code imports its compiler, which takes a second even if unused.
         return False
 
     def __torch_dispatch__(
@@ -104,11 +104,11 @@ class LiveBytes(TorchDispatchMode):
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:
-        # What is done here is no call of the model's: a backward rule in force must not see it.
+        # These calls are not the model's: an active backward rule must not see them.
         with torch._C.DisableTorchFunction():
             for leaf in tree_leaves((args, kwargs)):
                 if isinstance(leaf, Tensor):
-                    self._follow(leaf, ours=False)  # weights and inputs: a view of them takes no memory
+                    self._follow(leaf, ours=False)  # weights and inputs: their views take no memory
             result = func(*args, **(kwargs or {}))
             for leaf in tree_leaves(result):
                 if isinstance(leaf, Tensor):
@@ -132,7 +132,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 class PeakMemory:
-    """Peak bytes taken inside the block: the allocator's own count on CUDA, `LiveBytes` elsewhere."""
+    """Peak bytes allocated inside the block: the allocator's own count on CUDA, `LiveBytes` elsewhere."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -1,4 +1,4 @@
-"""Sends the points of a plan through the model in chunks that fit, and counts what that costs.
+"""Sends the points of a plan through the model in chunks that fit into memory, and counts the costs.
 
 A chunk is a rectangle of (samples x points). As many points of a slice of samples as the row limit allows go through
 the model together; a point of a wide slice is cut into pieces of rows.
@@ -25,20 +25,20 @@ from xbench.engine.rewrites.choice import EvaluationKind, Form, Rewrites
 from xbench.engine.rows import CACHES, PLENTY, RowLimit
 from xbench.engine.subject import Subject
 
-_AHEAD = 4  # evaluations' worth of rows that are sorted by length
-_POINTS_ALIVE = 8  # copies of a sample's elements: the point, the chunk, its clone, gradients, running sums
+_AHEAD = 4  # number of evaluations whose rows are sorted by length together
+_POINTS_ALIVE = 8  # live copies of a sample's elements: the point, the chunk, its clone, gradients, running sums
 
-# What was learnt about a model stays with it as long as it lives: the next algorithm starts at full speed.
+# Row limits are kept as long as the model lives: the next algorithm starts at full speed.
 _LEARNT: weakref.WeakKeyDictionary[nn.Module, dict[tuple[object, ...], RowLimit]] = weakref.WeakKeyDictionary()
 
 
 class NonFiniteError(RuntimeError):
-    """The model gave NaN or infinity."""
+    """The model returned NaN or infinity."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How all rows of a plan are evaluated."""
+    """The settings with which all rows of a plan are evaluated."""
 
     form: Form
     want: Want
@@ -51,12 +51,12 @@ class _Kind:
 
 
 class Passes:
-    """The passes of one engine's run through the model.
+    """The passes of an engine's run through the model.
 
     Attributes:
-        counters: what the passes cost.
-        of: rows that this run will take, as far as is known; none are done yet.
-        known: the same where it is known before the first evaluation, whatever the answers; else None.
+        counters: the costs of the passes.
+        of: total rows of this run, as far as known.
+        known: total rows, if known before the first evaluation; else None.
     """
 
     def __init__(
@@ -77,21 +77,21 @@ class Passes:
         self._progress = progress
         self._begun: list[RowLimit] = []
         self._done = 0
-        # When the last piece ended: making the next points and reducing the answers count towards speed too.
+        # End of the last piece: computing points and reducing answers count towards the speed too.
         self._mark: float | None = None
 
     def begin(self) -> None:
-        """A new run."""
+        """Begin a new run."""
         self.of = self._done = 0
         self.known = None
         self._mark = None
 
     def room(self, size: int) -> int:
-        """Samples of a slice when `size` bytes of each enter or are read: several times that is alive at a time."""
+        """The samples in a slice if `size` bytes of each enter or are read; several copies are alive at a time."""
         return max(1, self._budget // (_POINTS_ALIVE * max(size, 1)))
 
     def limits(self, plan: Plan) -> RowLimit:
-        """The rows per evaluation of a plan."""
+        """The row limit of a plan's evaluations."""
         s = self._subject
         kind = (
             s.device, plan.want, repr(plan.rule), plan.group, str(s.inject), str(plan.second),
@@ -121,23 +121,23 @@ class Passes:
         return self._rewrites.of(subject, samples, EvaluationKind.of(plan), self.known)
 
     def _in_groups(self, plan: Plan, kind: _Kind, samples: Tensor) -> Iterator[Answer]:
-        """In chunks of whole groups of points."""
+        """Evaluate chunks of whole groups of points."""
         m, g = len(samples), plan.group
         points, left = iter(plan.points), plan.n_points // g
-        # Rows of unequal length are sorted: there have to be more than one evaluation takes.
+        # Rows of unequal length are sorted by length, which needs more rows than one evaluation takes.
         ahead = 1 if kind.subject.padded is None else _AHEAD
         room = self.room(4 * kind.subject.layout.width)
         repeats = Repeats(plan.period or plan.n_points) if self._may_repeat(kind, g) else None
         while True:
             limit = kind.limits.limit
             units = max(1, min(ahead * limit, max(limit, room)) // (m * g)) if m else 1
-            units = math.ceil(left / 2) if units < left < 1.5 * units else units  # no stray last point
+            units = math.ceil(left / 2) if units < left < 1.5 * units else units  # avoids a single last point
             chunk = list(islice(points, units * g))
             if not chunk:
                 return
             units = len(chunk) // g
             left -= units
-            # (unit, member, sample) -> (member, unit x sample): members of a group face each other in halves.
+            # (unit, member, sample) -> (member, unit x sample): each member of the groups is one contiguous part.
             stacked = torch.stack(chunk) if len(chunk) > 1 else chunk[0].unsqueeze(0)
             if repeats is not None:
                 new = repeats.new(chunk, stacked)
@@ -162,7 +162,7 @@ class Passes:
         return kind.want == Want.VALUE and group == 1 and kind.rule is None and not kind.subject.create_graph
 
     def _only(self, kind: _Kind, flat: Tensor, samples: Tensor, new: Tensor) -> Tensor | None:
-        """The values at the points (1, r, d), which are the `new` ones of (units, m); None where there are none."""
+        """The values at the points (1, r, d), which are the `new` rows of (units, m); None if there are none."""
         skipped = new.numel() - flat.shape[1]
         self.counters.count(skipped, backward=False)
         self._done += skipped
@@ -196,7 +196,7 @@ class Passes:
     def _beside_one(self, plan: Plan, shared: Callable[[int], Rule], kind: _Kind, samples: Tensor) -> Iterator[Answer]:
         """(input, reference) pairs with one reference for all samples: the reference passes once per chunk.
 
-        The answers to the second point are those to the first.
+        The answers to the second point repeat those to the first.
         """
         m, points, left = len(samples), iter(plan.points), plan.n_points // 2
         while left:
@@ -232,9 +232,9 @@ class Passes:
     def _piece(
         self, kind: _Kind, flat: Tensor, samples: Tensor, *, more: bool, asked: int | None = None
     ) -> Answer | None:
-        """The answer to rows (r, d); None where memory ends and fewer rows are to be tried, of which there are `more`.
+        """The answer to rows (r, d); None if memory ran out and fewer rows must be tried. `more`: more rows follow.
 
-        `asked`: rows to count, where the plan asked for more than are sent.
+        `asked`: rows to count, if the plan asked for more than are sent.
         """
         rows = len(flat)
         failure: str | None = None
@@ -271,12 +271,12 @@ class Passes:
         if measuring:
             with PeakMemory(device) as peak:
                 answer = kind.subject.evaluate(flat, samples, kind.want, kind.rule)
-            limits.measured(rows, math.ceil(peak.bytes / kind.subject.filled(samples)))  # as if all were the longest
+            limits.measured(rows, math.ceil(peak.bytes / kind.subject.filled(samples)))  # scaled to full length
         else:
             answer = kind.subject.evaluate(flat, samples, kind.want, kind.rule)
         if not limits.settled:
             synchronise(device)
-        # The meter slows an evaluation down.
+        # Measuring memory slows an evaluation down.
         if not measuring and not limits.settled and self._mark is not None:
             limits.timed(rows, time.perf_counter() - self._mark)
         self.counters.rewrites.update({**kind.form.notes, **kind.subject.remarks()})
@@ -294,7 +294,7 @@ def _check(answer: Answer, samples: Tensor) -> None:
 
 
 def _size(padded: Padded | None, samples: Tensor, most: int) -> int:
-    """How many of the samples go first: all of a length, or an equal share, so that there is no stray last row."""
+    """The samples in the next piece: those of one length, or an equal share, which avoids a single last row."""
     if padded is not None:
         return padded.batch(samples, most)
     return _share(len(samples), most)
@@ -306,13 +306,13 @@ def _share(count: int, most: int) -> int:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for the device, so that a clock read now means something."""
+    """Wait for the device, so that the clock can be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _join(pieces: Sequence[Answer], group: int) -> Answer:
-    """Answers of (g x size) rows each as one of (g x units) rows, members of a group apart."""
+    """Join answers of (g x size) rows each to one of (g x units) rows, ordered by member of the group."""
     if len(pieces) == 1:
         return pieces[0]
 

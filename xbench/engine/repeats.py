@@ -14,7 +14,7 @@ class Repeats:
     """The first point of a round of points, and its values.
 
     Args:
-        period: points after which another first one follows.
+        period: number of points in a round.
     """
 
     def __init__(self, period: int) -> None:
@@ -24,13 +24,13 @@ class Repeats:
         self._value: Tensor | None = None  # (m,)
 
     def new(self, points: Sequence[Tensor], stacked: Tensor) -> Tensor:
-        """Which of the next points, stacked (units, m, d), are not their first: (units, m), True also for the first."""
+        """The mask (units, m) of points, stacked (units, m, d), that differ from their round's first or are first."""
         new = torch.ones(stacked.shape[:2], dtype=torch.bool, device=stacked.device)
         done = 0
         while done < len(points):
             place = (self._seen + done) % self._period
             if place == 0:
-                self._first = points[done]  # not a view of all
+                self._first = points[done]  # a tensor of its own, not a view of the stack
             end = min(len(points), done + self._period - place)
             rest = slice(done + (place == 0), end)
             assert self._first is not None
@@ -39,7 +39,7 @@ class Repeats:
         return new
 
     def learn(self, values: Tensor) -> None:
-        """The values at the points (units, m) that `new` was asked about last, all of them evaluated."""
+        """Store the values at the points (units, m) of the last call of `new`, if all were evaluated."""
         newest = (self._seen + len(values) - 1) // self._period * self._period - self._seen
         if newest >= 0:
             self._value = values[newest]

@@ -1,4 +1,4 @@
-"""How fast the model may be made: settings for what changes how it is evaluated, not what is explained."""
+"""Settings for a faster evaluation of the model, which do not change the explained quantity."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Rewriting = bool | Literal["always", "exact"]
 
 @dataclass(frozen=True)
 class Speed:
-    """What may be done to evaluate the model faster; see `engine.trial` for how each step is verified.
+    """The allowed means of a faster evaluation; `engine.rewrites.trial` verifies each.
 
     Attributes:
-        precision: fp32 takes the model as it is; bf16 evaluates under autocast to bfloat16, which changes numbers in
+        precision: fp32 uses the model unchanged; bf16 evaluates under autocast to bfloat16, which changes numbers in
             the third digit. Evaluations under a backward rule (DeepLIFT, LRP, ...) are not autocast.
-        compile: a mode of torch.compile, for evaluations without a layer and without a backward rule; None: not.
-        rewrites: change the model where that gives the same numbers (batch-norm folded into convolutions, images in
-            channels-last order, the front before a layer left out, padding left out): True or False. "exact": not
-            where the gradient of a sample that was tried differs by more than 1e-5 of its largest value (1e-9 in
-            float64), as it does where ReLUs switch at their kink. In Python a call for few rows leaves the model as it
-            is, since a trial costs more than it gains; "always" does not.
-        keep_memory: on a CPU, freed memory stays with the process (up to 1 GiB) instead of going back to the system
-            after every evaluation. It is a setting of the whole process, which the command makes and a call in Python
-            does not unless asked.
+        compile: a mode of torch.compile, for evaluations without a layer and without a backward rule; None: off.
+        rewrites: whether to use faster forms with the same numbers (batch-norm folded into convolutions, images in
+            channels-last order, the front before a layer skipped, padding trimmed): True or False. "exact" drops forms
+            that change the gradient of a tried sample by more than 1e-5 of its largest value (1e-9 in float64), as
+            ReLUs that switch at their kink do. In Python a call for few rows uses the model unchanged, because a trial
+            costs more than it gains; "always" runs the trial anyway.
+        keep_memory: whether, on a CPU, freed memory stays with the process (up to 1 GiB) instead of returning to the
+            system after every evaluation. It is a process-wide setting: the command sets it, a call in Python only on
+            request.
     """
 
     precision: Precision = "fp32"

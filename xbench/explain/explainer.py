@@ -1,4 +1,4 @@
-"""Binds an algorithm to a model: from tensors a user has to maps of the same structure."""
+"""Applies an algorithm to a model: from the user's tensors to maps of the same structure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _ADVICE = {
 class Explainer:
     """A model with its samples at their site, ready to run any algorithm's plans.
 
-    Construction sends the samples and baselines through the model once when points enter at a layer.
+    If points enter at a layer, construction sends the samples and baselines through the model once.
     """
 
     def __init__(self, setting: Request) -> None:
@@ -59,7 +59,7 @@ class Explainer:
             keep_freed()
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
-        me = weakref.proxy(self)  # in a cycle the samples of an explainer would outlive it
+        me = weakref.proxy(self)  # a reference cycle would keep the samples alive
         self.places = Asking(
             setting.model,
             lambda *change: me._first(*change),
@@ -103,7 +103,7 @@ class Explainer:
         self._outside = Outside(setting, self.subject)
 
     def _entrance(self) -> Site | Sites | None:
-        """Where points enter."""
+        """The site where points enter."""
         model, layer = self.setting.model, self.setting.layer
         if not isinstance(layer, list | tuple):
             return _site(model, layer)
@@ -116,18 +116,18 @@ class Explainer:
         return together
 
     def _here(self, tensor: Tensor) -> Tensor:
-        """A user's tensor where the model is; out of any graph, for what requires gradients is what is explained."""
+        """A user's tensor on the model's device, detached, because only points may require gradients."""
         return (tensor if self.setting.create_graph else tensor.detach()).to(self.device)
 
     def _rider(self, value: object) -> object:
         return self._here(value) if isinstance(value, Tensor) else value
 
     def restart(self) -> Counters:
-        """Fresh counters, which the evaluations from now on fill."""
+        """Start new counters for the following evaluations and return them."""
         return self.engine.restart()
 
     def case(self, *, distribution: bool) -> Case:
-        """The samples with baselines read as a distribution, or as one per sample; made once of each kind."""
+        """The samples with baselines read as a distribution, or as one per sample; each case is built once."""
         own = self.setting.own_baselines and self.setting.distribution is None
         distribution = distribution and not own
         if distribution not in self._cases:
@@ -168,7 +168,7 @@ class Explainer:
 
     @property
     def _shapes(self) -> list[torch.Size]:
-        """Of a sample of each input."""
+        """Shapes of one sample, for each input."""
         return [tensor.shape[1:] for tensor in self.setting.tensors]
 
     def _truth(self, features: Tensor) -> Truth | None:
@@ -187,11 +187,11 @@ class Explainer:
             return None
 
     def attribute(self, algorithm: Algorithm, share: slice | None = None) -> Tensor:
-        """The maps, flat: (n, d) at the read site for methods that read there, else where points enter.
+        """The flat maps, (n, d), at the read site for methods that read there, else where points enter.
 
-        With `share`, of these samples alone; the others are still their mates.
+        With `share`, the maps of these samples only; the others still count as samples of the call.
 
-        NotApplicable `needs ...` when the model or the samples lack something.
+        Raises NotApplicable, `needs ...`, if the model or the samples do not meet a need.
         """
         missing = self.missing(algorithm)
         if missing is not None:
@@ -210,7 +210,7 @@ class Explainer:
         return flat
 
     def missing(self, algorithm: Algorithm) -> str | None:
-        """`needs ...`, when the model or the samples lack something that the algorithm needs."""
+        """`needs ...` if the model or the samples do not meet a need of the algorithm; else None."""
         if self._read is not None and not algorithm.facts.reads:
             reads = "chooses where it reads" if algorithm.facts.reads_elsewhere else "reads outputs only"
             return f"takes no `read`: it {reads}; `layer` names the place where points enter"
@@ -221,7 +221,7 @@ class Explainer:
             algorithm.check(self.case(distribution=algorithm.facts.distribution))
         except NotApplicable as error:
             return str(error)
-        except ValueError:  # parameters that do not fit are the user's mistake, which explaining reports
+        except ValueError:  # invalid parameters are the user's error, which the explanation reports
             pass
         return None
 
@@ -282,12 +282,12 @@ class Explainer:
     def run(
         self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None
     ) -> Tensor:
-        """Any plan's result on the samples; see `Engine.run`."""
+        """The result of a plan on the samples; see `Engine.run`."""
         with torch.inference_mode(False), frozen(self.setting.model, learning=self.setting.create_graph):
             return self.engine.run(make_plan, case, x, whole=whole, share=share)
 
     def decide(self, kind: EvaluationKind) -> Decision:
-        """Which rewrites of the model serve this kind of evaluation, by a trial on the first samples."""
+        """Decide by a trial on the first samples which rewrites of the model are used for a kind of evaluation."""
         with torch.inference_mode(False), frozen(self.setting.model):
             case, s = self.case(distribution=True), self.setting
             return trial.decide(s.speed, self.subject, kind, case, self.x, s.memory, s.rows)
@@ -310,7 +310,7 @@ class Explainer:
         return self._at_site(baseline_tensors(s.in_order(chosen, "baselines"), self.subject.inputs), distribution)
 
     def _rows(self, given: Sequence[Tensor], distribution: bool) -> int:
-        """How many baselines there are: one, one per sample, or any number of a distribution."""
+        """The number of baselines: one, one per sample, or any number for a distribution."""
         n = self.subject.n
         rows = max(len(b) for b in given)
         if any(len(b) not in (1, rows) for b in given):
@@ -324,11 +324,11 @@ class Explainer:
         return rows
 
     def _at_site(self, given: Sequence[Tensor], distribution: bool) -> Tensor:
-        """Baselines at the input where points enter: (rows, d), or (n, rows, d), a distribution for each sample."""
+        """Map baselines at the input to the site where points enter: (rows, d), or (n, rows, d), one set per sample."""
         n, rows = self.subject.n, self._rows(given, distribution)
         if self._inject is None:
             return self._start.flatten([b.expand(rows, *b.shape[1:]) for b in given])
-        # Baselines reach the layer through the model, with the further arguments of the samples that they stand for.
+        # Baselines reach the layer through the model, with the further arguments of their samples.
         further = (*self.subject.extra, *self.subject.kwargs.values())
         if any(follows(e, n) for e in further):
             if distribution:
@@ -339,10 +339,10 @@ class Explainer:
         return self._activations(self._inject, points, own=rows == n and not distribution)
 
     def _activations(self, site: Site | Sites, points: Sequence[Tensor], *, own: bool = True) -> Tensor:
-        """What the model computes at `site` for `points` at the input, (rows, d).
+        """The model's values at `site` for `points` at the input, (rows, d).
 
-        With `own` there are as many points as samples, and each takes its sample's further arguments; otherwise there
-        are none that belong to a sample.
+        With `own` there is one point per sample, with its sample's further arguments; otherwise no argument belongs to
+        a sample.
         """
         start = replace(self.subject, inject=None, read=site, layout=self._start, read_layout=self.places.layout(site))
         flat = self._start.flatten(points)
@@ -367,7 +367,7 @@ class Explainer:
         return self.subject.forward([change(t[:1]) for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
 
     def _ask(self, case: Case, x: Tensor, explain: Explain) -> object:
-        """The answer of an explainer from elsewhere."""
+        """The answer of an external explainer."""
         return self._outside.ask(case, x, explain, self.engine.counters)
 
 

@@ -1,1 +1,1 @@
-"""What the command chooses for every sample: features, baselines, targets, pictures."""
+"""The command's choices for every sample: features, baselines, targets, pictures."""

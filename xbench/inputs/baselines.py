@@ -1,4 +1,4 @@
-"""`baseline=`: what "nothing here" is, chosen by name for any data, or read from a file."""
+"""`baseline=`: chooses baselines by name for any data, or reads them from a file."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from xbench.explain.request import baseline_tensors
 from xbench.modalities import MODALITIES
 from xbench.models.record import Encoded, Model
 
-TRAIN = 16  # training samples of a distribution, and
-TYPICAL = 256  # those from which a mean and a spread are taken
+TRAIN = 16  # training samples in a distribution of baselines
+TYPICAL = 256  # training samples that give the mean and the standard deviation
 BLUR = 0.1  # standard deviation of the blur, as a share of the shorter side
 
 
 def choose_baseline(
     name: str, dataset: Dataset, model: Model, encoded: Encoded, ids: Sequence[str], seed: int
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...] | None]:
-    """One baseline (1 or n, ...) per input, and a distribution of them (TRAIN, ...) for methods that average over one.
+    """One baseline (1 or n, ...) per input, and a distribution (TRAIN, ...) for methods that average over baselines.
 
-    zero, mean (of training samples), blur (of the sample), noise (normal, with the training samples' mean and spread),
-    uniform (in the range of values), train (for each sample one training sample; methods that average take TRAIN of
-    them), mask and pad (tokens), or the path of a .npy file (1, ...).
+    Names: zero, mean (of training samples), blur (of the sample), noise (normal, with the training samples' mean and
+    standard deviation), uniform (in the range of values), train (one training sample per sample; methods that average
+    use TRAIN of them), mask and pad (tokens), or the path of a .npy file (1, ...).
 
-    Raises ValueError when the data have no such baseline.
+    Raises ValueError if the data have no such baseline.
     """
     tokens = [not tensor.is_floating_point() for tensor in encoded.inputs]
     if name in TOKEN_BASELINES:
@@ -50,7 +50,7 @@ def choose_baseline(
         if axes is None:
             known = ", ".join(each for each, modality in MODALITIES.items() if modality.blurred is not None)
             raise ValueError(f"baseline=blur is for {known}; {dataset.modality} data have no neighbours to blur over")
-        return (_blurred(encoded.inputs[0], axes), *encoded.baseline[1:]), None  # words beside an image are left out
+        return (_blurred(encoded.inputs[0], axes), *encoded.baseline[1:]), None  # words keep their baseline
     draws = Draws(seed, tuple(ids))
     if name == "uniform":
         return tuple(_uniform(tensor, dataset, draws, place) for place, tensor in enumerate(encoded.inputs)), None
@@ -75,7 +75,7 @@ def _token(name: str, encoded: Encoded) -> Tensor:
 
 
 def _training(dataset: Dataset, model: Model, encoded: Encoded) -> tuple[Tensor, ...]:
-    """The first training samples, as the model takes them; those of other sizes cannot stand for these."""
+    """The first training samples, encoded for the model. Raises ValueError if their shape differs."""
     train = dataset.train()
     made = model.encode(dataset, train.subset(range(min(TYPICAL, len(train)))))
     for own, part in zip(encoded.inputs, made.inputs, strict=True):
@@ -88,7 +88,7 @@ def _training(dataset: Dataset, model: Model, encoded: Encoded) -> tuple[Tensor,
 
 
 def _blurred(tensor: Tensor, axes: int) -> Tensor:
-    """Each sample blurred along its last axes."""
+    """Blur each sample along its last axes."""
     result = tensor.flatten(0, -1 - axes).unsqueeze(1)  # (rows, 1, ...)
     sides = result.shape[2:]
     sigma = BLUR * min(sides)

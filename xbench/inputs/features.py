@@ -1,4 +1,4 @@
-"""`features=`: what one feature is, chosen by name for any data: pixels or superpixels, words or sentences, edges."""
+"""`features=`: chooses features by name for any data: pixels or superpixels, words or sentences, edges."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from xbench.models.record import Encoded
 
 
 def regroup(name: str, dataset: Dataset, encoded: Encoded) -> Groups:
-    """The features called `name`, one tensor (1 or n, ...) per input; what was no feature stays none.
+    """The features named `name`, one tensor (1 or n, ...) per input; elements outside any feature stay outside.
 
-    Raises ValueError when the data have no such features, naming those they have.
+    Raises ValueError, naming the available features, if the data have none of this name.
     """
     _check(name, dataset)
     made = MODALITIES[dataset.modality].features[name](encoded)
@@ -34,7 +34,7 @@ def as_cells(
 ) -> tuple[Encoded, Groups, Groups | None]:
     """Waveforms and their baselines as spectra, with time-frequency cells as features; see `modalities.parts.spectral`.
 
-    Raises ValueError when the data are no sounds.
+    Raises ValueError if the data are not sounds.
     """
     _check(CELLS, dataset)
     (waves,) = encoded.inputs

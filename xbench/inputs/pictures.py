@@ -10,7 +10,7 @@ from xbench.modalities import MODALITIES
 
 
 def picture(dataset: Dataset, split: Split) -> np.ndarray | None:
-    """The samples as pictures (n, H, W, 1 or 3) in 0..1; None where words or columns stand for them."""
+    """The samples as pictures (n, H, W, 1 or 3) in 0..1; None for data shown as words or columns."""
     draw = MODALITIES[dataset.modality].picture
     return None if draw is None else draw(tensors(split.inputs), dataset.value_range)
 

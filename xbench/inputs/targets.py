@@ -1,4 +1,4 @@
-"""What is chosen per sample: predictions and the explained target."""
+"""Chooses the explained target of each sample, and predicts the samples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def choose(
     """Predict the samples and choose the output to explain: `predicted`, `label`, or a class number.
 
     Outputs of more dimensions, such as a class per token or pixel (n, places, classes), are read at one index per
-    dimension; what is predicted is then that number.
+    dimension; the prediction is then that number.
 
     Raises:
         TargetError: the target does not fit the model.

@@ -1,4 +1,4 @@
-"""The comparison report: one self-contained page, figures and tables, from the store alone; no torch."""
+"""The comparison report: one self-contained page with figures and tables, from the store only. No torch."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,19 +23,19 @@ def write(
 ) -> Path:
     """Write `directory`/index.html with its tables/ and figures/ and return the path of the page.
 
-    The same store and manifest give the same bytes. The page comes last, so one that is there is whole.
+    The same store and manifest give the same bytes. The page is written last, so an existing page is complete.
 
     Args:
-        built: the tables of `manifest`, where the caller has built them already.
-        reuse: leave a page and figures that show this already (same numbers, same code) as they are.
-        progress: is told how many figures are done, and of how many.
+        built: the tables of `manifest`, if the caller has built them already.
+        reuse: whether to keep an existing page and figures with the same content (same numbers, same code).
+        progress: called with the number of finished figures and their total.
 
     Raises:
         StoreError: the directory cannot be written.
     """
     from xbench.report import current
     from xbench.report.collect import settings
-    from xbench.tables import tables  # pandas takes a second; a mistyped command should not
+    from xbench.tables import tables  # importing pandas takes a second; a mistyped command should fail at once
 
     built = built or tables.build(store, manifest)
     tables.write(built, directory / "tables")
@@ -44,7 +44,7 @@ def write(
     if reuse and current.is_current(path, inputs):
         return path
     from xbench.boundary.files import write_atomic
-    from xbench.report import build  # matplotlib: only where there is something to draw
+    from xbench.report import build  # imports matplotlib, only if there is something to draw
 
     page = build.page_of(store, manifest, built, found, directory, inputs, reuse=reuse, progress=progress)
     write_atomic(path, page.encode(errors="backslashreplace"))

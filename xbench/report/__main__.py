@@ -1,4 +1,4 @@
-"""`python -m xbench.report [name=latest] [store=results] [reports=reports]`: a report from the store alone.
+"""`python -m xbench.report [name=latest] [store=results] [reports=reports]`: writes a report from the store only.
 
 Exit codes: 0 written, 1 it could not be written, 2 bad arguments or no run of that name.
 """
@@ -19,7 +19,7 @@ KEYS = tuple(DEFAULTS)
 
 
 class UsageError(ValueError):
-    """The arguments make no sense; the message says how they would."""
+    """The arguments are invalid; the message gives the valid form."""
 
 
 def parse(words: Sequence[str]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def parse(words: Sequence[str]) -> dict[str, str]:
 
 
 def _from_environment(value: str) -> str:
-    """The value with what stands for `${oc.env:NAME}`, as the page's own command has it. Raises UsageError."""
+    """Resolve `${oc.env:NAME}` in a value, which the command on the page may contain. Raises UsageError."""
     try:
         return re.sub(r"\$\{oc\.env:(\w+)\}", lambda found: os.environ[found[1]], value)
     except KeyError as error:
@@ -48,7 +48,7 @@ def _from_environment(value: str) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Build one report and print the path of its page; returns the exit code."""
+    """Build one report and print the path of its page; return the exit code."""
     words = sys.argv[1:] if words is None else words
     if set(words) & {"-h", "--help"}:
         say(__doc__, sys.stdout)
@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (UsageError, ManifestNotFound, ValueError) as error:
         say(f"xbench.report: {error}")
         return 2
-    from xbench.report import write  # pandas and seaborn take seconds: bad arguments should not
+    from xbench.report import write  # importing pandas and seaborn takes seconds; bad arguments should fail at once
 
     try:
         page = write(store, manifest, Path(arguments["reports"]).expanduser() / arguments["name"])

@@ -1,4 +1,4 @@
-"""The page of a report with its figures and galleries."""
+"""Builds the page of a report with its figures and galleries."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from xbench.store.store import Store
 from xbench.tables import tables
 from xbench.tables.columns import TableColumn
 
-Progress = Callable[[int, int], None]  # told how many figures are done, and of how many
+Progress = Callable[[int, int], None]  # called with the number of finished figures and their total
 
 
 def page_of(
@@ -25,7 +25,7 @@ def page_of(
     *, reuse: bool, progress: Progress,
 ) -> str:  # fmt: skip
     """Draw the figures under `directory` and return the page; `inputs` is the digest of all that it depends on."""
-    # A column without a direction (a noise floor, say) is in the tables; it is no score to compare maps by.
+    # A column without a direction (such as a noise floor) appears in the tables, but does not compare maps.
     columns = [column for column in built.grid.columns if column.direction != "none"]
     scores = built.scores[built.scores["metric"].isin([column.name for column in columns])]
     context = {
@@ -44,7 +44,7 @@ def page_of(
 
 
 def render(context: dict[str, Any]) -> str:
-    """The page as text. Everything in `context` is escaped but `Markup`; our CSS and script go in whole."""
+    """The page as text. Everything in `context` is escaped except `Markup`; xbench's CSS and script are inserted as is."""
     environment = Environment(
         loader=PackageLoader("xbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -56,7 +56,7 @@ def render(context: dict[str, Any]) -> str:
         context,
         css=Markup(style),
         script=Markup(script),
-        script_hash=f"sha256-{digest}",  # the page's policy lets this script run and no other
+        script_hash=f"sha256-{digest}",  # the page's policy allows only this script
     )
 
 
@@ -64,7 +64,7 @@ def _pictures(
     summary: pd.DataFrame, scores: pd.DataFrame, columns: Sequence[TableColumn], found: list[Setting], folder: Path,
     reuse: bool, progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
-    """Draw every figure that changed; files of earlier runs that this one does not show are removed."""
+    """Draw every changed figure, and remove unused files of earlier runs."""
     finished = [s for s in found if any(method.keys for method in s.methods)]
     tradeoffs = [tradeoff.tradeoff(setting, summary, columns) for setting in finished]
     spreads = [distributions.distributions(setting, scores, columns) for setting in finished]
@@ -92,6 +92,6 @@ def _pictures(
 def _galleries(
     store: Store, found: list[Setting], scores: pd.DataFrame, columns: Sequence[TableColumn]
 ) -> list[gallery.Gallery]:
-    """One gallery per setting; the settings share the bytes a page may spend evenly."""
+    """One gallery per setting; the settings share the page's size limit equally."""
     finished = [s for s in found if any(method.keys for method in s.methods)]
     return [gallery.build(store, s, scores, columns, gallery.MAX_BYTES // len(finished)) for s in finished]

@@ -1,6 +1,6 @@
-"""What a report talks about, read from a manifest and the store: settings, their samples, their methods.
+"""Reads the content of a report from a manifest and the store: settings with their samples and methods.
 
-A setting is one model on one data set; everything on the page is grouped by it.
+A setting is one model on one data set; the page is grouped by setting.
 """
 
 import re
@@ -17,7 +17,7 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class MethodFacts:
-    """An algorithm in one setting, with what its attribution cells say about themselves."""
+    """An algorithm in one setting, with the facts in its attribution cells."""
 
     name: str  # as in the tables: "ig"
     label: str  # as on the page: "Integrated Gradients"
@@ -28,15 +28,15 @@ class MethodFacts:
 
 @dataclass(frozen=True)
 class Sample:
-    """One explained sample; `text` and `image` say where to find it."""
+    """One explained sample."""
 
     id: str
-    key: str  # its samples cell
-    row: int  # its row in that cell
+    key: str  # key of its samples cell
+    row: int  # row in that cell
     predicted: str
     label: str
     confidence: float | None
-    tokens: tuple[str, ...] | None  # texts: one string per position that carries one
+    tokens: tuple[str, ...] | None  # texts: one string per position that has a token
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Setting:
     model: str
     dataset: str
     slug: str  # part of file names, unique among the settings
-    n: int  # samples planned
+    n: int  # number of planned samples
     modality: str | None
     standin: bool
     origin: str
@@ -61,7 +61,7 @@ class Setting:
 
 
 def settings(store: Store, manifest: Manifest, grid: Grid) -> list[Setting]:
-    """The settings of a manifest in its order; algorithms are called as in the comparison `grid`."""
+    """The settings of a manifest in its order, with the algorithms' names from the comparison `grid`."""
     called = {row.algorithm: (row.label, row.control) for row in grid.rows}
     pairs = dict.fromkeys((cell["model"], cell["dataset"]) for cell in manifest["cells"])
     found: list[Setting] = []
@@ -73,7 +73,7 @@ def settings(store: Store, manifest: Manifest, grid: Grid) -> list[Setting]:
 
 
 def _slug(name: str, taken: set[str]) -> str:
-    """`name` as part of a file name, unlike those `taken`."""
+    """`name` as part of a file name, different from those `taken`."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "setting"
     slugs = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 2))]
     return next(slug for slug in slugs if slug not in taken)
@@ -97,7 +97,7 @@ def _setting(
         slug=slug,
         n=sum(cell["samples"] for cell in planned),
         modality=info.get("modality"),
-        # Without its samples cell a stand-in is still known by the name that every row carries.
+        # Without its samples cell a stand-in is recognised by the data set's name.
         standin=bool(info.get("standin", dataset.endswith("-standin"))),
         origin=info.get("origin") or "",
         accuracy=info.get("accuracy"),
@@ -141,7 +141,7 @@ def _methods(
     methods = []
     for name in names:
         mine = [cell for cell in cells if cell["kind"] == "attribution" and cell["algorithm"] == name]
-        keys = [cell["key"] for cell in mine if cell["key"]]  # a job that could not load its data left none
+        keys = [cell["key"] for cell in mine if cell["key"]]  # a job that could not load its data has no keys
         records = [record for key in keys if (record := store.load(key, verify_arrays=False))]
         label, control = called.get(name, (name, False))
         done = tuple(record["key"] for record in records)

@@ -1,4 +1,4 @@
-"""Whether a page that is there already shows exactly this; figures are most of the time of a report."""
+"""Decides whether an existing page is up to date, because drawing figures takes most of a report's time."""
 
 import functools
 import hashlib
@@ -13,13 +13,13 @@ from xbench.report.collect import Manifest, Setting
 from xbench.tables.tables import Tables
 
 _DRAWN_WITH = ("matplotlib", "seaborn", "jinja2", "pillow", "numpy", "pandas")
-_HEAD = 4096  # bytes; the digest stands near the top of the page
+_HEAD = 4096  # bytes; the digest is near the top of the page
 
 
 def digest(tables: Tables, found: Sequence[Setting], manifest: Manifest) -> str:
-    """sha256 (hex) of all that a page depends on: its numbers, the code of this package and what draws it.
+    """sha256 (hex) of everything a page depends on: its numbers, the code of this package and the drawing libraries.
 
-    Maps enter by the key, seconds and counters of their cells, which change when a cell is computed again.
+    Maps are represented by the key, seconds and counters of their cells, which change when a cell is computed again.
     """
     hashed = hashlib.sha256()
     for frame in (tables.scores, tables.summary, tables.cells):
@@ -38,7 +38,7 @@ def digest(tables: Tables, found: Sequence[Setting], manifest: Manifest) -> str:
 
 @functools.cache
 def drawn_by() -> str:
-    """sha256 (hex) of the code of this package and the versions of what draws with it."""
+    """sha256 (hex) of the code of this package and the versions of the drawing libraries."""
     hashed = hashlib.sha256()
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *here.glob("templates/*")]):
@@ -48,7 +48,7 @@ def drawn_by() -> str:
 
 
 def is_current(page: Path, inputs: str) -> bool:
-    """Whether `page` was made from `inputs` and the figures it links are all there."""
+    """Whether `page` was built from `inputs` and all its linked figures exist."""
     if not page.exists():
         return False
     text = page.read_text(encoding="utf-8")

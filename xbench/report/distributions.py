@@ -1,4 +1,4 @@
-"""How the scores of every algorithm are distributed over samples: one figure per measure."""
+"""The distribution of each algorithm's scores over samples: one figure per measure."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from xbench.report.collect import MethodFacts, Setting
 from xbench.tables.columns import RUNTIME, TableColumn, shown_unit
 
 METHOD, CONTROL = "#3b76af", "#9aa0a6"
-_MAX_VECTOR_DOTS = 1500  # more are drawn as one picture inside the PDF
+_MAX_VECTOR_DOTS = 1500  # more dots are rasterised inside the PDF
 
 
 def distributions(setting: Setting, scores: pd.DataFrame, columns: Sequence[TableColumn]) -> list[figures.Draft]:
     """One figure per column that varies: a box and the samples per algorithm. Of the costs, only time varies."""
     mine = scores[(scores["model"] == setting.model) & (scores["dataset"] == setting.dataset)]
     mine = mine[np.isfinite(mine["value"].astype(float))]
-    varied = mine.groupby("metric")["value"].nunique() > 1  # one number everywhere is no distribution
+    varied = mine.groupby("metric")["value"].nunique() > 1  # a constant has no distribution
     mine = mine[mine["metric"].map(varied)]
     measured = set(mine["metric"])
     shown = [c for c in columns if c.name in measured and (c.family != "cost" or c.name == RUNTIME.name)]
@@ -51,7 +51,7 @@ def _distribution(setting: Setting, column: TableColumn, rows: pd.DataFrame) -> 
 
 def _draw(groups: Sequence[tuple[MethodFacts, np.ndarray]], heading: str) -> Figure:
     names = [figures.short(method.label) for method, _ in groups]
-    width = 2.2 + max(map(figures.inches, names))  # long names widen the figure rather than narrow the boxes
+    width = 2.2 + max(map(figures.inches, names))  # long names widen the figure instead of narrowing the boxes
     figure = Figure(figsize=(width, 0.7 + 0.25 * max(3, len(groups))), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     figures.scale(axes, "x", np.concatenate([numbers for _, numbers in groups]))
@@ -64,7 +64,7 @@ def _draw(groups: Sequence[tuple[MethodFacts, np.ndarray]], heading: str) -> Fig
 
 
 def _draw_boxes(axes: Axes, groups: Sequence[np.ndarray], controls: Sequence[bool]) -> None:
-    """A box and its samples per group, from above; a group of one number (a block's runtime) is one dot."""
+    """Draw a box and the samples of each group, from top to bottom; a group of one number (a block's runtime) is one dot."""
     colours = [CONTROL if control else METHOD for control in controls]
     single = [row for row, values in enumerate(groups) if np.ptp(values) == 0]
     axes.scatter([groups[row][0] for row in single], single, s=26, c=[colours[row] for row in single], zorder=3)
@@ -75,19 +75,19 @@ def _draw_boxes(axes: Axes, groups: Sequence[np.ndarray], controls: Sequence[boo
 
 
 def _draw_spread(axes: Axes, groups: Mapping[int, np.ndarray], colours: Mapping[int, str]) -> None:
-    import seaborn as sns  # takes a second to import, and most reports have no new figure
+    import seaborn as sns  # the import takes a second, and most reports have no new figure
 
     rows = np.repeat(list(groups), [len(values) for values in groups.values()])
     frame = pd.DataFrame({"value": np.concatenate(list(groups.values())), "row": rows})
     with warnings.catch_warnings():
-        # seaborn 0.13 passes an argument that matplotlib 3.11 has renamed; nothing here can change that.
+        # seaborn 0.13 passes an argument that matplotlib 3.11 has renamed.
         warnings.filterwarnings("ignore", message="vert: bool was deprecated")
         sns.boxplot(
             frame, x="value", y="row", hue="row", palette=dict(colours), orient="h", order=list(colours),
             ax=axes, legend=False, width=0.62, fliersize=0, linewidth=0.8, linecolor="0.25",
             boxprops={"alpha": 0.45}, medianprops={"linewidth": 1.6},
         )  # fmt: skip
-    # seaborn's strip plot jitters from numpy's global generator: this is our own, so the bytes stay equal.
+    # seaborn's strip plot takes its jitter from numpy's global generator; this jitter is reproducible.
     jitter = np.random.default_rng(0).uniform(-0.2, 0.2, len(frame))
     axes.scatter(
         frame["value"], frame["row"] + jitter, s=5, linewidths=0, alpha=0.55, zorder=3,

@@ -1,8 +1,8 @@
-"""How a figure of a report looks and is written; `tradeoff` and `distributions` draft them.
+"""Styles and writes the figures of a report; `tradeoff` and `distributions` draft them.
 
-Each is drawn once on its own `Figure` (pyplot's state and the user's backend are not touched) and written as
-vector PDF for a paper and as PNG, which the page shows too. No file carries a date, so a rebuild gives the
-same bytes. The PNG carries the digest of what was drawn, so a figure whose content did not change is not drawn again.
+Each figure is drawn once on its own `Figure` (pyplot's state and the user's backend are not touched) and written as
+vector PDF for a paper and as PNG for the page. Files contain no date, so a rebuild gives the same bytes. The PNG
+contains the digest of its content, so an unchanged figure is not drawn again.
 """
 
 import base64
@@ -38,7 +38,7 @@ from xbench.report.current import drawn_by
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
+    "font.sans-serif": ["DejaVu Sans"],  # bundled with matplotlib: the same figure on every machine
     "font.size": 8,
     "axes.labelsize": 8.5,
     "axes.spines.top": False,
@@ -57,8 +57,8 @@ _STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
 }
 _DPI = 220
-LONGEST = 40  # characters of a name
-_DIGEST = "xbench"  # the text chunk of a PNG that holds the digest of what it shows
+LONGEST = 40  # maximum characters of a name
+_DIGEST = "xbench"  # the text chunk of a PNG that holds the digest of its content
 _DATELESS: Mapping[str, Mapping[str, None]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
@@ -66,13 +66,13 @@ _DATELESS: Mapping[str, Mapping[str, None]] = {
 
 
 def style() -> AbstractContextManager[None]:
-    """matplotlib's settings for our figures, until the `with` block ends."""
-    return matplotlib.rc_context(cast(Any, _STYLE))  # releases differ in how they type the keys
+    """matplotlib's settings for the report's figures, inside a `with` block."""
+    return matplotlib.rc_context(cast(Any, _STYLE))  # the type of the keys differs between releases
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it; without `src`, `caption` says why there is none."""
+    """A figure on the page; without `src`, `caption` gives the reason for its absence."""
 
     title: str
     caption: str
@@ -85,11 +85,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Draft:
-    """A figure that can be drawn: its words, everything the drawing depends on, and how to draw it.
+    """A figure to draw: its texts, the data of the drawing, and the function that draws it.
 
     Attributes:
         name: file name without suffix.
-        data: what `draw` reads, with a `repr` that tells all of it.
+        data: the input of `draw`, with a complete `repr`.
     """
 
     name: str
@@ -101,15 +101,15 @@ class Draft:
 
     @property
     def digest(self) -> str:
-        """sha256 (hex) of all that the files depend on."""
+        """sha256 (hex) of everything the files depend on."""
         what = repr((self.name, self.title, self.caption, self.alt, self.data, drawn_by()))
         return hashlib.sha256(what.encode(errors="backslashreplace")).hexdigest()
 
 
 def picture(draft: Draft, folder: Path, *, reuse: bool) -> Picture:
-    """The files `name`.pdf and `name`.png under `folder`, which is beside the page; drawn unless `reuse` finds them.
+    """Write `name`.pdf and `name`.png to `folder`, next to the page, unless `reuse` finds them unchanged.
 
-    A figure that cannot be drawn is a picture without a source that says why.
+    A figure that cannot be drawn gives a picture without a source, whose caption gives the reason.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -120,7 +120,7 @@ def picture(draft: Draft, folder: Path, *, reuse: bool) -> Picture:
             png = _draw(draft, folder)
         except StoreError:
             raise
-        except Exception as error:  # names and numbers come from users' parts: one bad figure costs itself only
+        except Exception as error:  # names and numbers come from users' components: an error costs this figure only
             return Picture(draft.title, f"{draft.name} could not be drawn: {type(error).__name__}: {error}")
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         width, height = (round(96 * pixels / _DPI) for pixels in image.size)
@@ -130,23 +130,23 @@ def picture(draft: Draft, folder: Path, *, reuse: bool) -> Picture:
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib shows as it is: a dollar sign begins no formula, half a surrogate pair is marked."""
+    """Text that matplotlib shows literally: a dollar sign does not begin a formula, a lone surrogate is marked."""
     return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
 
 
 def short(label: str) -> str:
-    """A name beside a mark, `plain` and no longer than leaves room for the picture."""
+    """A name next to a mark, `plain` and at most LONGEST characters."""
     return plain(words.clip(label, LONGEST))
 
 
 def inches(text: str) -> float:
-    """Width of a text as `style` sets it."""
+    """Width of a text in the font of `style`, in inches."""
     size = float(_STYLE["font.size"])
     return float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text.strip() else 0.0
 
 
 def _kept(draft: Draft, folder: Path) -> bytes | None:
-    """The PNG that is there, if both files are and it shows this draft."""
+    """The existing PNG, if both files exist and show this draft."""
     path = folder / f"{draft.name}.png"
     if not path.with_suffix(".pdf").is_file():
         return None
@@ -160,10 +160,10 @@ def _kept(draft: Draft, folder: Path) -> bytes | None:
 
 def _draw(draft: Draft, folder: Path) -> bytes:
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # it shows as a box, the page has it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # shown as a box
         figure = draft.draw()
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # the layout is settled: not again for every format
+        figure.set_layout_engine("none")  # the layout is final: do not compute it for every format
         png = b""
         for kind, metadata in _DATELESS.items():
             buffer = io.BytesIO()
@@ -175,16 +175,16 @@ def _draw(draft: Draft, folder: Path) -> bytes:
 
 
 def is_logarithmic(values: Sequence[float] | np.ndarray, factor: float = 30) -> bool:
-    """Whether an axis of these values is better logarithmic: all >= 0, and they span more than `factor`."""
+    """Whether an axis should be logarithmic: all values are >= 0 and span more than `factor`."""
     array = np.asarray(values, dtype=float)
     positive = array[array > 0]
     return bool(array.min() >= 0 and positive.size and positive.max() >= factor * np.quantile(positive, 0.05))
 
 
 def scale(axes: Axes, which: str, values: Sequence[float] | np.ndarray, factor: float = 30) -> bool:
-    """Set and tell whether the axis is logarithmic, see `is_logarithmic`.
+    """Make the axis logarithmic if `is_logarithmic`, and return whether it is.
 
-    Zeros among the values sit in a short linear piece below the smallest positive one.
+    Zeros are shown in a short linear piece below the smallest positive value.
     """
     if not is_logarithmic(values, factor):
         return False
@@ -210,7 +210,7 @@ def plain_ticks(axis: Axis, span: float) -> None:
 
 
 def _ticks_with_zero(axis: Axis, low: float, high: float) -> None:
-    """0 and a few round numbers up to `high` that are not on top of it."""
+    """Set ticks at 0 and at a few round numbers up to `high` that do not overlap 0."""
     steps = (1, 2, 5) if high < 100 * low else (1,)
     powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     round_numbers = [step * 10.0**power for power in powers for step in steps]

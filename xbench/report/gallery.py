@@ -16,8 +16,8 @@ from xbench.report.collect import MethodFacts, Sample, Setting
 from xbench.store.store import Store
 from xbench.tables.columns import TableColumn
 
-ROWS = 8  # samples per setting
-MAX_BYTES = 8 * 2**20  # for the galleries of one page together
+ROWS = 8  # maximum samples per setting
+MAX_BYTES = 8 * 2**20  # for all galleries of one page
 
 Panel = dict[str, Any]
 Scores = dict[tuple[str, str], dict[str, float]]  # (algorithm, sample) -> metric -> value
@@ -25,7 +25,7 @@ Scores = dict[tuple[str, str], dict[str, float]]  # (algorithm, sample) -> metri
 
 @dataclass(frozen=True)
 class Gallery:
-    """One setting's gallery. Without `rows`, `left_out` says why."""
+    """One setting's gallery. Without `rows`, `left_out` gives the reason."""
 
     title: str
     view: str  # how maps are shown: a picture, words, bars, or a picture above words
@@ -70,7 +70,7 @@ def build(store: Store, setting: Setting, scores: pd.DataFrame, columns: Sequenc
 
 
 def inline(data: object) -> Markup:
-    """`data` as JSON that no text in it can end the script element of."""
+    """`data` as JSON in which no text can end the script element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -87,7 +87,7 @@ class _Row:
 
 
 class _Arrays:
-    """Array files read once each; a damaged one (the store sets it aside) counts as absent."""
+    """Reads each array file once; a damaged file (the store sets it aside) counts as absent."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -143,7 +143,7 @@ def _row(
         "predicted": words.clip(sample.predicted, 32),
         "label": words.clip(sample.label, 32),
         "confidence": "" if sample.confidence is None else f"{100 * sample.confidence:.0f}\u00a0%",
-        # A regression is neither right nor wrong, nor is one number of many outputs.
+        # A regression, or one number of many outputs, is neither right nor wrong.
         "verdict": verdict if setting.classes and sample.confidence is not None else None,
         "cells": cells,
     }
@@ -153,7 +153,7 @@ def _row(
 def _map(
     heat: np.ndarray | None, further: np.ndarray | None, positions: Sequence[int], view: str, image: np.ndarray | None
 ) -> tuple[Panel | None, str]:
-    """What the script needs to colour one map, or None and why there is none.
+    """The script's data to colour one map, or None with the reason.
 
     `further` holds the values of the words of samples that are a picture and a text.
     """
@@ -176,7 +176,7 @@ def _map(
 
 
 def _as_large(heat: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """A map whose frame the picture's is a multiple of, as large as the picture; any other as it is."""
+    """Enlarge a map to the picture if the picture's size is a multiple of the map's; other maps are unchanged."""
     down, across = (image.shape[axis] // heat.shape[axis] for axis in (0, 1))
     large = heat.repeat(max(down, 1), axis=0).repeat(max(across, 1), axis=1)
     return large if large.shape == image.shape[:2] else heat

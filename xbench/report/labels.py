@@ -1,4 +1,4 @@
-"""Names beside the points of a scatter, placed so that they cover neither each other nor a point."""
+"""Places names next to the points of a scatter, so that they cover neither each other nor a point."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ _ALIGN_Y = {1: "bottom", 0: "center", -1: "top"}
 
 
 def place(figure: Figure, axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
-    """Write `names[i]` near (xs[i], ys[i]), each where it overlaps the marks and the other names least.
+    """Write `names[i]` near (xs[i], ys[i]), with the least overlap with marks and other names.
 
-    Names are placed one after the other, then again with all others known, `_ROUNDS` times. Call it last: the
-    limits and scales of the axes must be final.
+    Names are placed one by one, then again with all others known, `_ROUNDS` times. Call it last: the limits and scales
+    of the axes must be final.
     """
-    figure.draw_without_rendering()  # settles the layout, so that pixels mean something
+    figure.draw_without_rendering()  # fixes the layout, so that pixel positions are valid
     renderer = FigureCanvasAgg(figure).get_renderer()
     pixel = figure.dpi / 72
     marks = [tuple(mark) for mark in axes.transData.transform(list(zip(xs, ys, strict=True)))]
@@ -40,7 +40,7 @@ def place(figure: Figure, axes: Axes, xs: Sequence[float], ys: Sequence[float], 
             placed = [(j, at) for j, at in enumerate(chosen) if at is not None and j != i]
             others = [_box(marks[j], sizes[j], _PLACES[at], pixel) for j, at in placed]
             covered = [_cost(box, others, frame) + 4 * _cost(box, obstacles, frame) for box in boxes]
-            costs = [cost + rank for rank, cost in enumerate(covered)]  # of equal places the nearer
+            costs = [cost + rank for rank, cost in enumerate(covered)]  # among equal places the nearer one
             chosen[i] = costs.index(min(costs))
     for note, at in zip(notes, chosen, strict=True):
         assert at is not None

@@ -6,14 +6,14 @@ import io
 import numpy as np
 from PIL import Image
 
-LONGEST = 256  # pixels; a larger picture is reduced, since a gallery shows it about 110 wide
+LONGEST = 256  # pixels; larger pictures are reduced, because a gallery shows them about 110 pixels wide
 PERCENTILE = 99.0
 
 
 def scale(heat: np.ndarray) -> float:
-    """The magnitude painted with the strongest colour: the 99th percentile of |heat|, 0 for a map of zeros.
+    """The magnitude shown in the strongest colour: the 99th percentile of |heat|, 0 for a map of zeros.
 
-    A map whose 99th percentile is 0 (one hot pixel) takes its largest magnitude instead.
+    If the 99th percentile is 0 (one hot pixel), the largest magnitude is used instead.
     """
     size = np.abs(heat)
     return float(np.percentile(size, PERCENTILE) or size.max(initial=0.0))

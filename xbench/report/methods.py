@@ -1,4 +1,4 @@
-"""The methods section: what every algorithm declares, its parameters and its source, in a paragraph and a table."""
+"""The methods section: each algorithm's facts, parameters and source, in a paragraph and a table."""
 
 import json
 import statistics
@@ -22,7 +22,7 @@ def methods(found: Sequence[Setting], store: Store, manifest: Manifest) -> dict[
     finished = {method.name for setting in found for method in setting.methods if method.info}
     for setting in found:
         for method in setting.methods:
-            if method.info or method.name not in finished:  # what failed in one setting may be told by another
+            if method.info or method.name not in finished:  # failed here, it may have facts in another
                 row = _method_row(method)
                 shown = known.setdefault((method.name, json.dumps(row, sort_keys=True)), row | {"reported": []})
                 where = f" on {setting.title}" if len(found) > 1 else ""
@@ -50,7 +50,7 @@ def _method_row(method: MethodFacts) -> dict[str, Any]:
 
 
 def _declared(info: Mapping[str, Any]) -> dict[str, str]:
-    """What an algorithm says of itself, in words. Cells of an earlier version do not tell everything."""
+    """An algorithm's facts in words. Cells of earlier versions lack some of them."""
     absent = _ABSENT if info else "–"
     return {
         "kind": info.get("kind", absent) if info else "not finished",
@@ -61,7 +61,7 @@ def _declared(info: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _reported(method: MethodFacts, store: Store) -> list[str]:
-    """What an adaptive algorithm reports of every sample beside its costs: "n_steps: median 16, max 128"."""
+    """The notes that an adaptive algorithm reports per sample: "n_steps: median 16, max 128"."""
     values: dict[str, list[float]] = {}
     for key in method.keys:
         record = store.load(key, verify_arrays=False)
@@ -99,13 +99,13 @@ def _measure_rows(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _parameters(parameters: Mapping[str, Any]) -> list[str]:
-    """`name = value` for each; the version of the code is part of a cell's identity, no choice of a user."""
+    """`name = value` for each parameter, without the code's version, which users do not choose."""
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
     return [f"{name} = {text}" for name, text in texts.items() if name != "version"]
 
 
 def _prose(found: Sequence[Setting], manifest: Manifest, numbers: Mapping[str, int]) -> list[str]:
-    """Paragraphs that a paper can start from; none when nothing finished."""
+    """Draft paragraphs for a paper; none if no cell finished."""
     every = [m for setting in found for m in setting.methods if m.info and not m.control]
     cited = {m.label: m.info["citation"] for m in every if m.info.get("citation")}
     names = dict.fromkeys(m.label for m in every)
@@ -128,7 +128,7 @@ def _prose(found: Sequence[Setting], manifest: Manifest, numbers: Mapping[str, i
 
 
 def _traits(declared: Mapping[str, Mapping[str, str]], order: Sequence[str]) -> str:
-    """Which methods have what kind of map, claim completeness, are stochastic, and need what."""
+    """Sentences on the methods' kinds of map, completeness, stochasticity and needs."""
 
     def those(trait: str) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The frame of the page as plain values: title, what was run, how to run it again, and where it ran."""
+"""The frame of the page as plain values: title, content of the run, commands to repeat it, and environments."""
 
 import json
 import shlex
@@ -22,7 +22,7 @@ CONTENTS = (
 
 
 def overview(manifest: Manifest, found: Sequence[Setting], tables: Tables) -> dict[str, Any]:
-    """Title, lede, stand-ins, what was run, and how to run it again."""
+    """Title, lede, stand-ins, content of the run, and commands to repeat it."""
     standins = {s.dataset: {"dataset": s.dataset, "origin": s.origin} for s in found if s.standin}
     command = shlex.join(str(word) for word in manifest["command"])
     config = manifest.get("config") or {}
@@ -73,7 +73,7 @@ def _jobs(manifest: Manifest) -> list[Mapping[str, Any]]:
 
 
 def _explained(found: Sequence[Setting], jobs: Sequence[Mapping[str, Any]]) -> str:
-    """Which output or unit the maps are about, and at which places: from the attribution cells and the config."""
+    """The explained output or unit and the sites of the maps, from the attribution cells and the config."""
     infos = [method.info for setting in found for method in setting.methods if method.info]
     readouts = dict.fromkeys(str(info["readout"]) for info in infos if info.get("readout"))
     sites = dict.fromkeys(str(info["site"]) for info in infos if info.get("site"))
@@ -96,20 +96,20 @@ def _explained(found: Sequence[Setting], jobs: Sequence[Mapping[str, Any]]) -> s
 
 
 def _target(target: object) -> str:
-    """How a reader calls what `target=` names."""
+    """The display name of `target=`."""
     if isinstance(target, list):
         return f"output {', '.join(map(str, target))}"
     return f"the {target} class" if target in ("label", "predicted") else f"class {target}"
 
 
 def _unit(neuron: Sequence[Any]) -> str:
-    """How a reader calls what `neuron=[LAYER, INDEX]` names."""
+    """The display name of `neuron=[LAYER, INDEX]`."""
     layer, *index = neuron
     return f"unit {', '.join(map(str, index))} of {layer}"
 
 
 def _quality(setting: Setting) -> str:
-    """How well the model predicts: a share of samples, or R² of a regression."""
+    """The model's accuracy, or R² for a regression."""
     if setting.accuracy is None:
         return "not known"
     return f"{setting.accuracy:.1%}".replace("%", "\u00a0%") if setting.classes else f"R² {setting.accuracy:.3f}"
@@ -139,7 +139,7 @@ def _controls(found: Sequence[Setting]) -> str:
 
 
 def environments(tables: Tables, manifest: Manifest) -> dict[str, Any]:
-    """Every environment that measured something, as facts, and the command that builds the page again."""
+    """All environments of the run as facts, and the command that rebuilds the page."""
     config = next(iter(_jobs(manifest)), {})
     rebuild = ["python", "-m", "xbench.report", f"name={manifest['name']}"]
     for key, usual in (("store", "results"), ("reports", "reports")):

@@ -1,4 +1,4 @@
-"""What failed, was skipped or is missing, and what is undefined: grouped by cause, with reasons."""
+"""Failed, skipped and missing cells and undefined values, grouped by cause, with reasons."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from xbench.report import words
 from xbench.store.store import Store
 from xbench.tables.tables import Tables
 
-_SHORT_REASON = 220  # characters shown before the rest is folded away
+_SHORT_REASON = 220  # characters shown; the rest is folded
 
 
 def problems(store: Store, tables: Tables) -> dict[str, Any]:
-    """The cells without a result and why; the undefined values."""
+    """The cells without a result, with reasons, and the undefined values."""
     bad = tables.cells[tables.cells["status"] != "ok"].astype(object)
     groups: dict[tuple[str, ...], list[Mapping[Any, Any]]] = {}
     for row in bad.to_dict("records"):
@@ -37,19 +37,19 @@ def problems(store: Store, tables: Tables) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """A table's text; its missing value is a dash."""
+    """Text from a table; a missing value is a dash."""
     return value if isinstance(value, str) else "–"
 
 
 def _cause(reason: object) -> str:
-    """The reason itself, without the cells it came through ("its attribution has no result: ...")."""
+    """The original reason, without the chain of cells ("its attribution has no result: ...")."""
     if not isinstance(reason, str):
         return "no reason was recorded"
     return reason.rsplit(" has no result: ", 1)[-1]
 
 
 def _problem(store: Store, where: tuple[str, ...], rows: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
-    """One line for the cells of one algorithm that failed for one reason."""
+    """One entry for the cells of one algorithm that failed for one reason."""
     status, model, dataset, algorithm, reason = where
     traces = (
         failure.get("traceback")

@@ -25,7 +25,7 @@ class Point:
     y: float
     x_interval: tuple[float, float]
     y_interval: tuple[float, float]
-    time: float  # seconds per sample, NaN when not known
+    time: float  # seconds per sample, NaN if unknown
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _caption(setting: Setting, points: Sequence[Point], measures: Measures) -> s
 
 
 def _alt(setting: Setting, points: Sequence[Point], measures: Measures) -> str:
-    """The picture in words: every point with its numbers."""
+    """The figure in words: every point with its numbers."""
     told = "; ".join(
         f"{p.label}{' (control)' if p.control else ''}: {words.number(p.x)}, {words.number(p.y)}, "
         f"{words.in_unit(p.time, RUNTIME.unit)} {shown_unit(RUNTIME.unit)[1]}"
@@ -138,7 +138,7 @@ def _points(setting: Setting, rows: pd.DataFrame, measures: Measures) -> list[Po
 
 
 def _draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    import seaborn as sns  # takes a second to import, and most reports have no new figure
+    import seaborn as sns  # the import takes a second, and most reports have no new figure
 
     for p in points:
         axes.plot(p.x_interval, (p.y, p.y), color="0.75", linewidth=0.8, zorder=2)
@@ -149,7 +149,7 @@ def _draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     norm = LogNorm(least, most) if most > 3 * least else Normalize(0, most)
     colours = sns.color_palette("crest", as_cmap=True)
     for p in points:
-        colour = colours(norm(factor * p.time)) if p.time > 0 else "0.6"  # a time that is not known is grey
+        colour = colours(norm(factor * p.time)) if p.time > 0 else "0.6"  # an unknown time is grey
         inside = "white" if p.control else [colour]
         axes.scatter(p.x, p.y, s=44, linewidths=1.5, edgecolors=[colour], facecolors=inside, zorder=3)
     axes.scatter([], [], s=36, color="0.4", label="method")
@@ -164,7 +164,7 @@ def _draw_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _draw_front(axes: Axes, best: Sequence[Point]) -> None:
-    """The staircase below and left of which no method is, to the edges of the axes; it fixes their limits."""
+    """Draw the Pareto front as a staircase to the edges of the axes, and fix the axes' limits."""
     if not best:
         return
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()

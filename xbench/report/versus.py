@@ -1,4 +1,4 @@
-"""The comparison table as the template prints it: one per setting, from the ranked grid of the tables."""
+"""The comparison tables for the template: one per setting, from the ranked grid."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -15,7 +15,7 @@ _UNDEFINED, _PARTIAL, _WARNED = "†", "‡", "§"  # the first two as in the no
 
 
 def comparisons(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
-    """A table per setting, the notes that hold for all, and what the columns mean."""
+    """A table per setting, the common notes, and the meaning of the columns."""
     shown = []
     for setting in found:
         where = (setting.model, setting.dataset)
@@ -61,13 +61,13 @@ def _heading(column: TableColumn) -> dict[str, str]:
 def _row(row: Row, columns: Sequence[TableColumn], warned: bool) -> dict[str, Any]:
     cells = [_cell(row.entries.get(column.name), column) for column in columns]
     badges = {cell["badge"] for cell in cells}
-    whole = badges.pop() if len(badges) == 1 else ""  # one badge across the row, not one in every column
+    whole = badges.pop() if len(badges) == 1 else ""  # one badge for the whole row instead of one per column
     marks = _WARNED if warned else ""
     return {"label": row.label, "marks": marks, "whole": whole, "cells": [] if whole else cells}
 
 
 def _cell(entry: Comparison | None, column: TableColumn) -> dict[str, Any]:
-    """A mean and its interval; a dash where no sample is defined; a badge where the cell did not finish."""
+    """A mean and its interval; a dash if no sample is defined; a badge if the cell did not finish."""
     empty = {"value": "", "text": "", "badge": "", "best": False, "marks": "", "interval": ""}
     if entry is None:
         return empty | {"text": "–"}
@@ -83,6 +83,6 @@ def _cell(entry: Comparison | None, column: TableColumn) -> dict[str, Any]:
         "text": words.in_unit(entry.mean, column.unit),
         "best": entry.best,
         "marks": marks,
-        # Equal ends say nothing (row counts, one sample); leaving them out keeps the table quiet.
+        # Equal ends carry no information (row counts, one sample) and are omitted.
         "interval": "" if low == high else f"{low} – {high}",
     }

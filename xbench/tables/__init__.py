@@ -1,1 +1,1 @@
-"""Stored cells to tables: outcomes, comparison, statistics, text, LaTeX. No torch."""
+"""Builds tables from stored cells: outcomes, comparison, statistics, text, LaTeX. No torch."""

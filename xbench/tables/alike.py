@@ -1,7 +1,7 @@
-"""Methods that computed the same maps, so that a reader does not count one result twice.
+"""Finds methods with identical maps, so that a reader does not count one result twice.
 
-DeepLIFT SHAP with one baseline is DeepLIFT, and rules for attention change nothing in a network without any. Such
-methods stand in a table under two names; a note below it says so.
+DeepLIFT SHAP with one baseline is DeepLIFT, and rules for attention change nothing in a network without attention.
+Such methods appear in a table under two names; a note below the table names them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ import pandas as pd
 from xbench.store.store import Store, StoreError
 from xbench.tables.outcomes import StoredCell
 
-_TOLERANCE = 1e-5  # of the largest value of a map: float32 sums in another order stay below
+_TOLERANCE = 1e-5  # share of a map's largest value; float32 sums in another order differ by less
 
 
 def notes(
@@ -21,8 +21,8 @@ def notes(
     """A sentence per model and data set that has methods with the same maps.
 
     Args:
-        measures: names of the columns that metrics made; maps are read only of methods that agree in all of these.
-        labels: what a reader calls the algorithms to compare (no controls).
+        measures: names of the metrics' columns; maps are read only for methods that agree in all of these.
+        labels: the display names of the algorithms to compare (no controls).
     """
     keys: dict[tuple[str, str], dict[str, list[str]]] = {}
     for cell in cells:
@@ -41,7 +41,7 @@ def notes(
 
 
 def _groups(store: Store, keys: Mapping[str, Sequence[str]], scores: pd.DataFrame) -> list[list[str]]:
-    """Algorithms whose maps are the same, in groups of two and more."""
+    """Groups of two or more algorithms with the same maps."""
     if scores.empty:
         return []
     wide = scores.pivot_table(
@@ -68,7 +68,7 @@ def _same(store: Store, keys: Mapping[str, Sequence[str]], one: str, other: str)
 
 
 def _maps(store: Store, key: str) -> dict[str, np.ndarray]:
-    """The maps of a cell; none where its file is gone or damaged."""
+    """The maps of a cell; empty if its file is absent or damaged."""
     try:
         arrays = store.arrays(key)
     except (KeyError, StoreError):

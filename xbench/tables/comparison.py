@@ -1,4 +1,4 @@
-"""The comparison: a row per algorithm, a column per metric, the best found, and what a reader must know."""
+"""The comparison: a row per algorithm, a column per metric, the best entries marked, and notes for the reader."""
 
 import math
 from collections import Counter
@@ -17,14 +17,14 @@ _REASON_LENGTH = 160
 
 @dataclass(frozen=True)
 class Comparison:
-    """One algorithm in one column: a mean with its interval, or (status not "ok") why there is none."""
+    """One algorithm in one column: a mean with its interval, or (status not "ok") the reason for its absence."""
 
     status: str  # "ok", "undefined" (for every sample), or the status of the cells without a result
     mean: float
     low: float
     high: float
     n: int  # samples measured
-    n_undefined: int  # of which undefined
+    n_undefined: int  # measured samples whose value is undefined
     n_absent: int  # samples planned but not measured: their cells have no result
     best: bool = False
 
@@ -43,16 +43,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows in reading order (model and dataset, controls last). `subjects` say what each pair of them is."""
+    """Rows in reading order (model and data set, controls last). `subjects` describes each pair of these."""
 
     columns: tuple[TableColumn, ...]
     rows: tuple[Row, ...]
     subjects: Mapping[tuple[str, str], str]  # (model, dataset) -> "cnn (accuracy 0.981) on digits, n = 32"
-    notes: tuple[str, ...]  # plain sentences a reader of the numbers must know
+    notes: tuple[str, ...]  # remarks for a reader of the numbers, as plain sentences
 
     @property
     def caption(self) -> str:
-        """What the numbers are and on what, in plain sentences."""
+        """The meaning of the numbers and the data, in plain sentences."""
         what = "Means over samples with 95 % bootstrap intervals; best in bold. Runtime and rows are per sample."
         return f"{what} {'; '.join(self.subjects.values())}."
 
@@ -68,7 +68,7 @@ def build(
 ) -> Grid:
     """Rank and annotate a summary. Without `one_hardware` runtime and peak memory are not ranked.
 
-    `remarks` are what the run says of its data; they come first among the notes.
+    `remarks` are the run's remarks on its data; they come first among the notes.
     """
     entries = _entries(summary, scores)
     labels, controls = _labels(cells)
@@ -133,7 +133,7 @@ def _entries(summary: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str
 
 
 def _labels(cells: Iterable[StoredCell]) -> tuple[dict[str, str], set[str]]:
-    """What readers call each algorithm (with its config name where two share a label), and the controls."""
+    """The display name of each algorithm (with its config name if two share a label), and the controls."""
     labels: dict[str, str] = {}
     controls: set[str] = set()
     for cell in cells:
@@ -150,7 +150,7 @@ def _labels(cells: Iterable[StoredCell]) -> tuple[dict[str, str], set[str]]:
 
 
 def _subjects(cells: Iterable[StoredCell]) -> dict[tuple[str, str], str]:
-    """Each model and dataset in words: accuracy where known, samples, and stand-in data named so."""
+    """Each model and data set in words: accuracy if known, samples, and a mark for stand-in data."""
     counts: Counter[tuple[str, str]] = Counter()
     longest: Counter[tuple[str, str, str | None, str | None]] = Counter()
     facts: dict[tuple[str, str], Mapping[str, object]] = {}
@@ -172,9 +172,9 @@ def _subject(model: str, dataset: str, n: int, facts: Mapping[str, object]) -> s
 
 
 def _with_best(rows: Sequence[Row], columns: Sequence[TableColumn]) -> list[Row]:
-    """Mark the best entries of each model, dataset and column: all that tie; no control, no lone row.
+    """Mark the best entries of each model, data set and column, including ties; controls and single rows are excluded.
 
-    An entry whose samples were not all measured is not ranked: its mean is over other samples.
+    An entry with unmeasured samples is not ranked, because its mean covers other samples.
     """
     best: dict[tuple[str, str, str], float] = {}
     for column in columns:
@@ -217,7 +217,7 @@ def _notes(
 
 
 def _perturbations(cells: Iterable[StoredCell]) -> list[str]:
-    """What the metrics did to the samples, in one note; with the data where that differs."""
+    """One note on the metrics' perturbations of the samples; it names the data if they differ."""
     done: dict[str, dict[str, dict[str, None]]] = {}
     for cell in cells:
         metric, what = cell.group[3], cell.result["info"].get("perturbation") if cell.result else None
@@ -232,7 +232,7 @@ def _perturbations(cells: Iterable[StoredCell]) -> list[str]:
 
 
 def _undefined(rows: Sequence[Row], columns: Sequence[TableColumn], many: bool) -> list[str]:
-    """How many scores are undefined; once for all algorithms where it is the same for all, as with empty masks."""
+    """Notes on undefined scores; one note for all algorithms if the number is the same, as with empty masks."""
     for_all: dict[tuple[str, str], list[str]] = {}
     each: list[str] = []
     for model, dataset in dict.fromkeys((row.model, row.dataset) for row in rows):
@@ -252,7 +252,7 @@ def _undefined(rows: Sequence[Row], columns: Sequence[TableColumn], many: bool) 
 
 
 def _inapplicable(cells: Sequence[StoredCell]) -> dict[str, str]:
-    """The metrics that were skipped for every method with a map, on all data, for one and the same reason."""
+    """The metrics that were skipped for every method with a map, on all data, for the same reason."""
     reasons: dict[str, set[tuple[str, str | None]]] = {}
     without = {cell.group[:3] for cell in cells if cell.kind == "attribution" and cell.status == "skipped"}
     for cell in cells:
@@ -270,7 +270,7 @@ def _by_reason(void: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _failures(cells: Sequence[StoredCell], labels: Mapping[str, str], many: bool) -> list[str]:
-    """One note for each reason why cells have no result, which names the algorithms."""
+    """One note per reason why cells have no result, with the algorithms concerned."""
     notes: dict[tuple[str, str], dict[str, None]] = {}
     for cell in cells:
         model, dataset, algorithm, _ = cell.group

@@ -8,7 +8,7 @@ from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Comparison, Grid, Row
 from xbench.tables.plain_text import groups, mark, numbers, several, title
 
-_WIDTH = 345.0  # points: the text width of an article, for which tables are split
+_WIDTH = 345.0  # points: the text width of an article, at which tables are split
 _DIGIT, _SCRIPT, _GAP = 4.6, 3.5, 7.0  # points at \footnotesize, as measured
 _KEY = "Sub- and superscripts are the ends of the intervals; controls in italics."
 _COMMANDS = {character: f"\\{character}" for character in "&%$#_{}"}
@@ -21,12 +21,12 @@ _COMMANDS |= {
     "↑": r"$\uparrow$",
     "×": r"$\times$",
 }
-_COMMANDS |= {"[": "{[}"}  # behind the end of a row it would begin an option
-_COMMANDS |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "ε": r"$\varepsilon$"}  # of the rules of LRP
+_COMMANDS |= {"[": "{[}"}  # after the end of a row "[" would begin an option
+_COMMANDS |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "ε": r"$\varepsilon$"}  # in names of LRP rules
 
 
 def table(grid: Grid) -> str:
-    """A `table` that needs only booktabs. What is too wide is split into tabulars below each other."""
+    """A `table` that needs only booktabs. A wide table is split into several tabulars, one below the other."""
     tabulars = [_tabular(grid, block) for block in _blocks(grid)]
     notes = [
         r"\par\smallskip",
@@ -48,13 +48,13 @@ def table(grid: Grid) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that pdflatex sets as it is; a character no standard font has is written as [U+65E5]."""
+    """Escape text for pdflatex; a character missing from standard fonts is written as [U+65E5]."""
     known = (_COMMANDS.get(character, character) for character in text)
     return "".join(f"[U+{ord(part):04X}]" if len(part) == 1 and ord(part) > 0x17F else part for part in known)
 
 
 def _blocks(grid: Grid) -> list[list[TableColumn]]:
-    """The columns in as few tabulars as fit the text width, by an estimate of what each needs."""
+    """Distribute the columns over as few tabulars as fit the text width, by estimated column widths."""
     left = max((len(row.label) for row in grid.rows), default=0) * 4.0
     blocks: list[list[TableColumn]] = [[]]
     used = left

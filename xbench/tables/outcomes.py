@@ -14,13 +14,13 @@ _MISSING = "not computed: the run was interrupted; the same command continues it
 
 @dataclass(frozen=True)
 class StoredCell:
-    """A planned cell and what became of it."""
+    """A planned cell and its outcome."""
 
     group: CellGroup
-    key: str | None  # None where the job failed before it was known
+    key: str | None  # None if the job failed before the key was known
     status: str  # "ok", "skipped", "missing" or one of records.FAILURES
     reason: str | None
-    samples: tuple[str | None, ...]  # ids; None where no record tells them
+    samples: tuple[str | None, ...]  # ids; None if no record gives them
     record: Record | None
 
     @property
@@ -30,16 +30,16 @@ class StoredCell:
 
     @property
     def result(self) -> Record | None:
-        """The record, if the cell finished."""
+        """The record; None if the cell has not finished."""
         return self.record if self.status == "ok" else None
 
 
 def resolve(store: Store, manifest: Mapping[str, Any]) -> list[StoredCell]:
     """The planned cells with their outcomes: groups in the order planned, the blocks of a group together.
 
-    A cell without a record of its own that needed a cell which failed (a score its attribution, an
-    attribution its model and samples) takes that one's status; else a failure the manifest itself tells
-    counts, and else it is "missing". A key planned twice counts once.
+    A cell without a record takes the status of the failed cell that it depends on (a score on its attribution, an
+    attribution on its model and samples), else the failure in the manifest, else "missing". A key planned twice counts
+    once.
     """
     groups: dict[CellGroup, dict[str | None, Mapping[str, Any]]] = {}
     for planned in manifest["cells"]:

@@ -1,6 +1,6 @@
 """A comparison as text: Markdown, and plain text for a terminal (`latex` has the table for a paper).
 
-Units are a reader's here (ms, MiB); numbers have three significant digits.
+Units are readable ones (ms, MiB); numbers have three significant digits.
 """
 
 import math
@@ -17,7 +17,7 @@ _ARROWS = {"lower": "↓", "higher": "↑"}
 
 def number(value: float) -> str:
     """Three significant digits: 0.0123, 1.20, 12.3, 1234; outside [0.001, 100000) as 1.23e-5."""
-    rounded = float(f"{value:.2e}")  # so that 0.9996 becomes 1.00 and not 1.000
+    rounded = float(f"{value:.2e}")  # 0.9996 becomes 1.00, not 1.000
     if not math.isfinite(rounded) or rounded == 0:
         return f"{rounded:.3g}".replace("-0", "0")
     exponent = math.floor(math.log10(abs(rounded)))
@@ -35,7 +35,7 @@ def title(column: TableColumn, label: str) -> str:
 
 
 def numbers(entry: Comparison, column: TableColumn) -> tuple[str, str]:
-    """Mean and interval in a reader's unit; the interval is "" where it has no width."""
+    """Mean and interval in the displayed unit; the interval is "" if its width is zero."""
     mean, low, high = (_text(value, column) for value in (entry.mean, entry.low, entry.high))
     return mean, "" if entry.low == entry.high else f"[{low}, {high}]"
 
@@ -73,7 +73,7 @@ def markdown(grid: Grid) -> str:
 
 
 def terminal(grid: Grid, width: int = 100) -> str:
-    """Means only, the best marked `*`; columns that do not fit `width` continue in a further block."""
+    """Means only, the best marked `*`; columns beyond `width` continue in another block."""
     lines: list[str] = []
     for pair, rows in groups(grid):
         found = list(rows)
@@ -127,7 +127,7 @@ def _markdown_entry(entry: Comparison | None, column: TableColumn) -> str:
 
 
 def _terminal_column(rows: Sequence[Row], column: TableColumn) -> list[str]:
-    """Head (a line per word) and cells of one column, all of one width, marks to the right of the numbers."""
+    """Heading (a line per word) and cells of one column, all of one width, with marks right of the numbers."""
     texts: list[tuple[str, str]] = []
     for row in rows:
         entry = row.entries.get(column.name)

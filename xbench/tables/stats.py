@@ -1,4 +1,4 @@
-"""Means over samples and how sure they are."""
+"""Means over samples with bootstrap intervals."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ _BLOCK = 2**22  # drawn indices held at once: 32 MiB
 
 
 class Interval(NamedTuple):
-    """The mean of the defined values and its bootstrap interval; NaN where there is none."""
+    """The mean of the defined values and its bootstrap interval; NaN if there is no defined value."""
 
     mean: float
     low: float
     high: float
     n: int  # all values
-    n_undefined: int  # of which NaN
+    n_undefined: int  # NaN values
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
@@ -26,11 +26,11 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
 
     Resample n values with replacement 2,000 times; the interval runs between the (1 - level)/2 and
     (1 + level)/2 quantiles of the means. Source: An Introduction to the Bootstrap, B. Efron and
-    R. Tibshirani, 1993, section 13.3. The draws are keyed by n alone and the values sorted first, so the
-    interval depends on nothing but the values: not on their order, other rows or a global generator.
+    R. Tibshirani, 1993, section 13.3. The draws are keyed by n alone and the values are sorted first, so
+    the interval depends only on the values, not on their order, other rows or a global generator.
 
-    NaN is undefined: counted, and left out of the mean. With no defined value, mean and interval are NaN;
-    with one, or all equal, the interval has width zero (it then says nothing about the spread).
+    NaN is undefined: it is counted and left out of the mean. Without a defined value, mean and interval are NaN; with
+    one, or if all are equal, the interval has width zero (and does not show the spread).
 
     Args:
         values: (n,) one per sample; finite or NaN.

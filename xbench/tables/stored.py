@@ -15,14 +15,14 @@ Map = np.ndarray | tuple[np.ndarray, ...]
 
 
 def results(name: str = "latest", store: Path | str = "results") -> Tables:
-    """The tables of the command that was called `name`, read from the folder `store`.
+    """The tables of the command named `name`, read from the folder `store`.
 
     Returns:
         pandas frames `.scores` (a row per model, data set, algorithm, metric and sample), `.summary` (means with
         intervals), `.comparison` (the table of the report) and `.cells`; and `.environment`.
 
     Raises:
-        KeyError: the store holds no such run; the message lists those it has.
+        KeyError: the store holds no such run; the message lists its runs.
     """
     opened = Store(store)
     return tables.build(opened, opened.manifest(name))
@@ -34,13 +34,13 @@ def load_maps(
     """The maps of one algorithm by sample id, in the order of the samples.
 
     Args:
-        name: of the command, as `name=` gave it.
-        algorithm: its name in the tables: "ig".
-        model, dataset: as the tables have them; needed where the command had several.
+        name: the command's `name=`.
+        algorithm: the algorithm's name in the tables: "ig".
+        model, dataset: names in the tables; needed if the command had several.
 
     Returns:
-        Per sample a float array of the shape of what is explained (the input, or the layer that `layer=` or `read=`
-        names), or a tuple of arrays where that has several parts.
+        For each sample a float array with the shape of the explained tensor (the input, or the layer named by `layer=`
+        or `read=`), or a tuple of arrays for several tensors.
 
     Raises:
         KeyError: the store holds no such run, or the run no such algorithm, model or data set.

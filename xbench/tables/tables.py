@@ -1,6 +1,6 @@
-"""Stored cells to tables: one row per score, per summary, per algorithm and per cell.
+"""Builds tables from stored cells: one row per score, per summary, per algorithm and per cell.
 
-`build` reads a store, `write` leaves files. Ranking is in `comparison`, how it looks in `typeset`. Nothing
+`build` reads a store, `write` writes files. Ranking is in `comparison`, formatting in `plain_text` and `latex`. Nothing
 here imports torch.
 """
 
@@ -40,19 +40,19 @@ FILES = (
     "cells.csv",
     "environment.json",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins one in a spreadsheet
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a spreadsheet formula
 
-# The type pandas gives text: str since pandas 3; object before, where "str" would turn None into "None".
+# pandas' type for text: str since pandas 3; object before, where "str" would turn None into "None".
 _TEXT = pd.Series(["text"]).dtype
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one manifest. `grid` is `comparison` as a reader sees it: ranked, with notes and caption.
+    """The tables of one manifest. `grid` is `comparison` for a reader: ranked, with notes and caption.
 
-    `scores` holds every planned sample of every column: status "ok", "undefined" (value NaN), or why its
-    cell has no result (error, oom, timeout, crashed, nonfinite, skipped, missing). `summary` counts what was
-    measured: n = ok + undefined samples, mean and interval over the ok ones, NaN when there are none.
+    `scores` holds every planned sample of every column, with status "ok", "undefined" (value NaN), or the status of a
+    cell without a result (error, oom, timeout, crashed, nonfinite, skipped, missing). `summary` covers measured
+    samples: n = ok + undefined samples, mean and interval over the ok ones, NaN if there are none.
     """
 
     scores: pd.DataFrame
@@ -64,7 +64,7 @@ class Tables:
 
 
 def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
-    """All tables of what `manifest` planned, from the files of `store` alone."""
+    """All tables of the cells that `manifest` planned, from the files of `store` only."""
     cells = outcomes.resolve(store, manifest)
     of = columns.found(cells)
     scores = _scores(cells, of)
@@ -116,12 +116,12 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
 
 
 def terminal(tables: Tables, width: int = 100) -> str:
-    """The comparison as plain text, `width` columns wide where names allow: means, the best marked `*`."""
+    """The comparison as plain text, `width` columns wide if names allow: means, the best marked `*`."""
     return plain_text.terminal(tables.grid, width)
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV; a text that a spreadsheet would compute, such as a label "=1+1", has a quote before it."""
+    """The frame as CSV; text that a spreadsheet would evaluate, such as a label "=1+1", gets a leading quote."""
     texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     quoted = frame.assign(**{name: frame[name].map(_quoted, na_action="ignore") for name in texts})
     return quoted.rename(columns=_quoted).to_csv(index=False).encode()
@@ -132,7 +132,7 @@ def _quoted(text: object) -> object:
 
 
 def _frame(rows: Sequence[Sequence[object]], kinds: Mapping[str, str]) -> pd.DataFrame:
-    """Rows as a frame of these column types, also when there are no rows; None stays missing."""
+    """Rows as a frame of these column types, even without rows; None stays missing."""
     types = {name: _TEXT if kind == "str" else kind for name, kind in kinds.items()}
     return pd.DataFrame(rows, columns=list(kinds)).astype(types)
 
@@ -141,10 +141,10 @@ def _scores(cells: Iterable[StoredCell], columns: Mapping[str | None, tuple[Tabl
     rows: list[Sequence[object]] = []
     for cell in cells:
         model, dataset, algorithm, metric = cell.group
-        samples = cell.samples or (None,)  # a cell planned for unknown data still shows: one row without an id
+        samples = cell.samples or (None,)  # a cell planned for unknown data still has one row, without an id
         for column in columns[metric] if algorithm is not None else ():
             if cell.result and column.source not in cell.result["values"]:
-                continue  # what another algorithm reports of itself is not undefined here
+                continue  # another algorithm's own notes are not undefined here
             found = cell.result["values"].get(column.source) if cell.result else None
             absent = "undefined" if cell.result else cell.status
             for sample, value in zip(samples, found or [None] * len(samples), strict=True):
@@ -175,7 +175,7 @@ def _cells(cells: Iterable[StoredCell]) -> pd.DataFrame:
 
 
 def _environments(store: Store, cells: Iterable[StoredCell]) -> dict[str, dict[str, Any] | None]:
-    """The environments the cells name, by id; None where the store has lost one."""
+    """The cells' environments by id; None if the store has lost one."""
     found: dict[str, dict[str, Any] | None] = {}
     for cell in cells:
         name = cell.record.get("environment") if cell.record else None

@@ -1,1 +1,1 @@
-"""Faster forms of a model that give the same numbers, and the trial that decides about each."""
+"""Faster forms of a model with the same numbers, and the trial that decides about each."""

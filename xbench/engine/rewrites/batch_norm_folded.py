@@ -1,7 +1,7 @@
-"""Batch-norm folded into the convolution before it: one step less in every pass, forward and backward.
+"""Folds batch-norms into the convolution before them, which saves one step in every forward and backward pass.
 
-In evaluation mode y = (W x + b - mean) / sqrt(var + eps) * g + h is itself a convolution, with W g / sqrt(var + eps)
-for weights. Pairs are found by watching one forward pass: a batch-norm that takes the very tensor a convolution gave.
+In evaluation mode y = (W x + b - mean) / sqrt(var + eps) * g + h is itself a convolution, with weights
+W g / sqrt(var + eps). Pairs are found by watching one forward pass: the batch-norm's input is the convolution's output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchN
 
 
 def folded(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject]:
-    """The subject with its batch-norms folded where nobody looks in between; none when there is nothing to fold."""
+    """The subject with batch-norms folded, unless a site lies in between; empty if there is nothing to fold."""
     if subject.create_graph or not (rule is None or getattr(rule, "merges_affine", False)):
         return []
     if not any(type(module) in _NORMS for module in subject.model.modules()):
@@ -41,13 +41,13 @@ def folded(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject
     for module in list(model.modules()):
         for name, child in module._modules.items():
             if child is not None and child in identities:
-                module._modules[name] = identities[child]  # names stay: sites at the batch-norm are found
+                module._modules[name] = identities[child]  # names are kept: sites at the batch-norm are still found
     return [replace(subject, model=model)]
 
 
 @dataclass
 class _Calls:
-    """What a module was called with and gave, as (tensor, its version): writes in place raise the version."""
+    """The input and output of a module's calls, as (tensor, version); in-place writes raise the version."""
 
     took: list[tuple[Tensor, int]] = field(default_factory=list)
     gave: list[tuple[Tensor, int]] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""Images in channels-last order: the same numbers, often at twice the speed on a CPU, where the model allows it.
+"""Images in channels-last order: the same numbers, often at twice the speed on a CPU, if the model allows it.
 
-Convolutions and poolings keep the order they are given, so nothing on the model changes; only the points are laid
-out differently in memory. A model that reads memory directly (a `view` after a convolution) refuses.
+Convolutions and poolings preserve the order of their input, so the model itself is unchanged; only the memory layout of
+the points differs. A model that depends on the layout (a `view` after a convolution) raises an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def channels_last(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject]:
-    """The subject with its images in that order; none where that cannot help."""
+    """The subject with its images in that order; empty if that cannot help."""
     images = any(len(shape) == 3 for shape in subject.layout.shapes)
     single = all(dtype == torch.float32 for dtype in subject.layout.dtypes)
     convolutional = any(isinstance(module, _CONVOLUTIONS) for module in subject.model.modules())

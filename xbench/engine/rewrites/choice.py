@@ -1,11 +1,11 @@
-"""Rewrites of the model: other ways to the same numbers.
+"""Rewrites of the model: faster forms with the same numbers.
 
-Which of them serve a kind of evaluation is decided by a trial (`engine.trial`) on stated samples before the first
-evaluation of that kind, so neither the clock nor the rows at hand show in a number. The decision is made elsewhere and
-asked for here; a command keeps it in its store.
+A trial (`engine.rewrites.trial`) on fixed samples before the first evaluation of a kind decides which rewrites are
+used, so numbers depend neither on the clock nor on the rows. The decision comes from a callback; a command keeps it in
+its store.
 
-Rewritten models are copies that live as long as the engine, so a model changed between two calls is rewritten anew,
-and nothing is ever put on the user's own.
+Rewritten models are copies that live as long as the engine, so a model changed between two calls is rewritten again,
+and the user's own model is never changed.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from xbench.engine.rewrites.padding_trimmed import NAME, trimmed
 from xbench.engine.speed import Speed
 from xbench.engine.subject import Subject
 
-# (subject, samples, rule) -> the rewritten subject first, then others that must agree as well; none where it does not
+# (subject, samples, rule) -> the rewritten subject first, then variants that must agree as well; empty if it does not
 # apply.
 Rewrite = Callable[[Subject, Tensor, Rule | None], Iterable[Subject]]
 USED = "used"
-TRIED = 8  # samples of a trial: the first
-WORTH = 4  # times the samples of a trial: rows that a call in Python must ask for
-# The name of a rewrite -> how its trial ended: "used", "dropped: ...", "not tried: ...".
+TRIED = 8  # number of samples in a trial (the first ones)
+WORTH = 4  # minimum rows of a call in Python that runs a trial, as a multiple of the trial's samples
+# The name of a rewrite -> the outcome of its trial: "used", "dropped: ...", "not tried: ...".
 Decision = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class EvaluationKind:
-    """A kind of evaluation: what is asked of the model, at whatever points of whatever samples.
+    """A kind of evaluation, independent of points and samples.
 
     Attributes are those of `Plan`.
     """
@@ -66,14 +66,14 @@ Decide = Callable[[EvaluationKind], Decision]
 
 @dataclass(frozen=True)
 class Form:
-    """How evaluations of one kind are done: by which subject, and how the trials of the rewrites ended."""
+    """The form of evaluations of one kind: the subject, and the outcomes of the rewrites' trials."""
 
     subject: Subject
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def rewrites(speed: Speed) -> dict[str, Rewrite]:
-    """Those that may be tried, by name, in this order; each on top of those used before it."""
+    """The rewrites to try, by name, in order; each is applied on top of those used before it."""
     found: dict[str, Rewrite] = {}
     if speed.rewrites:
         found = {
@@ -92,8 +92,8 @@ class Rewrites:
     """The rewrites of one subject.
 
     Args:
-        decide: which are used for a kind of evaluation; it may raise, and the run ends before that evaluation.
-        worth: rows below which a run that knows how many it takes leaves the model as it is.
+        decide: returns which rewrites are used for a kind of evaluation; an error ends the run before that evaluation.
+        worth: a run known to take fewer rows uses the model unchanged.
     """
 
     speed: Speed
@@ -102,7 +102,7 @@ class Rewrites:
     _forms: dict[tuple[tuple[str, str], ...], Form] = field(default_factory=dict)
 
     def of(self, subject: Subject, samples: Tensor, kind: EvaluationKind, rows: int | None) -> Form:
-        """How evaluations of this kind are done in a run of so many rows; None: nobody knows how many."""
+        """The form of evaluations of this kind in a run of `rows` rows; None: unknown number."""
         if rows is not None and rows < self.worth:
             return Form(subject)
         name = tuple(sorted(kind.identity.items()))
@@ -119,7 +119,7 @@ class Rewrites:
                 continue
             if decision[name] == USED:
                 made = next(iter(make(subject, samples, kind.rule)), None)
-                if made is None:  # such as texts that are all of a length
+                if made is None:  # such as texts of equal length
                     continue
                 subject = made
             notes[name] = decision[name]

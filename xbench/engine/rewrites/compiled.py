@@ -1,4 +1,4 @@
-"""The model compiled by torch.compile, for evaluations that nobody looks into."""
+"""The model compiled by torch.compile, for evaluations without sites at layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xbench.engine.subject import Subject
 
 
 def compiled(subject: Subject, samples: Tensor, rule: Rule | None, mode: Compile) -> list[Subject]:
-    """The subject with a compiled model; none where layers are watched, under a rule, or with create_graph."""
+    """The subject with a compiled model; empty if layers are watched, under a rule, or with create_graph."""
     if rule is not None or subject.read is not None or subject.create_graph or any(sites(subject)):
         return []
     # Dynamic: the number of rows changes from one evaluation to the next.

@@ -1,8 +1,8 @@
-"""The front of a model left out when points enter at a later layer: what it computes there is replaced anyway.
+"""Skips the front of a model if points enter at a later layer, because the points replace its result anyway.
 
-One forward pass tells which modules are done when the layer is reached. They give NaN instead, a tensor without
-memory of its own. Whatever still used their results (a skip connection past the layer) would show it: the model is
-tried with NaN and, as a comparison swallows NaN, with other numbers in their place, and must not notice.
+One forward pass shows which modules have finished when the layer is reached. They return NaN instead, a tensor without
+memory of its own. Any later use of their results (a skip connection past the layer) would change the output: the trial
+uses NaN and also other numbers, because comparisons hide NaN, and the output must not change.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _POISONS = (math.nan, 0.0, 1.0, -1.0)
 
 
 def without_front(subject: Subject, samples: Tensor, rule: Rule | None) -> Iterator[Subject]:
-    """The subject without its front, once for every number put in its place; none when there is no front."""
+    """The subject without its front, once for every replacement number; empty if there is no front."""
     if not isinstance(subject.inject, Site) or subject.create_graph:
         return
     for poison in _POISONS:
         cut = _cut(subject, subject.inject, samples, poison)
-        if cut is None:  # there is no front, whatever is put in its place
+        if cut is None:  # there is no front, for any replacement
             return
         yield cut
 
@@ -47,7 +47,7 @@ def _cut(subject: Subject, inject: Site, samples: Tensor, poison: float) -> Subj
 
 
 def _works(module: nn.Module) -> bool:
-    """Whether a module does more than look embeddings up, which saves nothing where it is left out."""
+    """Whether a module computes more than an embedding lookup; skipping a lookup saves nothing."""
     return any(
         not isinstance(inner, (nn.Embedding, nn.EmbeddingBag))
         and next(inner.parameters(recurse=False), None) is not None
@@ -57,7 +57,7 @@ def _works(module: nn.Module) -> bool:
 
 @dataclass
 class _Seen:
-    """A module's calls: what each gave, where that is one tensor with the rows of what it took; which end early."""
+    """A module's calls: the output of each, if it is one tensor with the rows of the input, and the early calls."""
 
     begun: int = 0
     gave: list[tuple[torch.Size, torch.dtype]] = field(default_factory=list)
@@ -92,7 +92,7 @@ def _watch(subject: Subject, site: Site, sample: Tensor) -> dict[nn.Module, _See
 
 
 def _front(module: nn.Module, seen: dict[nn.Module, _Seen], kept: set[nn.Module]) -> Iterator[nn.Module]:
-    """The largest modules whose every call is over when the site is reached, and that nobody looks into."""
+    """The largest modules whose calls all end before the site is reached, and that contain no site."""
     of = seen[module]
     alike = len(set(of.gave)) == 1 and len(of.gave) == of.begun
     if alike and of.early == of.begun and not kept.intersection(module.modules()):

@@ -1,7 +1,7 @@
-"""Padding left out: rows pass the model at the length of the longest among them, not of the longest sample there is.
+"""Trims padding: rows pass the model at the length of the longest of them, not of the longest sample.
 
-The engine sends rows of similar length together. At the padding that is left out gradients are 0, as they are for a
-model that does not look at it; one that does shows it when the rewrite is tried.
+The engine sends rows of similar length together. Gradients at trimmed padding are 0, as for a model that ignores
+padding; the trial detects a model that does not.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from xbench.core.plan import Answer, Rule, Want
 from xbench.engine.memory import is_out_of_memory
 from xbench.engine.subject import Subject, follows
 
-NAME = "padding left out"  # in notes
-_SAID = 120  # characters of the model's refusal there
+NAME = "padding left out"  # the name in notes
+_SAID = 120  # maximum characters of the model's error in notes
 
 
 @dataclass(frozen=True)
 class Trimmed(Subject):
-    """A subject whose evaluations leave out the padding behind the longest of their rows.
+    """A subject that trims the padding beyond the longest row of each evaluation.
 
     Attributes:
-        too_short: lengths that the model did not take, and what it said; rows as short as these keep their padding.
+        too_short: lengths that the model refused -> its error; rows of these lengths keep their padding.
     """
 
     too_short: dict[int, str] = field(default_factory=dict)
@@ -40,14 +40,14 @@ class Trimmed(Subject):
         if length == self.padded.width:
             return super().evaluate(flat, samples, want, rule)
         sizes, short = self.layout.sizes, self._cut(length)
-        kept = short.layout.sizes  # positions come first, so what is left out is the end of each tensor's elements
+        kept = short.layout.sizes  # positions come first, so the trimmed part is the end of each tensor's elements
         points = [part[:, :size] for part, size in zip(flat.split(sizes, 1), kept, strict=True)]
         try:
             answer = short.evaluate(torch.cat(points, 1), samples, want, rule)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            answer = super().evaluate(flat, samples, want, rule)  # too short for a convolution, or it fails anyway
+            answer = super().evaluate(flat, samples, want, rule)  # too short, or failing anyway
             self.too_short[length] = words(error)
             return answer
         if answer.gradient is not None:
@@ -69,21 +69,21 @@ class Trimmed(Subject):
         return {NAME: f"used, but not for rows of up to {length} positions: {said}"}
 
     def _length(self, samples: Tensor) -> int:
-        """The positions that pass the model for these rows."""
+        """The length at which these rows pass the model."""
         assert self.padded is not None
         longest = self.padded.longest(samples)
         return longest if longest > max(self.too_short, default=0) else self.padded.width
 
     @property
     def cuts(self) -> Sequence[bool]:
-        """Which of the tensors where points enter have the padded positions first."""
+        """For each tensor where points enter, whether its first dimension is the padded positions."""
         assert self.padded is not None
         if self.inject is None:
             return [index == self.padded.input for index in range(len(self.layout.shapes))]
         return [shape[:1] == (self.padded.width,) for shape in self.layout.shapes]
 
     def _cut(self, length: int) -> Subject:
-        """The plain subject with `length` positions of everything that has the padded ones."""
+        """The plain subject with all padded tensors cut to `length` positions."""
         padded = self.padded
         assert padded is not None
 
@@ -108,7 +108,7 @@ class Trimmed(Subject):
 
 
 def trimmed(subject: Subject, samples: Tensor, rule: Rule | None) -> list[Subject]:
-    """The subject without its padding; none where that cannot be done."""
+    """The subject without padding; empty if that is not possible."""
     padded = subject.padded
     elsewhere = subject.read is not None or subject.second is not None or subject.readout.neuron is not None
     if padded is None or elsewhere or subject.create_graph or bool((padded.lengths == padded.width).all()):

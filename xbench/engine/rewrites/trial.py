@@ -1,13 +1,11 @@
-"""Tries rewrites of a model on stated samples: those that give the same numbers are used.
+"""Tries rewrites of a model on fixed samples: those with the same numbers are used.
 
-The points are the samples themselves, beside their baselines where a rule takes pairs. So the outcome follows from
-the model, these samples and the kind of evaluation, and from nothing else: not from the method that asks first, the
-rows it sends, or the clock.
+The points are the samples themselves, together with their baselines if a rule takes pairs. The outcome therefore
+depends only on the model, these samples and the kind of evaluation, not on the first method, its rows, or the clock.
 
-Gradients of a network with ReLUs or max-pooling jump at kinks: where a unit's input is zero but for rounding, another
-order of summation switches it, in some images of 224x224 for every model. Neither side is nearer to the truth. So
-gradients may differ in a minority of elements, by little in all, where outputs agree everywhere; not so where
-`exact` rewrites are asked for.
+Gradients of a network with ReLUs or max-pooling jump at kinks: if a unit's input is zero up to rounding, another order
+of summation switches it, in some images of 224x224 for every model. Neither value is more correct. Gradients may
+therefore differ in a minority of elements, by little in total, if outputs agree everywhere; not for `exact` rewrites.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ from xbench.engine.rewrites.choice import TRIED, USED, Decision, EvaluationKind,
 from xbench.engine.speed import Speed
 from xbench.engine.subject import Subject
 
-_TOLERANCE = {torch.float64: 1e-9}  # of the largest value
-_SINGLE = 1e-5  # float32 sums in another order stay below
-_SWITCHED = 1e-2  # of the gradient's length: switched units stay below
-_ROWS = 4  # at once
-_LONG = 160  # characters of a note
+_TOLERANCE = {torch.float64: 1e-9}  # share of the largest value
+_SINGLE = 1e-5  # float32 sums in another order differ by less
+_SWITCHED = 1e-2  # share of the gradient's length; switched units change less
+_ROWS = 4  # rows per evaluation of a trial
+_LONG = 160  # maximum characters of a note
 
 
 def decide(
@@ -46,12 +44,12 @@ def decide(
     memory: int | str | None,
     rows: int | None,
 ) -> Decision:
-    """How the trial of each rewrite on the first samples of a case ended; nothing of those that do not apply.
+    """The outcome of each rewrite's trial on the first samples of a case; rewrites that do not apply are omitted.
 
-    Raises whatever the model as it is raises on them.
+    Raises whatever the unchanged model raises on these samples.
     """
     trial = _Trial(kind, case, x.detach(), memory, min(_ROWS, rows or _ROWS))
-    # Numbers as exact as they come decide, not those rounded to three digits; a graph changes none.
+    # The trial runs at full precision, not at three digits, and without a graph, which does not change numbers.
     subject = replace(subject.at(kind.read, kind.second), autocast=False, create_graph=False)
     decision: dict[str, str] = {}
     expected: _Outcome | None = None
@@ -59,7 +57,7 @@ def decide(
     for name, make in rewrites(speed).items():
         try:
             made = list(make(subject, samples, kind.rule))
-        except Exception as error:  # whatever a user's model raises when it is copied or watched
+        except Exception as error:  # a user's model may raise anything when it is copied or watched
             decision[name] = f"dropped: {_said(error)}"
             continue
         if made:
@@ -70,28 +68,28 @@ def decide(
 
 
 def _ended(trial: _Trial, made: Sequence[Subject], expected: _Outcome, *, exact: bool) -> str:
-    """How the trial of what a rewrite made ended."""
+    """The outcome of the trial of a rewritten subject."""
     try:
         apart = [_difference(trial.outcome(subject), expected, exact=exact) for subject in made]
-    except Exception as error:  # whatever a user's model raises: the same rows passed without the rewrite
+    except Exception as error:  # any error of the user's model: the same rows passed without the rewrite
         return f"dropped: {_said(error)}"
-    fits = all(difference <= _tolerance(expected) for difference in apart)  # NaN does not
+    fits = all(difference <= _tolerance(expected) for difference in apart)  # False for NaN
     return USED if fits else f"dropped: results differ by {max(apart, key=_nan_last):.0e}"
 
 
 def settled(speed: Speed, work: Callable[[], Decision]) -> Decision:
-    """The decision that `work` makes; where there can be no trial none is used, and the decision says why."""
+    """Return the decision of `work`; if no trial is possible, no rewrite is used, and the decision gives the reason."""
     try:
         return work()
     except (OutOfMemory, MemoryError):
-        raise  # there may be more another time
-    except Exception as error:  # a user's model or samples, of which others may be well
+        raise  # there may be more memory another time
+    except Exception as error:  # an error of the user's model on these samples; others may work
         return dict.fromkeys(rewrites(speed), f"not tried: {_said(error)}")
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The answers to the points of a trial: values (k, g), and what was read at the first point, (k, d) or None."""
+    """The answers to the points of a trial: values (k, g), and the reading at the first point, (k, d) or None."""
 
     value: Tensor
     gradient: Tensor | None
@@ -100,7 +98,7 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Trial:
-    """The evaluation that is repeated with every rewrite."""
+    """The evaluation that is run with every rewrite."""
 
     kind: EvaluationKind
     case: Case
@@ -138,12 +136,12 @@ class _Trial:
         )
 
     def _level(self, subject: Subject, second: tuple[Site, Layout]) -> Tensor:
-        """What the model computes at the second place for the samples, (k, d)."""
+        """The model's values at the second place for the samples, (k, d)."""
         plain = replace(subject, second=None, read=second[0], read_layout=second[1])
         return self._run(plain, lambda _case, x: Plan([x], 1, Want.ACTIVATION, lambda answers: next(answers).level))
 
     def _run(self, subject: Subject, plan: MakePlan) -> Tensor:
-        # Of unequal length each passes alone, so that padding is left out of all that have some.
+        # Samples of unequal length pass one by one, so that all padding is trimmed.
         engine = Engine(subject, memory=self.memory, rows=self.rows if subject.padded is None else 1)
         return engine.run(plan, self.case, self.x, share=slice(0, self.count))
 
@@ -153,7 +151,7 @@ def _tolerance(expected: _Outcome) -> float:
 
 
 def _difference(given: _Outcome, expected: _Outcome, *, exact: bool) -> float:
-    """The largest difference, as a share of the largest value expected; NaN when there is one."""
+    """The largest difference, as a share of the largest expected value; NaN if any value is NaN."""
     apart, tolerance = 0.0, _tolerance(expected)
     for name in ("value", "gradient", "activation"):
         found, wanted = getattr(given, name), getattr(expected, name)
@@ -176,7 +174,7 @@ def _share(differences: Tensor, wanted: Tensor) -> float:
 
 
 def _switched(differences: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    """Whether gradients differ as switched units make them: in a minority of elements, and by little in all."""
+    """Whether gradients differ like those of switched units: in a minority of elements, and by little in total."""
     many = float((differences.abs() > tolerance * wanted.abs().max()).double().mean())
     return many < 0.5 and float(differences.norm()) <= _SWITCHED * float(wanted.norm())
 

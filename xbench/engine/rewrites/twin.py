@@ -1,4 +1,4 @@
-"""A second model of the same tensors, to be changed while the user's own stays as it is."""
+"""Copies a model with shared tensors, so that rewrites leave the user's own model unchanged."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from xbench.engine.subject import Subject
 
 
 class NoTwin(RuntimeError):
-    """The model cannot be copied so that the copy stands for it."""
+    """The model cannot be copied faithfully."""
 
 
 def twin(model: nn.Module) -> nn.Module:
     """A copy of the modules that shares every parameter and buffer.
 
-    NoTwin when modules carry hooks, which may hold on to the model itself.
+    Raises NoTwin if modules have hooks, which may refer to the model itself.
     """
     if any(_hooks(module) for module in model.modules()):
         raise NoTwin("the model has hooks")
@@ -30,7 +30,7 @@ def twin(model: nn.Module) -> nn.Module:
 
 
 def sites(subject: Subject) -> Iterator[Site]:
-    """The layers that the subject enters, reads or explains."""
+    """The layers where the subject's points enter, or that it reads or explains."""
     second = None if subject.second is None else subject.second[0]
     for place in (subject.inject, subject.read, second, subject.readout.neuron):
         if isinstance(place, Site):
@@ -45,7 +45,7 @@ def _hooks(module: nn.Module) -> bool:
 
 
 def watch_once(subject: Subject, sample: Tensor, handles: Sequence[RemovableHandle]) -> None:
-    """Send samples through the model while hooks watch, then take the hooks off."""
+    """Send a sample through the model while hooks watch, then remove the hooks."""
     try:
         with torch.no_grad():
             subject.forward([t[sample] for t in subject.inputs], sample)

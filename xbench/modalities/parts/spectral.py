@@ -1,7 +1,7 @@
-"""Waveforms explained in time-frequency cells: what enters is their spectrum, and the model sees the waveform again.
+"""Waveforms explained in time-frequency cells: points are spectra, which are converted back to waveforms for the model.
 
 Source: Vielhaben, Lapuschkin, Montavon, Samek 2024, "Explainable AI for Time Series via Virtual Inspection Layers"
-(arXiv 2303.06365). The inverse transform is linear and in front of the model, so any method reaches the spectrum.
+(arXiv 2303.06365). The inverse transform is a linear layer before the model, so every method can explain the spectrum.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WINDOW = 256  # samples
+WINDOW = 256  # samples per window
 HOP = WINDOW // 2
 BINS = WINDOW // 2 + 1
-BANDS = 8  # of a spectrum, of equal width
-TIMES = 16  # windows of a clip
+BANDS = 8  # bands of equal width in a spectrum
+TIMES = 16  # windows in a clip
 
 
 def spectrum(waves: Tensor) -> Tensor:
@@ -33,9 +33,9 @@ def spectrum(waves: Tensor) -> Tensor:
 class FromSpectrum(nn.Module):
     """A model of waveforms that takes their spectra, (n, 2 * BINS, frames); its layers are named `network.LAYER`.
 
-    Overlapping windows are added and divided by the sum of their squares, as `torch.istft` does. The transform is a
-    dense layer, which relevance propagation shares by contribution: a rule for convolutions would spread it over
-    frequencies that are not there.
+    Overlapping windows are added and divided by the sum of their squares, as in `torch.istft`. The transform is a dense
+    layer, in which relevance propagation distributes by contribution; a rule for convolutions would spread relevance
+    over absent frequencies.
 
     network: the model. length: samples of a waveform.
     """
@@ -64,7 +64,7 @@ class FromSpectrum(nn.Module):
 
 
 def cells(spectra: Tensor) -> Tensor:
-    """(1, 2 * BINS, frames) int64: the cell of every number, BANDS in frequency by up to TIMES in time."""
+    """The cell of every number, (1, 2 * BINS, frames) int64: BANDS in frequency by up to TIMES in time."""
     frames = spectra.shape[2]
     times = min(TIMES, frames)
     band = torch.arange(BINS) * BANDS // BINS
@@ -73,6 +73,6 @@ def cells(spectra: Tensor) -> Tensor:
 
 
 def in_frames(masks: Tensor, frames: int) -> Tensor:
-    """Masks of waveforms (n, 1, T) as masks of frames, (n, 1, frames): whether a frame's middle is in it."""
+    """Masks of waveforms (n, 1, T) as masks of frames, (n, 1, frames), taken at the middle of each frame."""
     middle = (torch.arange(frames) * HOP).clamp(max=masks.shape[2] - 1)
     return masks[:, :, middle]

@@ -1,4 +1,4 @@
-"""Arguments from a config, checked against the signature and the annotations of what they are for."""
+"""Checks arguments from a config against the signature and the annotations of their target."""
 
 import inspect
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ class ConfigError(ValueError):
 
 
 def nearest(name: str, options: Sequence[str]) -> str:
-    """How an error goes on after an unknown name: "did you mean fast? All: all, fast, ig"."""
+    """The end of an error about an unknown name: "did you mean fast? All: all, fast, ig"."""
     meant = synonym(name, options)
     close = [meant] if meant else get_close_matches(name, options, n=3, cutoff=0.6)
     guess = f"did you mean {' or '.join(close)}? " if close else ""
@@ -23,12 +23,12 @@ def nearest(name: str, options: Sequence[str]) -> str:
 
 
 def join(path: str, name: str) -> str:
-    """The place of `name` below `path`; an empty path is the top of the config."""
+    """The key of `name` below `path`; an empty path is the top of the config."""
     return f"{path}.{name}" if path else name
 
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
-    """The parameters of a class or function; None for builtins that do not tell."""
+    """The parameters of a class or function; None for builtins without a signature."""
     try:
         return dict(inspect.signature(target).parameters)
     except ValueError:
@@ -36,11 +36,11 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter] | Non
 
 
 def hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of the parameters; none where one cannot be looked up at run time."""
+    """The annotations of the parameters; empty if one cannot be resolved at run time."""
     described = target.__init__ if inspect.isclass(target) and not is_dataclass(target) else target
     try:
         return get_type_hints(described)
-    except (NameError, TypeError):  # imported for type checkers only; or no annotations at all
+    except (NameError, TypeError):  # a name imported for type checkers only, or no annotations
         return {}
 
 
@@ -52,9 +52,9 @@ def check(
     positional: int = 0,
     partial: bool = False,
 ) -> dict[str, Any]:
-    """`given` as `target` wants it: names known, nothing missing, lists as tuples, whole numbers as floats.
+    """Check `given` for `target` and convert lists to tuples and whole numbers to floats where annotated so.
 
-    The first `positional` parameters are given elsewhere; with `partial` any other may be given later.
+    The first `positional` parameters are given elsewhere; with `partial` others may be given later.
 
     Raises:
         ConfigError: an unknown or missing parameter, or a value of the wrong type.
@@ -95,7 +95,7 @@ def _check_complete(target: str, required: Iterable[str], given: Container[str],
 
 
 def _has_node(value: Any) -> bool:  # noqa: ANN401  (any YAML value)
-    """Whether a component is still to be built inside `value`; its own check comes when it is."""
+    """Whether `value` contains a component that is not built yet; it is checked when it is built."""
     if isinstance(value, dict):
         return "_target_" in value or any(_has_node(inner) for inner in value.values())
     return isinstance(value, (list, tuple)) and any(_has_node(inner) for inner in value)
@@ -106,10 +106,10 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:  # noqa: ANN401  (annotations a
 
 
 def fit(value: Any, hint: Any) -> Any:  # noqa: ANN401
-    """The YAML value as the annotation wants it, unchanged where nothing fits.
+    """Convert a YAML value to the annotated type; it is unchanged if nothing fits.
 
-    A list becomes a tuple where a tuple or a Sequence is wanted (components are frozen); 1 becomes 1.0 where
-    only floats are, so that both spellings have one identity.
+    A list becomes a tuple for a tuple or a Sequence (components are frozen); 1 becomes 1.0 for a float, so that both
+    spellings have one identity.
     """
     alternatives = _alternatives(hint)
     if isinstance(value, list):
@@ -133,7 +133,7 @@ def _as_tuple(value: list[Any], hint: Any) -> tuple[Any, ...] | None:  # noqa: A
 
 def accepts(value: Any, hint: Any) -> bool:  # noqa: ANN401
     """Whether `value` is of the annotated type; unlike in Python, true and false are not numbers."""
-    # Slow to import, and --help and misspelt names need none of it.
+    # Imported late: slow, and not needed for --help and misspelt names.
     from typeguard import CollectionCheckStrategy, ForwardRefPolicy, TypeCheckError, check_type
 
     alternatives = _alternatives(hint)

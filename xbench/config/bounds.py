@@ -1,4 +1,4 @@
-"""A few lines of YAML can stand for values without end: by aliases in a file, by interpolations in a config."""
+"""Limits the size of YAML: aliases and interpolations can expand a few lines to endless values."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xbench.config.arguments import ConfigError, join
 
-MOST = 100_000  # values, with every alias or interpolation written out
-DEEPEST = 50  # values inside one another
+MOST = 100_000  # maximum number of values, with every alias and interpolation expanded
+DEEPEST = 50  # maximum depth of nesting
 
 
 def check_aliases(path: Path) -> None:
-    """ConfigError when a file's aliases go in circles or multiply; what else is wrong is told when it is used."""
+    """Raise ConfigError if a file's aliases are circular or multiply; other problems are reported on use."""
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         size = 0 if root is None else _size(root, {})
@@ -27,16 +27,16 @@ def check_aliases(path: Path) -> None:
 
 
 def check_values(node: DictConfig, key: str) -> None:
-    """Everything at `key`, interpolations followed: it is found, it comes to an end, and its keys are text.
+    """Check that everything at `key`, with interpolations, exists, is finite, and has text keys.
 
     Raises:
-        ConfigError: the first thing that is otherwise.
+        ConfigError: the first problem found.
     """
     _walk(node, key, key, 0, 0)
 
 
 def _walk(node: DictConfig | ListConfig, key: Any, place: str, depth: int, seen: int) -> int:  # noqa: ANN401  (any key)
-    """How many values there are, `seen` before included."""
+    """The number of values, plus those `seen` before."""
     if seen > MOST or depth > DEEPEST:
         raise ConfigError(f"{place}: it is nested too deeply, or interpolations in it go in circles or multiply")
     try:
@@ -56,7 +56,7 @@ def _walk(node: DictConfig | ListConfig, key: Any, place: str, depth: int, seen:
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values there are with every alias written out; nodes that aliases share are counted once."""
+    """The number of values with every alias expanded; the size of a shared node is computed once."""
     if id(node) not in known:
         pairs = node.value if isinstance(node, yaml.CollectionNode) else []
         parts = [part for pair in pairs for part in (pair if isinstance(pair, tuple) else (pair,))]

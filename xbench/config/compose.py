@@ -1,4 +1,4 @@
-"""Configs as Hydra composes them, without running anything."""
+"""Composes configs like Hydra, without running anything."""
 
 import os
 import re
@@ -25,7 +25,7 @@ from xbench.config.nodes import CONF, ConfigError, instantiate, nearest
 
 
 class Composer:
-    """Hydra's loader over conf/ and, as with `--config-dir`, one folder of the user's."""
+    """Hydra's loader for conf/ and, as with `--config-dir`, one user's folder."""
 
     def __init__(self, config_dir: str | None = None, config_name: str | None = None) -> None:
         if VERSION:
@@ -43,7 +43,7 @@ class Composer:
         self.config_name = (config_name or "config").removesuffix(".yaml")
 
     def options(self, group: str) -> list[str]:
-        """The names that `group=` accepts; empty when there is no such group."""
+        """The names that `group=` accepts; empty for an unknown group."""
         return sorted(self._loader.get_group_options(group))
 
     def parse(self, overrides: Sequence[str]) -> list[Override]:
@@ -61,7 +61,7 @@ class Composer:
                 from_shell=False,
                 validate_sweep_overrides=mode is RunMode.RUN,
             )
-        except Exception as error:  # Hydra and OmegaConf check what they are given by assertions and type errors too
+        except Exception as error:  # Hydra and OmegaConf also raise assertion and type errors
             raise ConfigError(self._message(error)) from error
 
     def option(self, group: str, name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -80,7 +80,7 @@ class Composer:
     def sweep(self, overrides: Sequence[str], multirun: bool) -> list[str] | None:
         """The overrides of the sweep, those stored in option files first; None for a single job."""
         master = self.compose(overrides, RunMode.MULTIRUN).hydra
-        if not multirun and master.mode != RunMode.MULTIRUN:  # an option file may turn the command into a sweep
+        if not multirun and master.mode != RunMode.MULTIRUN:  # an option file may make the command a sweep
             return None
         sweeper = str(master.sweeper.get("_target_"))
         if not sweeper.endswith(".BasicSweeper"):
@@ -99,7 +99,7 @@ class Composer:
         return [(*everywhere, *job) for job in jobs]
 
     def _message(self, error: BaseException) -> str:
-        """What Hydra says, with its causes, and without the advice that leads to keys which nothing reads."""
+        """Hydra's message with its causes, without its advice that leads to unused keys."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file:
             group, _, name = error.missing_cfg_file.rpartition("/")
             where = re.match(r"In '([^']+)'", str(error))
@@ -116,14 +116,14 @@ class Composer:
 
 
 def values(override: Override) -> Iterator[Any]:
-    """Every single value that an override names: list items, and the values of a sweep."""
+    """All values in an override: list items, and the values of a sweep."""
     found = list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
     while found:
         value = found.pop(0)
         if isinstance(value, list):
             found = [*value, *found]
         else:
-            yield getattr(value, "text", value)  # a quoted text inside a sweep
+            yield getattr(value, "text", value)  # quoted text inside a sweep
 
 
 def is_component(node: object) -> bool:
@@ -132,13 +132,13 @@ def is_component(node: object) -> bool:
 
 
 def settle(cfg: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
-    """The config of a job as the runner reads it.
+    """The config of a job in the form that the runner reads.
 
-    `algorithm` holds the controls too, last (`control` says which they are; it is empty when controls=false),
-    and `choice` names the options of `model` and `dataset`, from Hydra's `choices`.
+    `algorithm` includes the controls, last (`control` names them; it is empty if controls=false), and `choice` names
+    the options of `model` and `dataset`, from Hydra's `choices`.
 
-    A parameter given for an algorithm that only another job of the sweep has (`algorithm=ig,deeplift
-    algorithm.ig.n_steps=100 -m`) leaves a node without `_target_` here; it is dropped.
+    A parameter for an algorithm that only another job of the sweep has (`algorithm=ig,deeplift algorithm.ig.n_steps=100
+    -m`) leaves a node without `_target_` here; the node is dropped.
     """
     settled = cfg.copy()
     with open_dict(settled):
@@ -158,7 +158,7 @@ def settle(cfg: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
 
 def _parsed(parser: OverridesParser, text: str) -> Override:
     try:
-        return parser.parse_overrides([text])[0]  # parse_override forgets the loader that glob() needs
+        return parser.parse_overrides([text])[0]  # parse_override lacks the loader that glob() needs
     except (HydraException, RecursionError) as error:
         raise ConfigError(_unparsed(text)) from error
 
@@ -169,7 +169,7 @@ def _unparsed(text: str) -> str:
     return f"'{text}' cannot be read; quote values with spaces or brackets, as in \"key='a b'\""
 
 
-def component(group: str, name: str, overrides: Sequence[str] = ()) -> Any:  # noqa: ANN401  (what the file makes)
+def component(group: str, name: str, overrides: Sequence[str] = ()) -> Any:  # noqa: ANN401  (any component)
     """Build one option by its config name: `component("algorithm", "ig")`.
 
     Raises:

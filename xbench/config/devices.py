@@ -1,4 +1,4 @@
-"""Which devices compute: `run.devices`. Imports no torch, for a command is checked before that."""
+"""The devices of a run: `run.devices`. Imports no torch, because commands are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Sequence
 
 _NAME = re.compile(r"(auto|cpu|mps|cuda(?::\d+)?)(?:\*([1-9]\d*))?")
-WORKERS = 8  # on one device, or as many as there are cores
+WORKERS = 8  # maximum number of workers per device, or the number of cores if larger
 _EXPECTED = "auto, cpu, cuda, cuda:N, mps, one of them times a number of workers such as cpu*2, or a list of those"
 
 
 def check(given: str | Sequence[str]) -> None:
-    """ValueError when that is no way to name devices."""
+    """Raise ValueError if `given` does not name devices."""
     names = _listed(given)
     if not names or not all(_NAME.fullmatch(name) for name in names) or (len(names) > 1 and "auto" in names):
         raise ValueError(f"devices must be {_EXPECTED}, got {given if isinstance(given, str) else list(given)!r}")
@@ -22,7 +22,7 @@ def resolve(given: str | Iterable[str]) -> list[str]:
     """One name per worker: `auto` is every CUDA device, else the CPU; `cuda` is every CUDA device.
 
     Raises:
-        ValueError: an accelerator that is asked for is not there, or more workers than a device is of use to.
+        ValueError: a requested accelerator is absent, or a device has too many workers.
     """
     found: list[str] = []
     most = max(WORKERS, cores())
@@ -40,7 +40,7 @@ def resolve(given: str | Iterable[str]) -> list[str]:
 
 
 def cores() -> int:
-    """Processor cores this process may use (a container or batch system may give fewer than there are)."""
+    """Processor cores that this process may use (a container or batch system may allow fewer than exist)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -53,7 +53,7 @@ def _listed(given: str | Iterable[str]) -> list[str]:
 def _present(name: str) -> list[str]:
     if name == "cpu":
         return ["cpu"]
-    import torch  # only where an accelerator may be in question
+    import torch  # imported only if an accelerator may be needed
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     every = [f"cuda:{i}" for i in range(count)]

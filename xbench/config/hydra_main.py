@@ -1,4 +1,4 @@
-"""Hydra, run on a command line: with our jobs, or for what it answers by itself (--help, completion)."""
+"""Runs Hydra on a command line: with xbench's jobs, or for information (--help, completion)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hydra.errors import HydraException
 from xbench.boundary.printable import say
 from xbench.config.nodes import CONF, ConfigError
 
-# Hydra 1.3 wants to be told which behaviour we mean; 1.4 has only this one, and warns when told.
+# Hydra 1.3 needs an explicit version_base; 1.4 has only this behaviour, and warns if it is given.
 VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 
 def run(task: Callable[[Any], None], arguments: Sequence[str]) -> int:
-    """Run Hydra on `arguments`, which it only reads from the process; the exit code."""
+    """Run Hydra on `arguments`, which Hydra reads from sys.argv; return the exit code."""
     typed = sys.argv
     sys.argv = [typed[0], *arguments]
     try:
@@ -32,7 +32,7 @@ def run(task: Callable[[Any], None], arguments: Sequence[str]) -> int:
 
 
 def inform(arguments: Sequence[str]) -> int:
-    """Answer a command line that asks for information; the exit code. Raises ConfigError where Hydra refuses it."""
+    """Run a command line that asks for information; return the exit code. Raises ConfigError if Hydra refuses it."""
     answer = io.StringIO()
     try:
         with contextlib.redirect_stdout(answer):

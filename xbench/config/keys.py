@@ -10,15 +10,15 @@ from xbench.core.names import BASELINES, SITE, SITE_FORMS, TARGETS, Compile, Out
 from xbench.modalities import FEATURES
 
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
-COMPONENTS = ("algorithm", "metric", "control")  # a dictionary of components by name
-SINGLE = ("model", "dataset")  # one component
-ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # nothing to sweep over
+COMPONENTS = ("algorithm", "metric", "control")  # groups with a dictionary of components by name
+SINGLE = ("model", "dataset")  # groups with one component
+ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # keys that cannot be swept
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 
 
 @dataclass(frozen=True)
 class Run:
-    """How the work is done: `run.*`."""
+    """Settings of the execution: `run.*`."""
 
     rows: int | Literal["auto"]
     memory: int | str
@@ -49,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is explained, and where results go: the keys at the top of the config."""
+    """The request and the folders of results: the keys at the top of the config."""
 
     n: int | None
     seed: int

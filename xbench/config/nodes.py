@@ -1,9 +1,8 @@
-"""From a config node to a component: find conf/, check names, types and ranges, build, and give identities.
+"""Builds components from config nodes: finds conf/, checks names, types and ranges, and computes identities.
 
-A node is a mapping with `_target_` and parameters. Everything that xbench builds from a config goes through
-`instantiate`, not through Hydra's function of that name: YAML lists arrive as the tuples that frozen
-dataclasses hold, a wrong name, type or range is named by its place in the config, and Hydra 1.4's list of
-what may be executed is not needed.
+A node is a mapping with `_target_` and parameters. xbench builds everything from a config with `instantiate`, not with
+Hydra's function of that name: YAML lists become the tuples of frozen dataclasses, errors of name, type or range give
+the key in the config, and Hydra 1.4's list of allowed targets is not needed.
 """
 
 import functools
@@ -24,7 +23,7 @@ from xbench.config import sources
 from xbench.config.arguments import ConfigError, check, fit, hints, join, nearest, parameters
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# A wheel carries conf/ inside the package; a checkout, editable or not, has it beside the package.
+# A wheel contains conf/ inside the package; a checkout has it next to the package.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 __all__ = ["CONF", "ConfigError", "canonical", "identity", "instantiate", "nearest", "plain", "source"]
 _BOOL = "true or false"
@@ -32,13 +31,13 @@ _SPECIAL = ("_target_", "_partial_", "_args_", "_recursive_")
 
 
 def plain(node: DictConfig | Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The node as dictionaries and lists, interpolations resolved and every mandatory value present."""
+    """The node as dictionaries and lists, with interpolations resolved and mandatory values checked."""
     if not isinstance(node, Mapping | DictConfig):
         raise ConfigError(f"{path} must be a component (a mapping with _target_), got {node!r}")
     if not isinstance(node, DictConfig):
         return dict(node)
     try:
-        missing = sorted(OmegaConf.missing_keys(node))  # from the root of the config that the node is part of
+        missing = sorted(OmegaConf.missing_keys(node))  # keys from the root of the node's config
         if missing:
             place = missing[0] if missing[0].startswith(f"{path}.") else join(path, missing[0])
             raise ConfigError(f"{place} must be given: add {place}=VALUE")
@@ -49,7 +48,7 @@ def plain(node: DictConfig | Mapping[str, Any], path: str = "") -> dict[str, Any
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], path: str = "") -> Any:  # noqa: ANN401
-    """Build what `node` describes, nested nodes first.
+    """Build the component that `node` describes, nested nodes first.
 
     `path` is the node's place in the config ("algorithm.ig"), for errors. `_partial_: true` gives a partial,
     `_recursive_: false` hands nested nodes over unbuilt, `_args_` are positional arguments, all as in Hydra.
@@ -69,15 +68,15 @@ def instantiate(node: DictConfig | Mapping[str, Any], path: str = "") -> Any:  #
         return target(*arguments, **keywords)
     except ConfigError:
         raise
-    except (Exception, SystemExit) as error:  # a component may be anybody's: whatever it raises, it refuses its values
+    except (Exception, SystemExit) as error:  # a user's component may raise anything to refuse its values
         raise ConfigError(f"{path}: {one_line(error)}") from error
 
 
 def canonical(node: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """The node as JSON with every parameter, so that naming a default explicitly gives the same identity.
 
-    `_target_` is where the component is defined, not the alias in the config; `_version_` is the component's
-    integer `version` where it has one. Nested nodes, and defaults that are components, look the same.
+    `_target_` is the place of definition, not the alias in the config; `_version_` is the component's integer
+    `version`, if any. Nested nodes, and defaults that are components, have the same form.
     """
     values = plain(node)
     target, given = _checked(values, str(values.get("_target_")))
@@ -96,16 +95,16 @@ def canonical(node: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def source(node: DictConfig | Mapping[str, Any]) -> str | None:
-    """The fingerprint of the source of all that the node builds and that is not xbench's own; None: there is no such.
+    """The fingerprint of all source that the node builds from and that is not xbench's own; None: there is none.
 
-    A class whose settings name code in another way than by `_target_` has a `computed_by`, which gets the node and
-    gives that code, as objects or names of modules.
+    A class whose settings name code by other means than `_target_` has a method `computed_by`, which takes the node and
+    returns that code, as objects or names of modules.
     """
     return sources.fingerprint(*_code(plain(node)))
 
 
 def _checked(values: Mapping[str, Any], path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The target of a node and its parameters, checked; raises ConfigError."""
+    """The target of a node and its checked parameters. Raises ConfigError."""
     target = _locate(values, path)
     for name, kind, said in (("_args_", list, "a list"), ("_partial_", bool, _BOOL), ("_recursive_", bool, _BOOL)):
         if not isinstance(values.get(name, kind()), kind):
@@ -116,14 +115,14 @@ def _checked(values: Mapping[str, Any], path: str) -> tuple[Callable[..., Any], 
 
 
 def _code(value: Any) -> Iterator[object]:  # noqa: ANN401  (any YAML value)
-    """What a node runs: its targets, and the modules that name them."""
+    """The code that a node runs: its targets, and the modules that name them."""
     if isinstance(value, dict):
         if "_target_" in value:
             target = _locate(value, "")
             yield target
             named = str(value["_target_"]).rpartition(".")[0]
             defined = str(getattr(target, "__module__", None))
-            if named in sys.modules and not defined.startswith(f"{named}."):  # else a package names what lies in it
+            if named in sys.modules and not defined.startswith(f"{named}."):  # not a package that names its content
                 yield named
             yield from getattr(target, "computed_by", lambda _node: ())(value)
         for inner in value.values():
@@ -144,7 +143,7 @@ def _build(value: Any, path: str) -> Any:  # noqa: ANN401  (any YAML value)
 
 
 def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
-    """The object that `_target_` names: the longest prefix that imports, then attributes."""
+    """The object named by `_target_`: the longest prefix that can be imported, then attributes."""
     dotted = str(values.get("_target_", ""))
     if not dotted:
         raise ConfigError(f"{path} has no _target_: it names no component; {sorted(values)} would go unused")
@@ -167,7 +166,7 @@ def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
                 if not all(names):  # import_module("") and "..": an empty part of a dotted name
                     raise ConfigError(f"{place}: '{dotted}' is not a dotted name") from error
                 raise ConfigError(f"{place}: {module} cannot be imported: {one_line(error)}") from error
-            except (Exception, SystemExit) as error:  # a module may be anybody's, and of a library that does not load
+            except (Exception, SystemExit) as error:  # a user's module, or one of a broken library, may raise anything
                 raise ConfigError(f"{place}: {module} cannot be imported: {one_line(error)}") from error
         if not hasattr(found, name):
             public = [option for option in dir(found) if not option.startswith("_")]
@@ -180,7 +179,7 @@ def _locate(values: Mapping[str, Any], path: str) -> Callable[..., Any]:
 
 
 def identity(component: object) -> dict[str, Any]:
-    """A component that exists, as `canonical` gives one that a node describes: a dataclass by its class and fields."""
+    """The identity of an existing component, in the form of `canonical`: a dataclass by its class and fields."""
     described = _json(component)
     assert isinstance(described, dict), "a component is a dataclass"
     return described
@@ -193,13 +192,13 @@ def _described(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _home(module: str) -> str:
-    """A module of metrics without the folder of its family, so that a metric keeps its results when it moves."""
+    """The name of a metric's module without its family's folder, so that a moved metric keeps its results."""
     parts = module.split(".")
     return ".".join([*parts[:2], *parts[-1:]]) if parts[:2] == ["xbench", "metrics"] and len(parts) > 2 else module
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  (any value a parameter may have)
-    """`value` as JSON; components by class and fields, functions and classes by where they are defined."""
+    """`value` as JSON; components by class and fields, functions and classes by their place of definition."""
     if isinstance(value, dict):
         if "_target_" in value:
             return canonical(value)

@@ -1,6 +1,6 @@
-"""What a component that is not xbench's own is to the store: its source, taken before Python imports it.
+"""Fingerprints the source of components that are not xbench's own, read before Python imports it.
 
-docs/keys.md says what of it enters a key. Imports no torch.
+docs/keys.md defines which files enter a key. Imports no torch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pathlib import Path
 
 from xbench.config.arguments import ConfigError
 
-# Where components run, not components: their versions are in the environment that a cell names.
+# The platform, not components: their versions are in a cell's environment.
 _PLATFORM = {"xbench", "torch", *sys.stdlib_module_names}
 _INSTALLED = {"site-packages", "dist-packages"}
-_STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # where a statement holds further ones
+_STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # fields of a statement that contain statements
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """The source of a module: its hash, and which modules it imports.
+    """The source of a module: its hash, and the modules it imports.
 
-    imported: what Python made of it; another object after the module is imported again, None before it is imported.
+    imported: the imported module object; another object after a reload, None before the import.
     """
 
     digest: str
@@ -38,13 +38,13 @@ class _Taken:
     imported: object
 
 
-_taken: dict[str, _Taken] = {}  # by module; what is imported stays in the process, and so does this
+_taken: dict[str, _Taken] = {}  # by module name; kept as long as the imported modules
 
 
 def note(dotted: str) -> None:
-    """Take the source of the module in "module.Class", and of what it imports, unless it is imported already.
+    """Read the source of the module in "module.Class", and of its imports, unless it is imported already.
 
-    With `check` after the import, a file that changes between Python's reading it and ours is noticed.
+    `check` after the import detects a file that changed between this reading and Python's.
     """
     name = dotted
     while name and _find(name) is None:
@@ -54,21 +54,20 @@ def note(dotted: str) -> None:
 
 
 def check() -> None:
-    """Raises ConfigError when a module was imported from another source than was taken before."""
+    """Raise ConfigError if a module was imported from another source than the one read before."""
     for name, taken in list(_taken.items()):
         if taken.imported is None and name in sys.modules:
             _take(name)
 
 
 def fingerprint(*components: object) -> str | None:
-    """sha256 of the source of what is not xbench's own among these, and of the modules of yours that it imports.
+    """sha256 of the source of those components that are not xbench's own, and of the user's modules they import.
 
-    components: classes, functions, partials, instances, or names of modules. What an installed distribution brings is
-    known by its version and the hashes of its files. None: all of it is xbench's, torch's or Python's.
+    components: classes, functions, partials, instances, or names of modules. Code of an installed distribution is
+    represented by its version and the hashes of its files. None: all of it is xbench's, torch's or Python's.
 
     Raises:
-        ConfigError: there is no source, as for a class that was typed into an interpreter; or it has changed since it
-            was imported.
+        ConfigError: there is no source, as for a class typed into an interpreter, or it has changed since its import.
     """
     names = {name for component in components for name in _modules(component) if not _platform(name)}
     releases = {name: _release(name.partition(".")[0]) for name in names if _installed(name)}
@@ -98,9 +97,9 @@ def _modules(component: object) -> Iterator[str]:
 
 
 def _closure(roots: Iterable[str]) -> set[str]:
-    """The modules whose files decide: the roots, what they import, what that imports, and the packages above.
+    """The modules whose files count: the roots, their direct and indirect imports, and parent packages.
 
-    Python runs a package above a module too, so its file counts; what it imports does not, unless it is asked for it.
+    Python also runs a module's parent package, so its file counts; its imports count only if they are used.
     """
     todo, followed, above = list(roots), set[str](), set[str]()
     while todo:
@@ -118,7 +117,7 @@ def _above(name: str) -> Iterator[str]:
 
 
 def _take(name: str) -> _Taken:
-    """The source of a module as it was before its import, or, where that came first, as it is now."""
+    """The source of a module before its import, or, if it is already imported, its current source."""
     module, known = sys.modules.get(name), _taken.get(name)
     imported = None if module is None else getattr(module, "__spec__", None) or module
     if known is None or known.imported is not imported:
@@ -131,7 +130,7 @@ def _take(name: str) -> _Taken:
 
 
 def _read(name: str) -> tuple[bytes, bool]:
-    """A module's file, and whether it is that of a package."""
+    """The content of a module's file, and whether the module is a package."""
     spec, origin = _find(name), _origin(name)
     package = spec is not None and spec.submodule_search_locations is not None
     if package and origin is None:
@@ -139,7 +138,7 @@ def _read(name: str) -> tuple[bytes, bool]:
     try:
         if origin is None:
             raise OSError("it has none")
-        get_data = getattr(spec and spec.loader, "get_data", None)  # knows how to look into a zip
+        get_data = getattr(spec and spec.loader, "get_data", None)  # can also read from a zip
         return get_data(origin) if get_data else Path(origin).read_bytes(), package
     except OSError as error:
         raise ConfigError(
@@ -149,18 +148,18 @@ def _read(name: str) -> tuple[bytes, bool]:
 
 
 def _imports(source: bytes, name: str, package: bool) -> tuple[str, ...]:
-    """The modules that the source imports anywhere in it, but for those of the platform and installed ones."""
+    """The modules that the source imports anywhere, except those of the platform and installed ones."""
     try:
         todo: list[ast.AST] = [*ast.parse(source).body]
-    except (SyntaxError, ValueError):  # compiled; or no Python, which importing it will say
+    except (SyntaxError, ValueError):  # compiled, or not Python, which the import will report
         return ()
     found: list[str] = []
     while todo:
         node = todo.pop()
-        for inside in _STATEMENTS:  # not `ast.walk`, most of whose time goes into expressions
+        for inside in _STATEMENTS:  # `ast.walk` would spend most of its time on expressions
             todo += getattr(node, inside, ())
         if isinstance(node, ast.Import):
-            for alias in node.names:  # `import a.b` makes a known, and what it holds
+            for alias in node.names:  # `import a.b` also imports a
                 found += [alias.name] if alias.asname else [alias.name, *_above(alias.name)]
         elif isinstance(node, ast.ImportFrom):
             base = _base(node, name, package)
@@ -188,14 +187,14 @@ def _platform(name: str) -> bool:
 
 
 def _installed(name: str) -> bool:
-    """Whether a module lies where distributions are installed."""
+    """Whether a module lies in a folder of installed distributions."""
     spec = _find(name)
     places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
     return any(_INSTALLED & set(Path(place).parts) for place in places)
 
 
 def _find(name: str) -> ModuleSpec | None:
-    """Where a module is, without importing it or what is above it."""
+    """The spec of a module, without importing it or its parent packages."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__spec__", None)
     parent, _, last = name.rpartition(".")
@@ -206,7 +205,7 @@ def _find(name: str) -> ModuleSpec | None:
         return next((spec for spec in specs if spec is not None), None)
     above = _find(parent)
     places = [] if above is None else [*(above.submodule_search_locations or ())]
-    folder = ModuleSpec(name, None, is_package=True)  # unless it is a file: one without __init__.py
+    folder = ModuleSpec(name, None, is_package=True)  # otherwise a package without __init__.py
     folder.submodule_search_locations = []
     for place in places:
         finder = pkgutil.get_importer(place)
@@ -227,16 +226,16 @@ def _origin(name: str) -> str | None:
 
 @functools.cache
 def _release(top: str) -> str | None:
-    """The distributions that bring a package, with versions and file hashes; None: it was put there by hand."""
+    """The distributions that provide a package, with versions and file hashes; None: it was installed by hand."""
     try:
         found = [importlib.metadata.distribution(top)]
-    except importlib.metadata.PackageNotFoundError:  # sklearn is scikit-learn's; this way takes much longer
+    except importlib.metadata.PackageNotFoundError:  # sklearn belongs to scikit-learn; this look-up takes much longer
         names = importlib.metadata.packages_distributions().get(top, [])
         found = [importlib.metadata.distribution(name) for name in sorted(set(names))]
     return json.dumps([[one.name, one.version, _files(one)] for one in found]) if found else None
 
 
 def _files(distribution: importlib.metadata.Distribution) -> str:
-    """One hash of those that it records of its Python files: not everybody raises a version with every change."""
+    """One hash over the recorded hashes of a distribution's Python files, which may change without its version."""
     lines = (distribution.read_text("RECORD") or "").splitlines()
     return hashlib.sha256("\n".join(sorted(line for line in lines if ".py," in line)).encode()).hexdigest()

@@ -1,10 +1,10 @@
-"""What others call the same thing: Captum's classes, in any spelling, and the option that is meant."""
+"""Maps names of Captum's classes, in any spelling, to options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Letters of the name alone; a name that becomes an option's by its letters alone, such as GuidedGradCam, needs none.
+# Keys are the letters of the name; names with the same letters as the option, such as GuidedGradCam, need no entry.
 _CAPTUM = {
     "gradient": "saliency",
     "integratedgradients": "ig",
@@ -18,7 +18,7 @@ _NEURON = "neuron=[LAYER,INDEX]"
 
 
 def synonym(name: str, options: Sequence[str]) -> str | None:
-    """The option that `name` means, with the setting where Captum's class says where it looks; None if there is none.
+    """The option that `name` means, with the setting for Captum's layer and neuron classes; None if unknown.
 
     `LayerIntegratedGradients` and `layer_integrated_gradients` give "ig with layer=NAME".
     """
@@ -34,7 +34,7 @@ def synonym(name: str, options: Sequence[str]) -> str | None:
 
 
 def _option(letters: str, options: Sequence[str]) -> str | None:
-    """The option of these letters alone, or the one that Captum's name stands for."""
+    """The option with these letters, or the option of Captum's name."""
     by_letters = {_letters(option): option for option in options}
     meant = _CAPTUM.get(letters) or by_letters.get(letters)
     return meant if meant in options else None

@@ -1,1 +1,1 @@
-"""One call: a request to an explainer, its maps, and their scores."""
+"""One call: a request, the explainer, its maps, and their scores."""

@@ -1,8 +1,8 @@
-"""Whether a model can be explained at all: is a sample's output its own, the same each time, and nothing else changed?
+"""Checks that a model can be explained: its output depends on the sample only, is repeatable, and has no side effects.
 
-What explains a model evaluates it many times, in batches that nobody chooses. That says something of the model only if
-its output is a function of the sample. A few samples pass it twice together and once alone, and what a call should
-leave alone is compared before and after.
+Explanations evaluate a model many times, in arbitrary batches. They are meaningful only if the output is a function of
+the sample. A few samples pass the model twice together and once alone, and the state that a call should not change is
+compared before and after.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from xbench.core.sites import frozen
 from xbench.engine import Subject
 from xbench.explain.external import globally_seeded
 
-SAMPLES = 4  # that pass the model together, twice
-_ALONE = 2  # of them that pass it by themselves
-_COPIED = 2**30  # bytes: weights up to here are put back where a call changed them
-_NAMED = 3  # weights that a clause names
-_SEED = 48271  # not one that a model would choose itself
-# Differences up to this share of the largest output are rounding: sums in another order, for other numbers of rows.
+SAMPLES = 4  # samples that pass the model together, twice
+_ALONE = 2  # samples among them that also pass it alone
+_COPIED = 2**30  # bytes: weights up to this size are restored if a call changes them
+_NAMED = 3  # maximum number of weights that a clause names
+_SEED = 48271  # a seed that a model is unlikely to use itself
+# Differences up to this share of the largest output are rounding: sums in another order for other numbers of rows.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 2e-2  # in half precision
-_ON_A_GPU = 10  # times as much, in single precision: convolutions there round to ten bits
+_ON_A_GPU = 10  # times as much in single precision, because convolutions there round to ten bits
 
 
 def inconsistencies(subject: Subject) -> tuple[str, ...]:
-    """What keeps the model's explanations from meaning anything, a clause each; none where nothing is found.
+    """Inconsistencies that make explanations of the model meaningless, one clause each; empty if none are found.
 
-    The first samples are looked at. Weights, buffers, modes, the working directory, torch's defaults and the global
-    random states are as they were afterwards, whatever the model did to them. Where the model fails for all of these
-    samples nothing is said: whoever evaluates it will hear why.
+    The first samples are checked. Weights, buffers, modes, the working directory, torch's defaults and the global
+    random states are restored afterwards. If the model fails for all of these samples, the result is empty: its
+    evaluation will report the error.
     """
     together = torch.arange(min(SAMPLES, subject.n), device=subject.device)
     where = os.getcwd(), torch.get_default_dtype()
@@ -52,9 +52,9 @@ def inconsistencies(subject: Subject) -> tuple[str, ...]:
 
 
 def _clauses(subject: Subject, together: Tensor) -> Iterator[str]:
-    """One after the other; the model is called in between."""
+    """The clauses in order; the model is called in between."""
     around = _surroundings(subject)
-    first, written = _call(subject, together)  # what is made at a first call, such as a cache, is no change
+    first, written = _call(subject, together)  # state created at a first call, such as a cache, is not a change
     if first.dim() == 0 or len(first) != len(together):
         return
     state = _state(subject.model)
@@ -74,7 +74,7 @@ def _clauses(subject: Subject, together: Tensor) -> Iterator[str]:
 
 
 def _mates(subject: Subject, together: Tensor, outputs: Tensor) -> Iterator[str]:
-    """What there is to say where a sample's output by itself is not the one it has beside others."""
+    """Clauses about samples whose output alone differs from their output in a batch."""
     apart = 0.0
     for row in together[:_ALONE]:
         alone = _alone(subject, row)
@@ -90,11 +90,11 @@ def _mates(subject: Subject, together: Tensor, outputs: Tensor) -> Iterator[str]
 
 
 def _alone(subject: Subject, row: Tensor) -> Tensor | str:
-    """The output (1, ...) for a sample by itself, or what the model raised."""
+    """The output (1, ...) for a sample alone, or the model's error."""
 
     def call() -> Tensor | str:
         output, _ = _call(subject, row[None])
-        return output[None] if output.dim() == 0 else output  # squeezed: nothing but the row
+        return output[None] if output.dim() == 0 else output  # the batch dimension was squeezed
 
     return attempt(call, words)
 
@@ -109,7 +109,7 @@ def _call(subject: Subject, samples: Tensor) -> tuple[Tensor, bool]:
 
 
 def _difference(one: Tensor, other: Tensor, scale: float | None = None) -> float:
-    """The largest difference as a share of the largest output; NaN is like NaN and infinity like infinity."""
+    """The largest difference as a share of the largest output; NaN equals NaN, and infinity equals infinity."""
     if one.shape != other.shape:
         return float("inf")
     one, other = one.double(), other.double()
@@ -121,7 +121,7 @@ def _difference(one: Tensor, other: Tensor, scale: float | None = None) -> float
 
 
 def _largest(outputs: Tensor) -> float:
-    """The largest output that is finite, without its sign."""
+    """The largest magnitude of a finite output."""
     return float(outputs.double().abs().nan_to_num(nan=0, posinf=0).max())
 
 
@@ -133,7 +133,7 @@ def _tolerance(outputs: Tensor) -> float:
 
 
 def _surroundings(subject: Subject) -> dict[str, object]:
-    """What a call has no business with, by its name."""
+    """State that a call must not change, by name."""
     numbers: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002
     drawn = torch.get_rng_state().numpy().tobytes()
     if subject.device.type == "cuda":
@@ -155,7 +155,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _state(model: nn.Module) -> dict[str, tuple[object, ...]]:
-    """Enough of every weight and buffer to see a change without a copy: shapes, and sums of all numbers and of some."""
+    """A summary of every weight and buffer that reveals changes: shape, and sums of all and of some numbers."""
     return {name: (tuple(t.shape), *_sums(t.detach())) for name, t in _tensors(model).items()}
 
 
@@ -175,7 +175,7 @@ def _names(changed: Iterator[str]) -> Sequence[str]:
 
 @contextmanager
 def _put_back(model: nn.Module) -> Iterator[None]:
-    """Weights and buffers have their values again afterwards, and modules their modes."""
+    """Restore the values of weights and buffers, and the modules' modes, afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     size = sum(t.numel() * t.element_size() for t in _tensors(model).values())
     kept = {name: t.detach().clone() for name, t in _tensors(model).items()} if size <= _COPIED else {}

@@ -1,4 +1,4 @@
-"""Asks an external explainer: wraps the model as any library can call it, seeds the draws, counts the rows."""
+"""Calls external explainers: wraps the model for any library, seeds the draws, counts the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xbench.explain.request import Request
 
 
 class Outside:
-    """What is explained, as others see it."""
+    """The explained model and samples in the form for external explainers."""
 
     def __init__(self, setting: Request, subject: Subject) -> None:
         self.setting = setting
@@ -40,7 +40,7 @@ class Outside:
                 return explain(question)
 
     def question(self, case: Case, x: Tensor) -> Question:
-        """The question; its tensors are copies, which may be written to."""
+        """The question; its tensors are copies, so the explainer may write into them."""
         subject, given = self.subject, self.setting.inputs
         model, extra, target = self._model(case.span)
         layout = subject.layout
@@ -65,7 +65,7 @@ class Outside:
             target = target.to(subject.device)
         if self._as_it_is:
             return subject.model, tuple(_rows(e, rows, subject.n) for e in subject.extra), target
-        # Tensors without a row per sample stay inside: libraries would repeat them like the others.
+        # Tensors without one row per sample stay inside the wrapper: libraries would repeat them like the others.
         riders = [*subject.inputs] if subject.inject is not None else []
         riders += [e for e in (*subject.extra, *subject.kwargs.values()) if follows(e, subject.n)]
         if _Wrapped.chooses(subject) and subject.target is not None:
@@ -75,7 +75,7 @@ class Outside:
 
     @cached_property
     def _as_it_is(self) -> bool:
-        """Whether the user's model takes the points first and gives the outputs that are explained."""
+        """Whether the user's model takes the points first and returns the explained outputs."""
         s = self.subject
         shared = any(isinstance(e, Tensor) and e.dim() and not follows(e, s.n) for e in s.extra)
         if s.inject is not None or s.names or s.kwargs or shared or s.readout.select is not None:
@@ -89,8 +89,8 @@ class Outside:
 class _Wrapped(nn.Module):
     """The user's model as a module of the points: (points..., riders...) -> (rows, ...).
 
-    Riders are the tensors with a row per sample: the raw inputs where points enter at a layer, the further
-    arguments, and the target where a column of the result is chosen here.
+    Riders are the tensors with one row per sample: the raw inputs if points enter at a layer, the further arguments,
+    and the target if this module selects a column of the result.
     """
 
     def __init__(self, subject: Subject, riders: tuple[Tensor, ...]) -> None:
@@ -102,7 +102,7 @@ class _Wrapped(nn.Module):
 
     @staticmethod
     def chooses(subject: Subject) -> bool:
-        """Whether the explained scalar is more than a choice among the model's outputs: it is given as (rows, 1)."""
+        """Whether this module must compute the explained scalar itself, as (rows, 1), not select a model output."""
         return subject.readout.neuron is not None or subject.readout.output not in ("logit", "value")
 
     def forward(self, *given: Tensor) -> Tensor:
@@ -149,9 +149,9 @@ def _rows(value: object, rows: slice, n: int) -> object:
 
 @contextmanager
 def _copying(model: nn.Module) -> Iterator[None]:
-    """The model gets copies of what it is called with: it may write into them, and the explainer goes on with its own.
+    """Pass copies to the model: it may write into them, while the explainer keeps its own tensors.
 
-    The hook is the first one, before those that a library adds.
+    The hook runs first, before the hooks that a library adds.
     """
 
     def copy(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -166,7 +166,7 @@ def _copying(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _counted(model: nn.Module, counters: Counters) -> Iterator[None]:
-    """Count the rows that go through the model, and those whose gradient comes back through its output."""
+    """Count the rows that pass the model, and the rows whose gradient returns through its output."""
 
     def passed(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
         batches = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a.dim()]
@@ -179,7 +179,7 @@ def _counted(model: nn.Module, counters: Counters) -> Iterator[None]:
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(returned)
 
-    # After the forward pass: what pre-hooks of a library add to the rows is seen then.
+    # Counted after the forward pass, when rows that a library's pre-hooks add are visible.
     handle = model.register_forward_hook(passed, with_kwargs=True)
     try:
         yield
@@ -189,7 +189,7 @@ def _counted(model: nn.Module, counters: Counters) -> Iterator[None]:
 
 @contextmanager
 def _tidied(model: nn.Module) -> Iterator[None]:
-    """Attributes and hooks that a library leaves on the modules, or takes away, are as they were afterwards."""
+    """Restore attributes and hooks that a library leaves on the modules or removes from them."""
     places = [vars(module) for module in model.modules()]
     places += [held for place in places for name, held in place.items() if "_hooks" in name and isinstance(held, dict)]
     before = [(place, dict(place)) for place in places]
@@ -204,8 +204,8 @@ def _tidied(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def globally_seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, the global generators of torch, numpy and Python start from `seed`; outside they are as they were."""
-    numbers, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (what libraries draw from)
+    """Seed the global generators of torch, numpy and Python inside the block, and restore them afterwards."""
+    numbers, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (libraries draw from it)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             # Not torch.manual_seed, which reseeds every accelerator.

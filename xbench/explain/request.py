@@ -1,4 +1,4 @@
-"""What is explained, in the user's own terms: `Request`, and the forms that models, inputs and baselines may have."""
+"""`Request`, the user's arguments of a call, and the accepted forms of models, inputs and baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Neuron = tuple[str | nn.Module, int | slice | Unit]
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that says what is explained, in the user's own terms; see `xbench.attribute` for the meanings."""
+    """The user's arguments of a call; `xbench.attribute` documents them."""
 
     model: nn.Module
     inputs: Inputs
@@ -52,18 +52,18 @@ class Request:
     create_graph: bool = False
     allow_unused: bool = False
     features_where_they_fit: bool = False  # at a layer: one feature per element where the given groups do not fit
-    features_called: str = "features"  # what they are, for tables: "words", "edges"
+    features_called: str = "features"  # the features' name in tables: "words", "edges"
     layer_baselines: Layered = None
-    masks: Inputs | None = None  # where the evidence is known to lie, for localisation metrics
-    distribution: Baselines = None  # for methods that average over baselines, beside those of the samples
-    own_baselines: bool = False  # each sample's baseline is its own, also for methods that take a distribution
+    masks: Inputs | None = None  # ground truth for localisation metrics
+    distribution: Baselines = None  # for methods that average over baselines, in addition to `baselines`
+    own_baselines: bool = False  # each sample has its own baseline, also for methods that take a distribution
     padded: Padded | None = None  # the input whose samples end in padding that changes no result
     progress: Callable[[int, int], None] | None = None
     speed: Speed = field(default_factory=Speed)
-    decide: Decide | None = None  # which rewrites serve a kind of evaluation; None: a trial on the first samples
+    decide: Decide | None = None  # decides which rewrites are used; None: a trial on the first samples
 
     def in_order(self, given: object, name: str) -> Any:  # noqa: ANN401  (whatever was given)
-        """What is given by the inputs' names as a tuple in their order; anything else as it is."""
+        """Convert a dict by the inputs' names to a tuple in their order; other values are unchanged."""
         if not isinstance(given, Mapping):
             return given
         names = list(self.inputs) if isinstance(self.inputs, Mapping) else []
@@ -92,7 +92,7 @@ class Request:
 
 
 class FunctionModel(nn.Module):
-    """A plain function as a model: it can be evaluated and differentiated, but not looked into."""
+    """A function as a model: it can be evaluated and differentiated, but has no layers."""
 
     def __init__(self, function: Callable[..., object]) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def as_module(model: AnyModel) -> nn.Module:
 
 
 def on_device(model: nn.Module, device: str | torch.device | None) -> nn.Module:
-    """The model itself, or a copy on `device` when it lives elsewhere."""
+    """The model itself, or a copy on `device` if it is on another device."""
     if device is None:
         return model
     device = torch.device(device)
@@ -132,14 +132,14 @@ def shifted(inputs: Inputs, by: float) -> Inputs:
 
 
 def made_baselines(baselines: BaselinesOf, inputs: Inputs) -> Baselines:
-    """The baselines, or what a function makes of the inputs, or of nothing where it takes no argument."""
+    """The baselines, or the result of a function of the inputs (or without arguments)."""
     if not callable(baselines):
         return baselines
     return baselines() if parameters(baselines) == {} else baselines(inputs)
 
 
 def baseline_tensors(baselines: Layered, tensors: tuple[Tensor, ...], name: str = "baselines") -> tuple[Tensor, ...]:
-    """Baselines in any accepted form as one tensor (rows, ...) for each of the tensors (n, ...) that they stand for."""
+    """Convert baselines of any accepted form to one tensor (rows, ...) for each of the tensors (n, ...)."""
     given: list[Tensor | float | int]
     if isinstance(baselines, Tensor):
         given = [baselines]
@@ -155,7 +155,7 @@ def baseline_tensors(baselines: Layered, tensors: tuple[Tensor, ...], name: str 
 
 
 def _fitted(baseline: Tensor | float, x: Tensor, name: str) -> Tensor:
-    """One baseline as (rows, ...), the samples in the shape of x (n, ...): each broadcasts within a sample."""
+    """One baseline as (rows, ...), broadcast to the shape of a sample of x (n, ...)."""
     baseline = baseline if isinstance(baseline, Tensor) else _number(baseline)
     within = x.shape[1:]
     rows = baseline if baseline.dim() == x.dim() else baseline.unsqueeze(0)
@@ -171,7 +171,7 @@ def _fitted(baseline: Tensor | float, x: Tensor, name: str) -> Tensor:
 
 
 def _number(value: float) -> Tensor:
-    """A number as it was given: whole ones exactly, others in double precision."""
+    """A number as a tensor: whole numbers exactly, others in double precision."""
     try:
         return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None, device="cpu")
     except (OverflowError, RuntimeError):
@@ -179,10 +179,10 @@ def _number(value: float) -> Tensor:
 
 
 def in_type(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """The values in a type of what they stand for: real ones rounded to its precision, whole ones exactly.
+    """Convert values to the samples' type: real numbers are rounded to its precision, whole numbers stay exact.
 
-    ValueError where it cannot hold them: a fraction, a negative number or a large one among integers, one beyond the
-    range of half precision.
+    Raises ValueError if the type cannot hold them: a fraction, negative or large number for integers, a number beyond
+    the range of half precision.
     """
     made = values.to(dtype)
     if dtype.is_floating_point or dtype.is_complex:

@@ -1,4 +1,4 @@
-"""Scores maps with a metric: gathers the evidence that it names, and hands it the maps in its own terms."""
+"""Scores maps with a metric: gathers its evidence, and converts the maps to the metric's form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Given = Inputs | tuple[Inputs, Algorithm] | Algorithm | Callable[..., object]
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps of the explainer's samples, and how to make them again.
+    """Maps of the explainer's samples, and the function that explains again.
 
     `again` is None for maps alone.
     """
@@ -37,7 +37,7 @@ class Explanation:
 
     @classmethod
     def of(cls, explanation: Given, explainer: Explainer) -> Explanation:
-        """From whatever the user has; maps of unknown origin count as global, one value per element."""
+        """Build from any accepted form; maps of unknown origin count as global, one value per element."""
         if callable(explanation) and not isinstance(explanation, Algorithm):
             explanation = External(explanation)
         if isinstance(explanation, Algorithm):
@@ -55,14 +55,14 @@ class Explanation:
 
     @classmethod
     def by(cls, algorithm: Algorithm, flat: Tensor, explainer: Explainer) -> Explanation:
-        """Maps (n, d) that the algorithm made."""
+        """Build from maps (n, d) of an algorithm."""
         facts = algorithm.facts
         density = algorithm.density(explainer.case(distribution=facts.distribution), flat)
         return cls(Maps(flat, density, facts.local, facts.stochastic), algorithm)
 
 
 def refusal(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -> str | None:
-    """Why the metric cannot score the algorithm's maps, whatever they are; None when it can."""
+    """The reason why the metric cannot score maps of this algorithm; None if it can."""
     setting = explainer.setting
     if setting.read is not None and not metric.facts.anywhere:
         return f"needs a map where points enter: this one is read at {setting.read}"
@@ -86,9 +86,9 @@ def score_maps(
     found: Sequence[Tensor] | None = None,
     share: slice | None = None,
 ) -> dict[str, Tensor]:
-    """The metric's columns, (n,) each. `found` is what was gathered before as its evidence, of the same samples.
+    """The metric's columns, (n,) each. `found` is the evidence, if gathered before, of the same samples.
 
-    With `share`, of these samples alone; the explanation and the evidence are those of all.
+    With `share`, the columns of these samples only; the explanation and the evidence are of all samples.
     """
     refused = refusal(explainer, metric, explanation.again)
     if refused is not None:
@@ -103,24 +103,24 @@ def score_maps(
     else:
         found = [outputs[rows].clone() for outputs in found]
     case = _case(explainer, metric, explanation.again)
-    # Copies: a metric may write into what it is given.
+    # Copies, because a metric may write into its arguments.
     scores = metric.score(case.part(rows), explainer.x[rows].clone(), explanation.maps.part(rows), *found)
     return _columns(metric, scores, rows.stop - rows.start)
 
 
 def _case(explainer: Explainer, metric: Metric, algorithm: Algorithm | None) -> Case:
-    """The samples for `check` and `score`: baselines are a distribution where the algorithm explains again with one."""
+    """The samples for `check` and `score`; baselines are a distribution if the algorithm explains again with one."""
     averages = _explains(metric) and (algorithm is None or algorithm.facts.distribution)
     return explainer.case(distribution=averages)
 
 
 def _explains(metric: Metric) -> bool:
-    """Whether samples are explained for the metric's evidence."""
+    """Whether the metric's evidence explains samples again."""
     return any(each.explains for each in metric.evidence)
 
 
 def _columns(metric: Metric, scores: object, n: int) -> dict[str, Tensor]:
-    """The scores, if they are what the metric's facts announce."""
+    """Check the scores against the columns of the metric's facts, and return them."""
     label, names = metric.facts.label, list(metric.facts.columns)
     if not isinstance(scores, Mapping) or set(scores) != set(names):
         given = list(scores) if isinstance(scores, Mapping) else type(scores).__name__
@@ -135,9 +135,9 @@ def _columns(metric: Metric, scores: object, n: int) -> dict[str, Tensor]:
 def gather(
     explainer: Explainer, evidence: Evidence, explanation: Explanation | None, share: slice | None = None
 ) -> Tensor:
-    """What the evidence finds, (n, q); of the samples `share` alone. `explanation` may be None where no map enters."""
+    """The result of the evidence, (n, q), for the samples `share`. `explanation` may be None for shared evidence."""
     if isinstance(evidence, Shared):
-        # A copy: whoever plans may write into what it is given.
+        # A copy, because a plan may write into it.
         return explainer.run(evidence.plan, explainer.case(distribution=False), explainer.x.clone(), share=share)
     assert explanation is not None, "evidence of a map needs one"
     maps = explanation.maps

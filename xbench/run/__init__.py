@@ -1,1 +1,1 @@
-"""Cells to results: planning, computing in this process or in others, progress."""
+"""Computes cells: planning, execution in this process or in others, progress."""

@@ -1,4 +1,4 @@
-"""Computes the cells of one block of samples, whole or some samples of one; nothing here is stored."""
+"""Computes the cells of one block of samples, or a slice of a cell's samples; nothing is stored here."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from xbench.store.records import canonical, cell_key
 from xbench.store.store import Store
 from xbench.tables.columns import COST
 
-_SHORT = 0.5  # seconds: a cell this fast is timed three times; its time is the median
-_MEDIUM = 5.0  # one up to here once more, since finding the best rows slows the first run down
+_SHORT = 0.5  # seconds: faster cells are timed three times; their time is the median
+_MEDIUM = 5.0  # seconds: faster cells are timed once more, because the search for the best rows slows the first run
 _COSTS = {column.source: {"direction": column.direction, "unit": column.unit} for column in COST}
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What evidence of a block found, (n, q), what that cost, and by which rewrites of the model."""
+    """Result of a block's evidence, (n, q), with its costs and the rewrites of the model."""
 
     outputs: Tensor
     counters: Mapping[str, int]
@@ -50,8 +50,8 @@ class _Found:
 class OpenJob:
     """One model on one dataset with its algorithms and metrics, opened on a device.
 
-    environment: the id under which the store knows where this runs.
-    beside: how many other workers may be busy on this machine while an attribution is timed.
+    environment: the id of this environment in the store.
+    beside: number of other workers that may be busy on this machine while an attribution is timed.
     """
 
     cfg: DictConfig
@@ -68,7 +68,7 @@ class OpenJob:
 class Block:
     """The cells of one block of samples. Model and samples are prepared when the first cell needs them.
 
-    `progress` is told the rows of a cell that are done, and those in all.
+    `progress` is called with the finished and the total rows of a cell.
     """
 
     def __init__(self, job: OpenJob, split: Split, progress: Callable[[int, int], None]) -> None:
@@ -79,7 +79,7 @@ class Block:
         self._evidence: dict[str, _Found] = {}
 
     def make(self, unit: Cell, share: slice | None = None) -> CellResult:
-        """Compute a cell, or the samples `share` of it; a failure is what came of it."""
+        """Compute a cell, or the samples `share` of it; an error becomes a failure result."""
         make = {
             "samples": self._samples,
             "shared": self._gather,
@@ -161,12 +161,12 @@ class Block:
         return fields, arrays
 
     def _timed(self, algorithm: Algorithm, share: slice) -> tuple[Tensor, float, int, str]:
-        """The maps, the seconds they took, the peak bytes when rows have settled, and how that was measured.
+        """The maps, their seconds, the peak bytes after the rows have settled, and how the time was measured.
 
-        On a CPU the meter of memory would slow down what is timed, so it watches a run of its own.
+        On a CPU measuring memory would slow down the timed run, so memory is measured in a separate run.
         """
         explainer, device = self.prepared.explainer, self.job.device
-        whole = len(self.split) / (share.stop - share.start)  # a share is timed as often as its cell would be
+        whole = len(self.split) / (share.stop - share.start)  # a share is timed as often as the whole cell
 
         def once() -> tuple[Tensor, float]:
             synchronise(device)
@@ -176,7 +176,7 @@ class Block:
             return result, time.perf_counter() - start
 
         flat, seconds = once()
-        explainer.restart()  # the first run's counters are the cell's
+        explainer.restart()  # the counters of the first run are the cell's
         with PeakMemory(device) as peak:
             again = once()[1]
         if whole * seconds >= _MEDIUM:
@@ -204,7 +204,7 @@ class Block:
         found = [self._found(cell) for cell in evidence_of(self.job.ids, self.split, unit)]
         scores = score_maps(explainer, metric, explanation, [each.outputs for each in found], share)
         facts, n = metric.facts, share.stop - share.start
-        # As if no other algorithm or metric had been there to share what was evaluated.
+        # Costs count as if no evaluation were shared with another algorithm or metric.
         counts = {
             name: sum(each.counters.get(name, 0) for each in found) * n // len(self.split)
             for name in _counts(Counters())
@@ -225,7 +225,7 @@ class Block:
         return fields, {}
 
     def _stored_maps(self, algorithm: Named) -> Tensor:
-        """The maps that the attribution cell left, flat."""
+        """The flat maps of the stored attribution cell."""
         key = cell_key(self.job.ids.attribution(self.split, algorithm))
         arrays = self._stored(key, "there is no map to score")
         count = sum(name.startswith("map_") for name in arrays)
@@ -236,7 +236,7 @@ class Block:
         return Explanation.by(algorithm.component, self._stored_maps(algorithm), self.prepared.explainer)
 
     def _found(self, cell: Cell) -> _Found:
-        """What the evidence of a score found, what that cost, and by which rewrites; kept while the block is."""
+        """The result of a score's evidence, with costs and rewrites; cached with the block."""
         if cell.key not in self._evidence:
             arrays = self._stored(cell.key, "there is no evidence to score on")
             record = self.job.store.load(cell.key, verify_arrays=False)
@@ -258,7 +258,7 @@ class Block:
 
 
 def _check(fields: Mapping[str, Any]) -> None:
-    """Everything can be stored: an infinity is no number, and what parts say of themselves is text and numbers."""
+    """Check that all fields can be stored: numbers are not infinite, and components' facts are text and numbers."""
     for name, values in fields["values"].items():
         infinite = sum(map(math.isinf, values))
         if infinite:

@@ -1,4 +1,4 @@
-"""A job's cells: which there are, what identifies each, and blocks of samples. Loads no model."""
+"""A job's cells, their identities, and blocks of samples. Loads no model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from xbench.metrics.evidence import Evidence, Shared
 from xbench.store.records import cell_key
 from xbench.store.store import Store
 
-_PLACES = ("name", "weights")  # a path or hub name; a display name stands beside the settings already
-# Where points enter, where gradients are read, which unit is explained, what one feature is.
+_PLACES = ("name", "weights")  # a path or hub name; the display name is already recorded with the settings
+# The sites where points enter and gradients are read, the explained unit, the features.
 _WHERE = ("layer", "read", "neuron", "features")
-_SPEED = {"precision": "fp32", "compile": None, "rewrites": True}  # of `run`; what is so changes no key
-FORMAT = 1  # raised when what a stored cell means changes
+_SPEED = {"precision": "fp32", "compile": None, "rewrites": True}  # defaults of `run`; a default does not enter the key
+FORMAT = 1  # raised when the meaning of a stored cell changes
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Algorithms:
 
 @dataclass(frozen=True)
 class Identities:
-    """Makes the identities of one model's cells on one dataset.
+    """Computes the identities of one model's cells on one data set.
 
-    Only what changes numbers enters: settings with their defaults, fingerprints of weights, data and foreign source,
-    sample ids, seed, target, readout and precision. Not devices, rows, memory, paths or names of reports; docs/keys.md
-    has the list.
+    An identity contains everything that changes numbers: settings with their defaults, fingerprints of weights, data
+    and foreign source, sample ids, seed, target, readout and precision. It excludes devices, rows, memory, paths and
+    names of reports; docs/keys.md has the list.
     """
 
     cfg: DictConfig
@@ -72,7 +72,7 @@ class Identities:
         return self._base("attribution", block) | {"algorithm": algorithm.identity}
 
     def evidence(self, block: Split, evidence: Evidence, algorithm: Named) -> dict[str, Any]:
-        """Of what a metric sees beside the map; the same for every algorithm where no map enters."""
+        """The identity of a metric's evidence; the same for every algorithm if it does not depend on a map."""
         of_map = {} if isinstance(evidence, Shared) else {"algorithm": algorithm.identity}
         return self._base("evidence", block) | {"evidence": identity(evidence)} | of_map | _foreign(evidence)
 
@@ -80,12 +80,12 @@ class Identities:
         return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
 
     def rewrites(self, tried: Split, evaluation: Mapping[str, str]) -> dict[str, Any]:
-        """Of the decision which rewrites serve a kind of evaluation, made on the samples `tried`; no cell."""
+        """The identity of the decision which rewrites are used, made on the samples `tried`; it is not a cell's."""
         return self._base("rewrites", tried) | {"evaluation": dict(evaluation)}
 
     @functools.cached_property
     def _model(self) -> dict[str, Any]:
-        """The settings without the places where weights lie: what lies there is in their fingerprint."""
+        """The model's settings without the paths of weights, whose content is in the fingerprint."""
         node = self.cfg.model
         settings = {name: value for name, value in canonical(node).items() if name not in _PLACES}
         return {"settings": settings, **_source(node)}
@@ -107,9 +107,9 @@ class Identities:
 
 
 def blocks(cfg: DictConfig, split: Split) -> Iterator[Split]:
-    """The samples in the fixed blocks that cells are made of.
+    """Split the samples into the fixed blocks of cells.
 
-    A single sample that is left over joins the block before it: some algorithms need two.
+    A single remaining sample joins the block before it, because some algorithms need two.
     """
     n = len(split) if cfg.n is None else min(cfg.n, len(split))
     starts = list(range(0, n, cfg.run.block))
@@ -172,9 +172,9 @@ def units(ids: Identities, parts: Algorithms, block: Split) -> Iterator[Cell]:
 
 
 def evidence_of(ids: Identities, block: Split, score: Cell) -> Iterator[Cell]:
-    """What a score needs beside the map, in the order of its metric's evidence; no cells of the table.
+    """The evidence cells of a score, in the order of its metric's evidence; they do not appear in tables.
 
-    The cells that no map enters are those of all algorithms, and of the kind "shared".
+    Cells that do not depend on a map are common to all algorithms, and have the kind "shared".
     """
     assert score.algorithm is not None
     assert score.metric is not None
@@ -185,7 +185,7 @@ def evidence_of(ids: Identities, block: Split, score: Cell) -> Iterator[Cell]:
 
 
 def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
-    """What the store and the policy say of a cell: reused, a failure's status, skipped, or todo."""
+    """The status of a cell by the store and the policy: reused, a failure's status, skipped, or todo."""
     if reuse == "never":
         return "todo", None
     if store.load(key) is not None:
@@ -205,13 +205,13 @@ def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | t
 
 
 def _source(node: DictConfig) -> dict[str, str]:
-    """The source of a component that is not xbench's own; nothing where all of it is."""
+    """The fingerprint of a component's source, if it is not xbench's own; else empty."""
     found = source(node)
     return {} if found is None else {"_source_": found}
 
 
 def _foreign(evidence: Evidence) -> dict[str, str]:
-    """The source of evidence that is not xbench's own."""
+    """The fingerprint of the source of evidence, if it is not xbench's own."""
     found = sources.fingerprint(type(evidence))
     return {} if found is None else {"_source_": found}
 
@@ -221,6 +221,6 @@ def _plain(value: object) -> object:
 
 
 def _baseline(name: str) -> str:
-    """The name, or the sha256 of a file: its content changes numbers, not its place."""
+    """The name of a baseline, or the sha256 of a file, whose content changes numbers, not its path."""
     path = Path(name)
     return sha256_file(path) if path.suffix and path.is_file() else name

@@ -1,4 +1,4 @@
-"""Which rewrites of the model serve a kind of evaluation: decided once, kept in the store, and so in every process."""
+"""Decides once per kind of evaluation which rewrites of the model are used; the store shares it with all processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Made = TypeVar("_Made")
 
 
 class Undecided(Exception):
-    """Evaluations of this kind are to come, and nobody has tried rewrites for them."""
+    """No rewrites have been tried yet for this kind of evaluation."""
 
     def __init__(self, kind: EvaluationKind) -> None:
         super().__init__(f"rewrites are not decided for {kind.identity}")
@@ -33,9 +33,9 @@ class Undecided(Exception):
 
 @dataclass
 class Decisions:
-    """The decisions about a job's model on its data, of which the first samples are tried.
+    """The decisions about a job's model on its data; trials use the first samples.
 
-    Calling it gives the decision for a kind of evaluation, and raises Undecided where there is none.
+    Calling it returns the decision for a kind of evaluation, and raises Undecided if there is none.
     """
 
     cfg: DictConfig
@@ -57,7 +57,7 @@ class Decisions:
         return self._known[key]
 
     def made_before(self, work: Callable[[], _Made]) -> _Made:
-        """What `work` gives when no decision is lacking any more; it starts anew after each that it lacked."""
+        """Return `work()` once all its decisions exist; it is restarted after each missing decision is made."""
         while True:
             try:
                 return work()
@@ -72,7 +72,7 @@ class Decisions:
         self._known[key] = self.store.decide(key, redact(identity), redact(decision), self.environment)
 
     def _identity(self, kind: EvaluationKind) -> dict[str, Any]:
-        # Not the device itself, of which others like it give the same numbers.
+        # Not the device itself, because devices of one kind give the same numbers.
         return self.ids.rewrites(self._tried, kind.identity | {"device": self.device.type})
 
     @functools.cached_property

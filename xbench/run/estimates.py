@@ -1,4 +1,4 @@
-"""How long cells may take: by the times of cells that differ in their samples alone."""
+"""Estimates the time of cells from finished cells that differ only in their samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from xbench.store.store import Store
 
-_NEWEST = 5000  # finished cells that are looked at
+_NEWEST = 5000  # number of finished cells to read
 _MAY_DIFFER = ("samples", "seed", "target")
 
 
@@ -26,7 +26,7 @@ class Times:
                 self._known[_alike(record["identity"])].append(record["seconds"] / max(1, len(record["samples"])))
 
     def of(self, identity: Mapping[str, Any]) -> float | None:
-        """Seconds that the cell may take; None when none like it has been computed."""
+        """Estimated seconds of the cell; None if no such cell has been computed."""
         known = self._known.get(_alike(identity))
         return None if known is None else median(known) * len(identity["samples"])
 

@@ -1,4 +1,4 @@
-"""Who computes cells: this process, or a process per device. Both take items and give back what came of them."""
+"""Executors of cells: this process, or one process per device. Both take work items and return results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xbench.run.cells import Cell
 from xbench.run.progress import Display
 from xbench.run.result import CellResult
 
-_FEWEST = 4  # samples of a share
+_FEWEST = 4  # minimum samples of a share
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,21 @@ class WorkItem:
 
 
 class Workers(Protocol):
-    """Computes items.
+    """Computes work items.
 
-    at_once: how many blocks' items are worth giving at once.
+    at_once: number of blocks whose items should be given together.
     """
 
     at_once: int
 
     def run(self, items: Iterable[WorkItem], *, alone: bool) -> Iterator[tuple[WorkItem, CellResult]]:
-        """Each item with what came of it, as they finish. With `alone`, nothing runs beside an item on its device.
+        """Each item with its result, as they finish. With `alone`, nothing else runs on an item's device.
 
-        An item is taken from `items` when there is somebody to start it.
+        An item is taken from `items` only when a worker can start it.
         """
 
     def expect(self, number: int, split: Split) -> None:
-        """A block of which items will come next: its files may be read meanwhile."""
+        """Announce the block of the next items, whose files may be read in advance."""
 
 
 class Here:
@@ -61,7 +61,7 @@ class Here:
         """The item's block; the last one is kept."""
         if self._block is None or self._block[0] != item.block:
             expected, self._next = self._next, None
-            self._block = None  # its samples, before those of the next
+            self._block = None  # free its samples before loading the next
             give_back()
             if expected is None or expected[0] != item.block:
                 expected = item.block, Block(self._job, item.split, self._progress)
@@ -83,7 +83,7 @@ class Here:
 
 
 def shares(item: WorkItem, workers: int, *, alone: bool) -> list[WorkItem]:
-    """The item cut by samples, so that several workers end at about the same time; each share has a batch's worth."""
+    """Split the item by samples, so that workers finish at about the same time; each share has enough samples."""
     n, unit = len(item.split), item.unit
     count = min(2 * workers, n // _FEWEST)
     explains = unit.kind == "attribution" or (unit.evidence is not None and unit.evidence.explains)

@@ -1,4 +1,4 @@
-"""Opens a job: its data and its model, on a device. The last ones stay open, for the jobs of a sweep share them."""
+"""Opens a job: its data and its model, on a device. The last ones are cached, because jobs of a sweep share them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from xbench.store.store import Store
 def open_job(cfg: DictConfig, device: torch.device, beside: int = 0, *, tried: bool = False) -> OpenJob:
     """The job of a settled config on `device`; see `block.Job` for `beside`.
 
-    Raises whatever a user's files and code raise while data and model load and, unless they were `tried` elsewhere,
-    take a few samples; nothing is written then.
+    Raises whatever a user's files and code raise while data and model load and, unless `tried` before, while a few
+    samples are evaluated; nothing is written in that case.
     """
     parts = Algorithms.of(cfg)
     dataset, model = opened(cfg, device, tried=tried)
@@ -48,17 +48,17 @@ def opened(cfg: DictConfig, device: torch.device, *, tried: bool = False) -> tup
 
 
 def dataset_of(cfg: DictConfig) -> Dataset:
-    """The job's data set. Where code of others makes it, that is part of its fingerprint."""
+    """The job's data set; the source of a user's code is part of its fingerprint."""
     return _dataset(_text(cfg.dataset), source(cfg.dataset))
 
 
 def model_of(cfg: DictConfig) -> Model:
-    """The job's model; trained or fetched when it has not been yet."""
+    """The job's model; trained or downloaded if needed."""
     return _model(_text(cfg.model), source(cfg.model), _text(cfg.dataset), source(cfg.dataset))
 
 
 def _check_places(cfg: DictConfig, model: Model) -> None:
-    """ValueError with the nearest names when the command names a layer that the model does not have."""
+    """Raise ValueError with the nearest names if the command names an unknown layer."""
     for name in (cfg.layer, cfg.read, cfg.neuron and cfg.neuron[0]):
         if name is not None:
             Site.parse(name).module(model.module)

@@ -1,4 +1,4 @@
-"""From the names of a job to its cells, in order. Pure: no torch, no Hydra, no files."""
+"""Plans the cells of a job from its names, in order. Pure: no torch, no Hydra, no files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,29 +20,29 @@ class PlannedCell:
     algorithm: str | None = None
     metric: str | None = None
     control: bool = False
-    skip_reason: str | None = None  # why it will not be computed; None: it will
+    skip_reason: str | None = None  # the reason why it is skipped; None: it is computed
 
     @property
     def label(self) -> str:
-        """What progress lines call it: "ig infidelity on digits/cnn"."""
+        """The name in progress lines: "ig infidelity on digits/cnn"."""
         what = " ".join(part for part in (self.algorithm or "samples", self.metric) if part)
         return f"{what} on {self.dataset}/{self.model}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: its manifest entries with their final status, in the order of its cells.
+    """The outcome of a job: its manifest entries with their final status, in the order of its cells.
 
     An entry has key, kind, model, dataset, algorithm, metric, samples, status and reason, where status is ok,
     reused, skipped, planned (not reached), or a failure: error, oom, timeout, crashed, nonfinite.
-    `notes` are sentences that a reader of the job's numbers must know.
+    `notes` are remarks for a reader of the job's numbers.
     """
 
     cells: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
     error: str | None = None  # the job itself failed, for example its model cannot be loaded
     notes: list[str] = field(default_factory=list)
-    refused: str | None = None  # why it did not begin: its data, model or settings do not exist or do not fit
+    refused: str | None = None  # why it did not begin: its data, model or settings are absent or do not fit
 
 
 def cells(

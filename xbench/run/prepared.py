@@ -29,7 +29,7 @@ from xbench.run.cells import Cell
 
 @dataclass
 class Prepared:
-    """Everything here is made when it is first asked for: a block whose cells are all stored costs nothing."""
+    """Properties are computed on first use: a block whose cells are all stored costs nothing."""
 
     cfg: DictConfig
     dataset: Dataset
@@ -41,7 +41,7 @@ class Prepared:
     _ahead: Future[Split] | None = field(default=None, init=False)
 
     def read_ahead(self) -> None:
-        """Begin to read the samples' files, in a thread of its own."""
+        """Begin to read the samples' files in a separate thread."""
         if any(isinstance(part, Lazy) for part in by_part(self.split.inputs).values()):
             reader = ThreadPoolExecutor(1, "read-ahead")
             self._ahead = reader.submit(self.split.in_memory)
@@ -69,17 +69,17 @@ class Prepared:
 
     @functools.cached_property
     def chosen(self) -> Chosen:
-        """What the model predicts for the samples, and which output is explained."""
+        """The predictions for the samples, and the explained output."""
         return choose(self.model, self.encoded, self.split, self.cfg.target, self.dataset.classes)
 
     @property
     def layer(self) -> str | None:
-        """Where points enter: the layer of the command, else the model's own site."""
+        """The site where points enter: the layer of the command, else the model's own site."""
         return self.cfg.layer or self.model.site
 
     @property
     def _in_cells(self) -> bool:
-        """Whether what is explained is a spectrum, though the model takes waveforms."""
+        """Whether spectra are explained, although the model takes waveforms."""
         return self.cfg.features == CELLS
 
     @functools.cached_property
@@ -123,7 +123,7 @@ class Prepared:
         return Explainer(setting)
 
     def not_applicable(self, unit: Cell) -> str | None:
-        """Why a cell cannot be computed whatever happens, `needs ...`; None when it can."""
+        """The reason why a cell does not apply, `needs ...`; None if it applies."""
         if unit.algorithm is None:
             return None
         reason = self.explainer.missing(unit.algorithm.component)
@@ -137,18 +137,18 @@ class Prepared:
         return tokens is None or any(shape[:1] == (len(tokens[0]),) for shape in layout.shapes)
 
 
-@functools.lru_cache(maxsize=1)  # one for all blocks: rows per pass are learnt for a module
+@functools.lru_cache(maxsize=1)  # one module for all blocks, because row limits are kept per module
 def _from_spectrum(model: nn.Module, length: int) -> FromSpectrum:
     return FromSpectrum(model, length)
 
 
 def speed_of(cfg: DictConfig) -> Speed:
-    """What the command says of how fast the model may be made."""
+    """The command's settings of `Speed`."""
     return Speed(cfg.run.precision, cfg.run.compile, cfg.run.rewrites, keep_memory=True)
 
 
 def _neuron(given: ListConfig | None) -> Neuron | None:
-    """`[layer, index]` or `[layer, [index, ...]]` as `xbench.attribute` takes it."""
+    """Convert `[layer, index]` or `[layer, [index, ...]]` to the form of `xbench.attribute`."""
     if given is None:
         return None
     layer, index = given

@@ -1,4 +1,4 @@
-"""The inside of a worker process: takes tasks, computes, sends results. The other end is `xbench.run.schedule`."""
+"""The main function of a worker process: takes tasks, computes, sends results to `xbench.run.schedule`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from xbench.run.open_job import open_job
 from xbench.run.progress import NoDisplay, logging_through
 from xbench.run.result import CellResult, failed
 
-BEAT = 1.0  # seconds between two signs of life
-_OFTEN = 0.2  # seconds between two reports of progress
+BEAT = 1.0  # seconds between heartbeats
+_OFTEN = 0.2  # seconds between progress reports
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Task:
     """A cell to compute, or some samples of one.
 
     Attributes:
-        config: of the job, resolved.
-        folder: the working directory that relative paths in it mean.
+        config: the resolved config of the job.
+        folder: the working directory for relative paths in it.
         beside: see `block.Job`.
-        block: which of the job's blocks.
-        key: of the cell.
-        share: the samples; None: all of the block.
+        block: number of the job's block.
+        key: key of the cell.
+        share: the samples; None: the whole block.
     """
 
     config: dict[str, Any]
@@ -48,7 +48,7 @@ class Task:
 
 
 class _Voice(NoDisplay):
-    """A worker's words to the process that started it; a Display as far as cells need one."""
+    """Sends a worker's messages to the process that started it; a minimal Display."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -73,13 +73,13 @@ class _Voice(NoDisplay):
         while True:
             try:
                 self.say("alive")
-            except OSError:  # nobody is there to hear it any more
+            except OSError:  # the other process has ended
                 os._exit(1)
             time.sleep(BEAT)
 
 
 class _Bench:
-    """The job and the block that the last task was about, kept for the next."""
+    """The job and the block of the last task, kept for the next task."""
 
     def __init__(self, device: str, voice: _Voice) -> None:
         self._device = device
@@ -89,7 +89,7 @@ class _Bench:
         self._units: dict[str, Cell] = {}
 
     def attempt(self, task: Task) -> CellResult:
-        """Do a task; what fails here outside its cell is opening the job, which succeeded in the other process."""
+        """Run a task; an error outside its cell can only come from opening the job, as the other process did before."""
         start = time.perf_counter()
         return attempt(lambda: self._make(task), lambda error: failed(error, time.perf_counter() - start, {}))
 
@@ -97,9 +97,9 @@ class _Bench:
         os.chdir(task.folder)
         of = (task.config, task.folder, task.beside, task.block)
         if of != self._of:
-            self._of, self._block = (), None  # its samples, before those of the next
+            self._of, self._block = (), None  # free its samples before loading the next
             give_back()
-            with logging_through(NoDisplay()):  # the process that started this one has said it all
+            with logging_through(NoDisplay()):  # the parent process has already logged these messages
                 self._open(task)
             self._of = of
         assert self._block is not None
@@ -119,8 +119,8 @@ class _Bench:
 
 
 def serve(connection: Connection, device: str, threads: int) -> None:
-    """The life of a worker: one task after the other, until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, which ends it
+    """The main loop of a worker: run one task after the other, until the connection closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C and ends this one
     torch.set_num_threads(threads)
     voice = _Voice(connection)
     bench = _Bench(device, voice)
@@ -134,5 +134,5 @@ def serve(connection: Connection, device: str, threads: int) -> None:
             voice.say(("made", task.key, task.share, made))
         except OSError:
             return
-        except Exception as error:  # a result that does not pickle: nothing of it was sent
+        except Exception as error:  # the result cannot be pickled: nothing was sent
             voice.say(("made", task.key, task.share, failed(error, made.seconds, {})))

@@ -18,14 +18,14 @@ from xbench.run.executor import WorkItem
 from xbench.run.process_main import Task, serve
 from xbench.run.result import CellResult
 
-STARTS = 3  # processes in a row that may die before they compute anything; a device where that happens is given up
-_GONE = 10.0  # seconds that the system may take to end a process
-_START = 300.0  # seconds a process may take to import its libraries
+STARTS = 3  # consecutive processes that may die before computing anything; then the device is given up
+_GONE = 10.0  # seconds allowed for ending a process
+_START = 300.0  # seconds allowed for importing libraries
 
 
 @dataclass
 class CellInProgress:
-    """A cell in the making: its shares to do and done."""
+    """A cell in progress: its open and finished shares."""
 
     item: WorkItem
     todo: deque[WorkItem]
@@ -40,9 +40,9 @@ class CellInProgress:
 
 
 class Worker:
-    """One process, seen from this one. What it says goes to `words`, with None when it says nothing any more.
+    """The parent's handle of one worker process. Its messages go to `words`, followed by None at the end.
 
-    A thread listens: a word comes in pieces, and a process that is stopped between two would block who waits for it.
+    A thread reads them: a message arrives in pieces, and a process stopped between two pieces would block the reader.
     """
 
     def __init__(self, device: str, threads: int, words: Words, stillborn: int = 0) -> None:
@@ -59,19 +59,19 @@ class Worker:
         self._listener.start()
         self.heard = time.monotonic() + _START
         self.doing: tuple[CellInProgress, WorkItem] | None = None
-        self.since: float | None = None  # when it began to compute what it has in hand
-        self.began = False  # whether it has started to compute anything
-        self.stillborn = stillborn  # processes before it, one after the other, that never did
+        self.since: float | None = None  # start of the current task
+        self.began = False  # whether it has started to compute
+        self.stillborn = stillborn  # number of consecutive predecessors that never did
 
     def give(self, cell: CellInProgress, item: WorkItem, task: Task) -> None:
         self.doing, self.since = (cell, item), None
-        with contextlib.suppress(OSError):  # it died just now, which is noticed in a moment
+        with contextlib.suppress(OSError):  # it has just died, which is detected soon
             self.connection.send(task)
 
     def end(self) -> None:
         self.process.kill()
         self.process.join(_GONE)
-        self._listener.join(_GONE)  # which a process of the process's own may hold up, by keeping the other end
+        self._listener.join(_GONE)  # a child of the worker may delay this by keeping the other end open
         if not self._listener.is_alive():
             self.connection.close()
 
@@ -90,8 +90,8 @@ class Pool:
     """Workers on several devices, or on one whose cells have a time limit.
 
     Args:
-        devices: one process for each.
-        threads: for each process.
+        devices: the device of each process.
+        threads: number of threads per process.
     """
 
     def __init__(self, devices: Sequence[str], threads: int) -> None:
@@ -102,35 +102,35 @@ class Pool:
         try:
             for device in devices:
                 self.workers.append(Worker(device, threads, self._words))
-        except BaseException:  # Ctrl-C, or no process can be started: those that were would stay
+        except BaseException:  # Ctrl-C, or a process cannot be started: end those already started
             self.close()
             raise
 
     @property
     def in_order(self) -> bool:
-        """Whether two workers share a processor, so that a cell that is timed must run alone."""
+        """Whether two workers share a processor, so that timed cells must run alone."""
         shared = len(set(self.devices)) < len(self.devices) or "cpu" in self.devices
         return shared and len(self.devices) > 1
 
     def words(self, timeout: float) -> Iterator[tuple[Worker, Any]]:
-        """What workers of the pool have said, once one has or the time is over; None: it says nothing any more."""
+        """Messages of the pool's workers, after the first message or the timeout; None: a worker has ended."""
         try:
             word = self._words.get(timeout=timeout)
             while True:
-                if word[0] in self.workers:  # not one that was replaced
+                if word[0] in self.workers:  # ignore replaced workers
                     yield word
                 word = self._words.get_nowait()
         except Empty:
             return
 
     def close(self) -> None:
-        """End the processes, whatever they do."""
+        """End the processes, even while they compute."""
         for worker in self.workers:
             worker.end()
         self.workers = []
 
     def replace(self, worker: Worker) -> bool:
-        """A new process for one that is no use any more; False when none is tried again on this device."""
+        """Replace a dead worker by a new process; False if the device is given up."""
         worker.end()
         stillborn = 0 if worker.began else worker.stillborn + 1
         if stillborn == STARTS:
@@ -140,13 +140,13 @@ class Pool:
         return True
 
 
-# The workers of the last job: the next one of a sweep finds its data and model there.
+# The workers of the last job are kept: the next job of a sweep reuses their data and model.
 _last: Pool | None = None
 
 
 def open_pool(devices: Sequence[str]) -> Pool:
-    """A worker per device, with its part of this process's threads; the last pool if it fits."""
-    global _last  # jobs of a sweep come one by one, and nothing but this module stays between them
+    """A pool with one worker per device and an equal part of this process's threads; the last pool if it fits."""
+    global _last  # only the module persists between the jobs of a sweep
     if _last is None or not _last.workers or _last.devices != tuple(devices):
         close()
         _last = Pool(devices, max(1, torch.get_num_threads() // len(devices)))
@@ -154,7 +154,7 @@ def open_pool(devices: Sequence[str]) -> Pool:
 
 
 def close() -> None:
-    """End the processes that jobs of this process have left waiting."""
+    """End the idle worker processes of this process's jobs."""
     global _last
     if _last is not None:
         _last.close()

@@ -1,6 +1,6 @@
-"""Progress of a run: the events that a display gets, their counts, and logging through it.
+"""Progress of a run: the events of a display, their counts, and logging through it.
 
-Whatever is logged goes through `Display.message`, so that a line never breaks a live display.
+All log records go through `Display.message`, so that a line never breaks a live display.
 """
 
 import contextlib
@@ -17,34 +17,34 @@ _WINDOW = 10.0  # seconds over which rows/s is measured
 
 
 class Display(Protocol):
-    """What the driver and the runner tell. Rows are examples through the model."""
+    """Receives the events of the driver and the runner. Rows are examples through the model."""
 
     def expect(self, cells: Sequence[int]) -> None:
-        """Driver: the cells of every job of the command, as far as they are known before data loads."""
+        """Driver: the number of cells of each job, as far as known before data loads."""
 
     def start(self, cells: int, reused: int) -> None:
         """Runner, once per job: its cells, and how many of them the store already has."""
 
     def cell_started(self, label: str) -> None:
-        """A cell is being computed; there may be others beside it."""
+        """The computation of a cell begins; others may run concurrently."""
 
     def advance(self, label: str, done: int, of: int) -> None:
-        """Rows of this cell, or share of one, that are done, so far and in all."""
+        """The finished and the total rows of a cell, or of a share."""
 
     def cell_done(self, label: str, status: str, seconds: float, reason: str | None = None) -> None:
-        """A cell ended, or is skipped."""
+        """A cell has ended or is skipped."""
 
     def drawing(self, done: int, of: int) -> None:
-        """Driver: figures of the report that are drawn, and of how many."""
+        """Driver: the finished and the total figures of the report."""
 
     def message(self, text: str) -> None:
         """A line for the reader: a warning, where a dataset came from."""
 
     def result(self, text: str, **data: Any) -> None:  # noqa: ANN401  (any JSON)
-        """Driver: what the command found, as text for a reader and as data for a program."""
+        """Driver: the command's result, as text for a reader and as data for a program."""
 
     def finish(self) -> None:
-        """No further events; leaves the terminal as it was."""
+        """There are no further events; restore the terminal."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Tally:
     _speeds: deque[tuple[float, int]] = field(default_factory=deque)
 
     def start(self, cells: int, reused: int) -> None:
-        """The next job begins: its exact count replaces what was expected of it."""
+        """Begin the next job: its exact count replaces the expected one."""
         if self.expected:
             self.expected.popleft()
         self.total += cells
@@ -71,33 +71,33 @@ class Tally:
             self._began = self.clock()
 
     def advance(self, label: str, done: int) -> None:
-        """`done` rows of this cell are through."""
+        """Record that `done` rows of this cell have passed the model."""
         before = self._rows.get(label, 0)
         self._rows[label] = done
-        new = done - before if done >= before else done  # the cell's next block, or another try
+        new = done - before if done >= before else done  # the cell's next block, or a retry
         now = self.clock()
         self._speeds.append((now, new))
         while now - self._speeds[0][0] > _WINDOW:
             self._speeds.popleft()
 
     def cell_done(self, status: str) -> None:
-        """A cell ended with `status`."""
+        """Count a cell that ended with `status`."""
         self.done += 1
         self.failed += status not in NOT_FAILED
 
     @property
     def cells(self) -> int:
-        """All cells of the command: counted for the jobs that began, expected for the others."""
+        """The number of cells of the command: exact for jobs that began, expected for the others."""
         return max(self.total + sum(self.expected), self.done + self.reused)
 
     @property
     def todo(self) -> int:
-        """Cells that are neither done nor reused."""
+        """The number of cells that are neither done nor reused."""
         return self.cells - self.done - self.reused
 
     @property
     def rows_per_second(self) -> float | None:
-        """Over the last seconds; None before there is anything to measure."""
+        """Throughput over the last seconds; None if not yet measurable."""
         if len(self._speeds) < 2:
             return None
         seconds = self._speeds[-1][0] - self._speeds[0][0]
@@ -105,14 +105,14 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """If the cells to do take as long as those done; None before one is."""
+        """Estimated time left, if open cells take as long as finished ones; None before the first one has finished."""
         if self._began is None or not self.done:
             return None
         return (self.clock() - self._began) / self.done * self.todo
 
 
 class NoDisplay:
-    """Says nothing; the exit code and the report remain."""
+    """Shows nothing; the exit code and the report remain."""
 
     def expect(self, cells: Sequence[int]) -> None: ...
     def start(self, cells: int, reused: int) -> None: ...
@@ -133,13 +133,13 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._display.message(self.format(record))
-        except Exception:  # logging's own rule: a line that cannot be shown must not stop the program
+        except Exception:  # as in logging: a line that cannot be shown must not stop the program
             self.handleError(record)
 
 
 @contextlib.contextmanager
 def logging_through(display: Display) -> Iterator[None]:
-    """Inside the block, warnings, log records from WARNING up and our own from INFO up go to `display`."""
+    """Inside the block, warnings, log records from WARNING up and xbench's own from INFO up go to `display`."""
     root, ours = logging.getLogger(), logging.getLogger("xbench")
     handlers, levels = root.handlers[:], (root.level, ours.level)
     handler = _Handler(display)

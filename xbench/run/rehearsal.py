@@ -1,4 +1,4 @@
-"""A few samples are sent through the model before anything is written: what no cell could do is told at once."""
+"""Sends a few samples through the model before anything is written, to report errors common to all cells at once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from xbench.engine.memory import is_out_of_memory
 from xbench.models.record import Model
 from xbench.run.prepared import Prepared
 
-_FEW = 2  # samples
+_FEW = 2  # number of samples
 
 
 def try_samples(cfg: DictConfig, dataset: Dataset, model: Model, device: torch.device) -> None:
-    """Evaluate what is explained at the first samples and, where that fails, at the last ones.
+    """Evaluate the explained scalar at the first samples and, if that fails, at the last ones.
 
-    Raises what the first ones raise: model and data that do not fit, a target or neuron that is not there. One that is
-    damaged, memory that is short and outputs that are not finite are for its cells to tell.
+    Raises the first samples' error: model and data that do not match, an absent target or neuron. Damaged samples, lack
+    of memory and non-finite outputs are reported by their cells.
     """
-    plainly = {"rows": _FEW, "rewrites": False, "compile": None}  # nothing is learnt of speed here
+    plainly = {"rows": _FEW, "rewrites": False, "compile": None}  # no search for speed here
     cfg = cast(DictConfig, OmegaConf.merge(cfg, {"run": plainly}))
     n = len(dataset.test) if cfg.n is None else min(cfg.n, len(dataset.test))
     said: list[Exception] = []

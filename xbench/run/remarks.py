@@ -1,4 +1,4 @@
-"""What a reader of the numbers must know about data and model: said when a job begins, and below its table."""
+"""Remarks on data and model for a reader of the numbers, shown when a job begins and below its table."""
 
 from collections.abc import Iterable
 
@@ -9,13 +9,13 @@ from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 from xbench.run.block import OpenJob
 
-KEY = "inconsistencies"  # of what cells say about themselves
+KEY = "inconsistencies"  # key in a cell's info
 
-FEW = 10  # samples, of which a bootstrap interval says little
+FEW = 10  # bootstrap intervals of fewer samples are unreliable
 
 
 def remarks(dataset: Dataset, n: int | None) -> list[str]:
-    """Plain sentences, the data set named in each: its own notes, and what they say of `n` samples asked for."""
+    """Plain sentences that name the data set: its own notes, and a note if fewer than `n` or too few samples exist."""
     found = list(dataset.notes)
     there = len(dataset.test)
     if n is not None and n > there:
@@ -27,15 +27,15 @@ def remarks(dataset: Dataset, n: int | None) -> list[str]:
 
 
 def doubts(job: OpenJob, cells: Iterable[str]) -> list[str]:
-    """What keeps the job's model from being explained, a clause each: as these cells, by their keys, say, or found now.
+    """Inconsistencies of the job's model, one clause each: from the stored cells of these keys, or from a check now.
 
-    What was found is decided once: the cells that a run stores hold it, and later runs say the same.
+    The check is made once: stored cells hold its result, and later runs repeat it.
     """
     stored = [job.store.load(key, verify_arrays=False) for key in cells] if job.cfg.reuse != "never" else []
     told = [record["info"][KEY] for record in stored if record is not None and KEY in record["info"]]
     if told:
         return list(dict.fromkeys(clause for found in told for clause in found))
-    return attempt(lambda: _doubts_now(job), lambda _: [])  # of a user's files and code the cells will tell
+    return attempt(lambda: _doubts_now(job), lambda _: [])  # the cells report errors of a user's files and code
 
 
 def _doubts_now(job: OpenJob) -> list[str]:

@@ -19,13 +19,14 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class CellResult:
-    """Goes from a worker to the process that stores it.
+    """Sent from a worker to the process that stores it.
 
     Attributes:
         status: ok, skipped, or one of `records.FAILURES`.
-        fields: of the record: columns, values, counters, info, environment; of a failure at least the environment.
-        arrays: with one row per sample, in the order of the values.
-        seconds: spent on it.
+        fields: fields of the record: columns, values, counters, info, environment; a failure has at least the
+            environment.
+        arrays: arrays with one row per sample, in the order of the values.
+        seconds: time spent on the cell.
     """
 
     status: str
@@ -37,7 +38,7 @@ class CellResult:
 
 
 class NeededFailed(RuntimeError):
-    """A cell that this one needs has no result; its status is this one's."""
+    """A cell that this one needs has no result; this cell takes its status."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -61,7 +62,7 @@ def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> C
 
 
 def join(shares: Sequence[CellResult]) -> CellResult:
-    """The shares of a cell, in the order of their samples, as if made at once; the first failure fails it."""
+    """Join the shares of a cell, in the order of their samples; the first failure fails the cell."""
     first = shares[0]
     if len(shares) == 1:
         return first
@@ -87,19 +88,19 @@ def join(shares: Sequence[CellResult]) -> CellResult:
 
 
 def _info(shares: Sequence[CellResult]) -> dict[str, Any]:
-    """The first share's, with the rewrites of all of them: one may say for which rows it was not used."""
+    """The info of the first share, with the rewrites of all shares, which may name rows without a rewrite."""
     info: dict[str, Any] = dict(shares[0].fields["info"])
     notes = [note for made in shares for note in made.fields["info"].get("rewrites", {}).items()]
     return info | ({"rewrites": dict(sorted(notes, key=lambda note: len(note[1])))} if "rewrites" in info else {})
 
 
 def _column(made: CellResult, name: str, n: int) -> list[Any]:
-    # What an algorithm reports of itself may be missing where it had nothing to report.
+    # An algorithm's notes may be absent if it had nothing to report.
     return made.fields["values"].get(name, [float("nan")] * n)
 
 
 def _equally_wide(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Values per feature are as wide as the sample with most features."""
+    """Pad values per feature to the largest number of features."""
     if parts[0].ndim != 2:
         return list(parts)
     width = max(part.shape[1] for part in parts)

@@ -1,4 +1,4 @@
-"""Does the cells of a job that are missing, and leaves every result, or the reason why there is none, in the store."""
+"""Computes the missing cells of a job, and stores every result, or the reason for its absence."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _RECORDS = 64 * 2**20  # bytes
 
 
 def run_job(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None] = lambda _: None) -> Outcome:
-    """Compute the cells of `cfg` that the store does not have; a failing cell is recorded and the others go on.
+    """Compute the cells of `cfg` that are not in the store; a failing cell is recorded and the others go on.
 
-    `begun` is told which cells there are before any is computed.
+    `begun` is called with the list of cells before any is computed.
 
     Raises:
         StoreError: the store cannot be written; raised before any work.
@@ -56,7 +56,7 @@ def run_job(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None] 
         run.all(run.workers())
     except KeyboardInterrupt:
         return run.outcome(interrupted=True)
-    except StoreError as error:  # the disk is full or gone: what was done before stays in the manifest
+    except StoreError as error:  # the disk is full or gone: finished cells stay in the manifest
         return run.outcome(error=str(error))
     return run.outcome()
 
@@ -72,7 +72,7 @@ def _opened(cfg: DictConfig, display: Display) -> _Run | Outcome:
 
 
 def _not_opened(cfg: DictConfig, error: BaseException, display: Display) -> _Run | Outcome:
-    """A user's files and code end this job only, with their reason."""
+    """An error in a user's files or code ends this job only, with its reason."""
     if isinstance(error, StoreError):
         raise error
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -82,13 +82,13 @@ def _not_opened(cfg: DictConfig, error: BaseException, display: Display) -> _Run
 
 
 def plan_job(cfg: DictConfig) -> list[Entry]:
-    """What `run_job` would do: status reused, to run, skipped or unknown until loaded, and `seconds` where known.
+    """The plan of `run_job`: status reused, to run, skipped or unknown until loaded, and `seconds` if known.
 
-    A model whose weights are at hand is loaded to say what algorithms lack; one that is not trained or downloaded
-    yet is left alone.
+    A model with available weights is loaded to find algorithms that do not apply; a model that is not trained or
+    downloaded yet is not loaded.
 
     Raises:
-        ConfigError: the job could not begin, for its data, model or settings do not exist or do not fit.
+        ConfigError: the job cannot begin, because its data, model or settings do not exist or do not match.
     """
     try:
         return _planned(cfg)
@@ -118,12 +118,12 @@ def _planned(cfg: DictConfig) -> list[Entry]:
 
 
 def _not_applicable(prepared: Prepared, unit: Cell) -> str | None:
-    # Where the model does not run on these samples, its cells will say so when they are tried.
+    # If the model does not run on these samples, its cells will report it.
     return attempt(lambda: prepared.not_applicable(unit), lambda _: None)
 
 
 def _without_data(cfg: DictConfig, reason: str) -> list[Entry]:
-    """The entry of a job that cannot begin: its samples, with the reason, which is that of all its cells."""
+    """The entry of a job that cannot begin: its samples, with the reason, which applies to all its cells."""
     facts = {"key": None, "samples": 0, "status": "error", "reason": reason}
     names = ("kind", "model", "dataset", "algorithm", "metric")
     return [{name: getattr(spec, name) for name in names} | facts for spec in of_config(cfg)[:1]]
@@ -146,7 +146,7 @@ class _Run:
             status, reason = self._known(unit)
             if status == "reused":
                 self._done[unit.key] = status, reason
-        # With reuse=never: results that stay until there is a new one, or until the attempt to make it fails.
+        # With reuse=never: old results, which stay until a new result exists or its computation fails.
         self._old: dict[str, Stamp] = {}
         if job.cfg.reuse == "never":
             every = (*self.planned, *(unit for number in range(len(splits)) for unit in self._evidence(number)))
@@ -165,7 +165,7 @@ class _Run:
 
     @property
     def missing(self) -> list[Cell]:
-        """Cells that nothing has become of yet."""
+        """Cells without an outcome yet."""
         return [unit for unit in self.planned if unit.key not in self._done]
 
     def outcome(self, *, interrupted: bool = False, error: str | None = None) -> Outcome:
@@ -175,14 +175,14 @@ class _Run:
 
     @property
     def bytes(self) -> int:
-        """Disk that the missing maps will take, as far as the data tells, and some more for records."""
+        """Estimated disk space of the missing maps, with a margin for records."""
         split = self._job.dataset.test
         size = split.inputs[0].numel() * 4 if isinstance(split.inputs, Tensor) and len(split) else 0
         maps = [unit for unit in self.missing if unit.kind == "attribution"]
         return _RECORDS + size * sum(len(unit.identity["samples"]) for unit in maps)
 
     def find_doubts(self) -> None:
-        """Look whether the model can be explained at all; ValueError where the command is to stop if it cannot."""
+        """Check the model's consistency. Raises ValueError if run.consistency=stop and the check fails."""
         how = self._job.cfg.run.consistency
         if how == "ignore":
             return
@@ -194,13 +194,13 @@ class _Run:
         self._notes += sentences
 
     def begin(self) -> None:
-        """Tell what a reader of the numbers must know, and how many cells there are."""
+        """Report the remarks for the reader, and the number of cells."""
         for note in self._notes:
             self._display.message(note)
         self._display.start(sum(map(len, self._units)), len(self._done))
 
     def workers(self) -> Workers:
-        """Who computes what is missing."""
+        """The workers that compute missing cells."""
         if self._names and self.missing:
             return Crew(open_pool(self._names), self._job.cfg, self._display)
         if self.missing:
@@ -208,7 +208,7 @@ class _Run:
         return Here(self._job, self._display)
 
     def _announce(self) -> None:
-        """Say which algorithms cannot be computed, before anything runs."""
+        """Report the algorithms that do not apply, before anything runs."""
         for unit in self._units[0]:
             if unit.kind == "attribution" and unit.key not in self._done:
                 reason = _not_applicable(self._first, unit)
@@ -216,25 +216,25 @@ class _Run:
                     self._display.message(f"skipped: {unit.label}: {reason}")
 
     def all(self, workers: Workers) -> None:
-        """Every cell that is missing: what scores need first, as many blocks at once as the workers can use."""
+        """Compute all missing cells: first those that scores need, as many blocks at once as the workers can use."""
         step = min(workers.at_once, len(self._splits))
         for first in range(0, len(self._splits), step):
             some = range(first, min(first + step, len(self._splits)))
             for kinds in (("samples", "shared"), ("attribution",), ("evidence",), ("score",)):
-                if kinds == ("evidence",):  # not beside attributions, which are timed
+                if kinds == ("evidence",):  # not concurrently with attributions, which are timed
                     self._expect(some.stop, workers)
                 for item, made in workers.run(self._items(some, kinds), alone=kinds == ("attribution",)):
                     self._keep(item, made)
 
     def _expect(self, first: int, workers: Workers) -> None:
-        """Name the next block, from number `first` on, that has something to do."""
+        """Announce the next block, from number `first` on, with missing cells."""
         for number in range(first, len(self._splits)):
             if any(unit.key not in self._done for unit in self._units[number]):
                 workers.expect(number, self._splits[number])
                 return
 
     def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[WorkItem]:
-        """The missing cells of these kinds; another command on the same store may have done one meanwhile."""
+        """The missing cells of these kinds; another command on the same store may finish one meanwhile."""
         for number in some:
             hidden = "shared" in kinds or "evidence" in kinds
             of_block = [*self._units[number], *self._evidence(number)] if hidden else self._units[number]
@@ -250,7 +250,7 @@ class _Run:
                         self._display.cell_done(unit.label, status, 0.0, reason)
 
     def _without(self, number: int, unit: Cell) -> tuple[str, str | None] | None:
-        """Skipped, where a score's map or evidence was skipped while it was computed; else None."""
+        """Skipped with a reason, if a score's map or evidence was skipped during its computation; else None."""
         if unit.algorithm is None or unit.kind == "attribution":
             return None
         ids, split = self._job.ids, self._splits[number]
@@ -263,7 +263,7 @@ class _Run:
         return None
 
     def _evidence(self, number: int) -> list[Cell]:
-        """What the block's missing scores need beside maps: each once, whichever metrics name it."""
+        """The evidence cells of the block's missing scores, each once for all metrics."""
         needed: dict[str, Cell] = {}
         for unit in self._units[number]:
             if unit.metric is not None and unit.key not in self._done and not _not_applicable(self._first, unit):
@@ -272,7 +272,7 @@ class _Run:
 
     def _known(self, unit: Cell) -> tuple[str, str | None]:
         status, reason = known(self._job.store, unit.key, self._job.cfg.reuse)
-        if status == "skipped":  # reuse=only; what could not be computed either says why
+        if status == "skipped":  # reuse=only; cells that do not apply keep their own reason
             reason = _not_applicable(self._first, unit) or reason
         return status, reason
 
@@ -281,7 +281,7 @@ class _Run:
         try:
             self._store(item, made)
         except StoreError as error:
-            self._job.store.check_writable()  # else all other cells would fail like this one: that ends the job
+            self._job.store.check_writable()  # if the store is not writable, all cells would fail: this ends the job
             made = CellResult("error", str(error), seconds=made.seconds)
         self._done[unit.key] = made.status, made.reason
         if unit.evidence is None:
@@ -299,7 +299,7 @@ class _Run:
             store.save_failure(
                 self._record(item, made, status=made.status, reason=reason, traceback=made.traceback, **made.fields)
             )
-        if key in self._old:  # it must not stand for an attempt that failed; a newer one is another command's
+        if key in self._old:  # an old result must not hide a failed attempt; a newer one is another command's
             store.discard(key, self._old[key])
 
     def _record(self, item: WorkItem, made: CellResult, **values: Any) -> Record:  # noqa: ANN401  (record fields)

@@ -1,8 +1,7 @@
-"""The cells of one job on a pool of workers, each with one item in hand.
+"""Runs the cells of one job on a pool of workers, each with one item at a time.
 
-A process that dies costs its item another try, nothing else. The processes open the job themselves, from its
-configuration: what goes to them is which cell to compute, and what comes back is what came of it. The process that
-gives out the work alone stores results.
+If a process dies, only its item is retried. Processes open the job themselves from its configuration: they receive the
+cell to compute and return its result. Only the parent process stores results.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from xbench.run.processes import STARTS, CellInProgress, Pool, Worker
 from xbench.run.progress import Display
 from xbench.run.result import CellResult, join
 
-_SILENT = 120.0  # without any, a process counts as lost: stopped, or stuck where nothing interrupts it
-_DEAD = 5.0  # without a word from a process that has ended, no more of its words are under way
+_SILENT = 120.0  # seconds without a message after which a process counts as lost
+_DEAD = 5.0  # seconds after which no more messages of an ended process can arrive
 _TRIES = 2
 
 
 class Crew:
-    """A pool at work for one job; see `Workers`."""
+    """Runs a pool for one job; see `Workers`."""
 
     at_once = 1 << 30
 
@@ -41,7 +40,7 @@ class Crew:
         self._config = plain(cfg)
         self._shared = cfg.run.timing == "shared"
         self._beside: int = cfg.run.beside
-        self._unfit = ""  # why a device was given up
+        self._unfit = ""  # the reason why a device was given up
 
     @property
     def beside(self) -> int:
@@ -50,7 +49,7 @@ class Crew:
         return self._beside + within
 
     def expect(self, number: int, split: Split) -> None:
-        """Nothing: while one worker reads, the others compute."""
+        """Do nothing: while one worker reads, the others compute."""
 
     def run(self, items: Iterable[WorkItem], *, alone: bool) -> Iterator[tuple[WorkItem, CellResult]]:
         exclusive = alone and self._pool.in_order and not self._shared
@@ -68,11 +67,11 @@ class Crew:
                         cells.remove(cell)
                         yield cell.item, join([cell.made[first] for first in sorted(cell.made)])
         except BaseException:
-            self._pool.close()  # what is in hand is lost; a worker left to itself would go on with it
+            self._pool.close()  # current items are lost; otherwise workers would continue with them
             raise
 
     def _feed(self, coming: Iterator[WorkItem], cells: list[CellInProgress], exclusive: bool, whole: bool) -> None:
-        """Give every idle worker something to do; where none is left, everything has crashed."""
+        """Give every idle worker an item; if no worker is left, all items crash."""
         if not self._pool.workers:
             cells += [CellInProgress(item, deque(), 1) for item in coming]
             for lost in cells:

@@ -64,51 +64,53 @@ def attribute(
     """Attribution maps of the samples, in the structure of the inputs (or of the layer).
 
     Args:
-        model: any module, or a function of tensors; it is evaluated in evaluation mode and left exactly as it was.
-        inputs: a tensor (n, ...), a tuple of them, or a dict of them, which the model takes by keyword; the samples
-            in the first dimension.
+        model: any module, or a function of tensors; it is evaluated in evaluation mode and not changed.
+        inputs: a tensor (n, ...), a tuple of them, or a dict of them, which the model takes by keyword; the first
+            dimension counts samples.
         algorithm: an instance such as `xbench.algorithms.IntegratedGradients(n_steps=50)`, or a name in conf/
             such as "ig".
-        target: which output is explained: an int or a tuple of ints for all samples, or one per sample (a tensor
+        target: the output to explain: an int or a tuple of ints for all samples, or one per sample (a tensor
             (n,) or (n, k), a list). None for models with one output.
-        baselines: what "absent" means: a number, a tensor (1, ...) or (n, ...), or one of these per input (a
+        baselines: the values of absent features: a number, a tensor (1, ...) or (n, ...), or one of these per input (a
             tuple, or a dict like the inputs); None is 0. Methods that average over a distribution take (R, ...).
             Within a sample they broadcast as in torch: (C, 1, 1) is a value per channel of images, (W,) one per column.
-            They take the inputs' type, which must hold them: 0.2 is no baseline of integers.
-            Or a function that makes them, of the inputs or without an argument; it is called once.
+            They are converted to the inputs' type, which must hold them: 0.2 is not a baseline of integers.
+            Or a function of the inputs, or without arguments, that returns them; it is called once.
         extra: further positional arguments of the model; tensors whose first dimension is n follow the samples.
-        features: integer group ids (1 or n, ...) per input; -1 belongs to no feature. Their first dimension is that
-            of samples. Dimensions that they lack are behind their own: token positions (n, T) fit an embedding
-            (n, T, D), and pixels of all channels are (1, 1, H, W). Where torch, which puts them in front, would read
-            other features, the shape is refused.
+        features: integer group ids (1 or n, ...) per input; -1 belongs to no feature. Their first dimension counts
+            samples. Missing dimensions are appended: token positions (n, T) fit an embedding (n, T, D), and pixels
+            of all channels are (1, 1, H, W). If torch's broadcasting, which prepends dimensions, would give other
+            features, the shape is refused.
         layer: points enter at this layer's output instead of the input: a name such as "embedding",
             "conv1:input", "relu@2" (its second call), or the module itself. A list of layers: points enter at all of
             them at once, as at the embeddings of words and of their positions; none may follow another.
         layer_baselines: baselines in the shapes of `layer`, in place of the values that it has for `baselines`.
-        neuron: explain a unit, (layer, index), instead of the output: an int, a tuple of ints and slices (which are
-            summed), or a function of the layer's tensor (a tuple, where it has several) that gives a number per row.
-        seed: of every random draw; draws are keyed, no global state is read or changed.
-        memory: budget for tensors during an evaluation: bytes, "2GiB", or None for half of what is free.
-        devices: where to run, such as "cuda:0"; None is where the model is. Elsewhere a copy of the model is used.
+        neuron: a unit to explain instead of the output, (layer, index): an int, a tuple of ints and slices (which are
+            summed), or a function that maps the layer's tensor (or a tuple of several) to a number per row.
+        seed: seed of every random draw; draws are keyed, and no global state is read or changed.
+        memory: budget for tensors during an evaluation: bytes, "2GiB", or None for half of the free memory.
+        devices: the device, such as "cuda:0"; None is the model's device. On another device a copy of the model is
+            used.
         read: gradients and activations are read at this layer while points enter at the input; a list of layers gives
             the maps of each.
         output: `logit`, `probability`, `log_probability` or `value` (regression) of the target.
-        select: which part of a structured output is explained (a key, attribute or position).
+        select: the part of a structured output to explain (a key, attribute or position).
         rows: a fixed number of rows per evaluation instead of the search for the fastest that fits.
         kwargs: further keyword arguments of the model; tensors whose first dimension is n follow the samples.
-        targets: several targets at once, each like `target`: the maps get a dimension for them behind the samples,
+        targets: several targets at once, each like `target`: the maps get a dimension for them after the samples,
             (n, len(targets), ...). All are explained with the same random draws.
-        create_graph: the maps can be differentiated further, by the inputs and by the model's parameters (to train
-            on them). Memory then grows with the evaluations. Not with backward rules (DeepLIFT, LRP, ...).
-        allow_unused: a layer that the forward pass reaches but that the output does not use gets zeros, not an error.
-        notes: a dict that is filled with what an adaptive algorithm reports per sample, such as the steps it used: (n,)
+        create_graph: whether the maps can be differentiated further, by the inputs and by the model's parameters (to
+            train on them). Memory then grows with the evaluations. Not with backward rules (DeepLIFT, LRP, ...).
+        allow_unused: whether a layer that the forward pass reaches but the output does not use gets zeros, not an
+            error.
+        notes: a dict to fill with the diagnostics of an adaptive algorithm per sample, such as the steps it used: (n,)
             each, or (n, len(targets)).
-        speed: how the model may be made faster: bfloat16, torch.compile, verified rewrites (on by default); see
+        speed: allowed means of a faster evaluation: bfloat16, torch.compile, verified rewrites (on by default); see
             `xbench.Speed`.
 
     Returns:
-        A tensor like the input, or a tuple when `inputs` is one or the layer has several tensors; a dict of tensors
-        when `inputs` is one and the maps are at the inputs. Of a list of layers, a tuple with the maps of each.
+        A tensor like the input, or a tuple if `inputs` is a tuple or the layer has several tensors; a dict of tensors
+        if `inputs` is a dict and the maps are at the inputs. For a list of layers, a tuple with the maps of each.
 
     Raises:
         ValueError, TypeError: an argument does not fit; the message names it.
@@ -194,8 +196,8 @@ def measure(
             such as `SensitivityMax`, need an algorithm or a callable.
         metric: an instance such as `xbench.metrics.Infidelity()`, or a name in conf/ such as "infidelity".
 
-        masks: for localisation metrics, where the evidence lies: a bool tensor (n, ...) per input, read as
-            `features` are; the maps are summed over dimensions of size 1, such as channels (n, 1, H, W).
+        masks: ground truth for localisation metrics: a bool tensor (n, ...) per input, aligned like `features`; the
+            maps are summed over dimensions of size 1, such as channels (n, 1, H, W).
 
     The other arguments are those of `attribute`.
     """
@@ -222,12 +224,12 @@ def inconsistencies(
     select: str | int | None = None,
     kwargs: Mapping[str, object] | None = None,
 ) -> tuple[str, ...]:
-    """What keeps explanations of the model from meaning anything, a clause each; none where nothing is found.
+    """Inconsistencies that make explanations of the model meaningless, one clause each; empty if none are found.
 
-    Ten rows of the first samples pass the model: random outputs, outputs that depend on the samples beside, calls that
-    change weights, modes or global states are found. The arguments are those of `attribute`, which does not look by
-    itself: it takes no more rows than its algorithm. Everything is left as it was, but weights of more than 1 GiB that
-    a call changes.
+    Ten rows of the first samples pass the model. Detected are random outputs, outputs that depend on other samples of
+    the batch, and calls that change weights, modes or global states. The arguments are those of `attribute`, which does
+    not check, because it sends only the rows of its algorithm. All state is restored, except weights of more than 1 GiB
+    that a call changes.
     """
     setting = Request(as_module(model), inputs, extra=extra, select=select, kwargs=kwargs or {})
     return found_inconsistencies(Explainer(setting).subject)
@@ -236,7 +238,7 @@ def inconsistencies(
 def _placed(
     model: AnyModel, device: str | torch.device | None, layer: Layers, read: Layers, neuron: Neuron | None
 ) -> tuple[nn.Module, Layers, Layers, Neuron | None]:
-    """The model where it is to run, and the layers by their names: modules given are not part of a copy."""
+    """The model on its device, and the layers by name, because modules given as objects are not part of a copy."""
     if isinstance(device, (list, tuple)):
         raise TypeError(f"devices: expected one device such as 'cuda:0', got {device!r}")
     given = as_module(model)
@@ -252,7 +254,7 @@ def _placed(
 
 
 def as_algorithm(algorithm: Algorithm | str) -> Algorithm:
-    """The algorithm itself, or the one of that name in conf/."""
+    """An algorithm given as an object, or by its name in conf/."""
     if isinstance(algorithm, str):
         from xbench.config.compose import component  # Hydra is only needed for names
 

@@ -1,4 +1,4 @@
-"""What features are worth to a model over a whole data set: how a score of its outputs changes without them."""
+"""The importance of features over a whole data set: the change of a score of the model's outputs without them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Importance:
     """The features' mean contribution to a score, each in the shape of one sample.
 
     Attributes:
-        values: mean over the samples of score - score without the feature; every element carries that of its feature.
+        values: mean over samples of score - score without the feature; every element carries its feature's value.
         errors: standard errors of `values` (from the spread between samples).
-        score: the mean score of the data as they are.
-        n: samples.
+        score: the mean score of the unchanged data.
+        n: number of samples.
     """
 
     values: OneOrMany
@@ -37,7 +37,7 @@ class Importance:
 
 
 class Scored(nn.Module):
-    """A model with a score of its outputs behind it: (parts of a batch, by role) -> (rows,)."""
+    """A model followed by a score of its outputs: (parts of a batch, by role) -> (rows,)."""
 
     def __init__(self, model: nn.Module, score: Score, roles: Sequence[int]) -> None:
         super().__init__()
@@ -70,28 +70,29 @@ def importance(
     rows: int | None = None,
     pool: int = 1024,
 ) -> Importance:
-    """How much the mean score of a data set is owed to each feature.
+    """The contribution of each feature to the mean score of a data set.
 
-    With `FeaturePermutation` it is permutation importance, with `FeatureAblation` what the score loses at a baseline;
-    any other algorithm explains each sample's score. Batches are read twice and dropped: memory does not grow with
-    the data. Source: Breiman 2001, "Random Forests"; Fisher, Rudin, Dominici 2019 (arXiv 1801.01489).
+    With `FeaturePermutation` it is permutation importance, with `FeatureAblation` the score's drop at a baseline; any
+    other algorithm explains each sample's score. Batches are read twice and not kept: memory does not grow with the
+    data. Source: Breiman 2001, "Random Forests"; Fisher, Rudin, Dominici 2019 (arXiv 1801.01489).
 
     Args:
         model: a module or a function of tensors.
-        data: batches, a `DataLoader` or any iterable that starts anew each time: tensors, or tuples or lists of them.
+        data: batches, a `DataLoader` or any repeatable iterable: tensors, or tuples or lists of them.
         algorithm: an instance, or a name in conf/.
-        score: `score(output, *labels)` gives a number per sample, (m,), such as
-            `lambda output, y: output.argmax(1) == y`; where less is better (a loss) importances are negative.
-        input_roles: of the parts of a batch, as in Captum: 0 is explained, 1 goes into the model only, 2 goes to
+        score: `score(output, *labels)` returns a number per sample, (m,), such as
+            `lambda output, y: output.argmax(1) == y`; if lower is better (a loss), importances are negative.
+        input_roles: roles of the parts of a batch, as in Captum: 0 is explained, 1 is passed to the model only, 2 to
             `score` only. None: the last of several parts is the label, the others are explained.
         baselines: as in `xbench.attribute`: numbers or tensors (1, ...).
-        features: integer group ids (1, ...) per input that is explained.
+        features: integer group ids (1, ...) per explained input.
         seed, memory, devices, rows: as in `xbench.attribute`.
-        pool: so many samples, drawn at random from the whole data set, give their features in permutations beside
-            those of the batch. A data set that is no larger is permuted as a whole.
+        pool: number of random samples of the whole data set that provide features in permutations, in addition to the
+            batch. A data set of at most this size is permuted as a whole.
 
     Raises:
-        ValueError, TypeError: there is no data, a batch does not fit the roles, or the score is no number per sample.
+        ValueError, TypeError: there is no data, a batch does not fit the roles, or the score is not a number per
+        sample.
     """
     from xbench.api import as_algorithm
 
@@ -144,7 +145,7 @@ class _Mean:
 
     @property
     def error(self) -> Tensor:
-        """NaN for one row."""
+        """The standard error; NaN for one row."""
         return (self._square / (self.n - 1) / self.n).sqrt() if self.n > 1 else torch.full_like(self.mean, torch.nan)
 
 
@@ -160,7 +161,7 @@ def _batches(data: Iterable[object]) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _pool(data: Iterable[object], size: int, seed: int) -> tuple[int, tuple[Tensor, ...]]:
-    """How many samples there are, and `size` of them, each as likely as any other (all, where there are fewer)."""
+    """The number of samples, and `size` of them drawn uniformly (all if there are fewer)."""
     if size < 1:
         raise ValueError(f"pool: expected at least 1 sample, got {size}")
     draws, kept, total = np.random.default_rng(seed), list[tuple[Tensor, ...]](), 0

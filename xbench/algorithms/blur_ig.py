@@ -23,9 +23,8 @@ class BlurIG(Algorithm):
     The blur solves the heat equation in the last two dimensions with insulated borders: a Gaussian of standard
     deviation `max_sigma` * (1 - j/n_steps)^2 pixels, reflected at the borders, exact at any width. The method has no
     baseline: the map sums to f(x) - f(blurred x), up to the error of the sum. (The authors' code takes equal steps of
-        the standard
-    deviation, whose last step sharpens nearly everything in a large image; the gradient at the start of a step; and the
-    path's slope by a finite difference.) Rows per sample: n_steps + 1 forwards and backwards.
+    the standard deviation, whose last step sharpens nearly everything in a large image; the gradient at the start of a
+    step; and the path's slope by a finite difference.) Rows per sample: n_steps + 1 forwards and backwards.
     Source: Xu, Venugopalan, Sundararajan 2020, "Attribution in Scale and Space" (arXiv 2004.03383).
 
     Args:

@@ -1,4 +1,4 @@
-"""Any function that explains, yours or another library's, in the same table."""
+"""Any explaining function, the user's or another library's, as an algorithm."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ class External(ExternalAlgorithm):
     """`function(model, inputs, target=..., baselines=..., extra=..., features=..., seed=..., **kwargs)` -> maps.
 
     Only the arguments that the function names are passed, so `f(model, inputs, target)` is enough; a third positional
-    parameter without a default is the target whatever it is called. `inputs`, `baselines` and `features` are a
-    tensor, or a tuple where the inputs are one; see `Question` for what they mean. The maps have the shapes of the
-    inputs: tensors or arrays. At a layer `model` is a module that takes the points there; with `extra` it is called
-    as `model(inputs, *extra)`, which a function must do that changes the number of rows.
+    parameter without a default is the target, under any name. `inputs`, `baselines` and `features` are a tensor, or a
+    tuple if the inputs are a tuple; `Question` defines them. The maps are tensors or arrays with the shapes of the
+    inputs. At a layer `model` is a module that takes the points there. A function that changes the number of rows must
+    call `model(inputs, *extra)`.
 
-    A stored result is recomputed when the function's source changes, see docs/keys.md. Rows are those seen at the model
+    A stored result is recomputed when the function's source changes, see docs/keys.md. Rows are counted at the model
     (`ExternalAlgorithm`).
 
     Args:
-        function: the function, or where it is: "package.module:name"; modules are also looked for in the working
-            directory.
+        function: the function, or its place "package.module:name"; modules are also searched in the working directory.
         kwargs: further arguments of the function.
-        local: the maps are slopes, like a gradient, not shares of f(x) - f(baseline).
-        stochastic: depends on the seed; None: not known.
-        distribution: `baselines` may be a distribution to average over, (R, ...); where every sample has its own, at a
-            layer that sees arguments of its sample, the function is asked sample by sample.
-        label: the name in tables; the function's own by default.
-        citation: where it is from.
+        local: whether the maps are slopes, like a gradient, not shares of f(x) - f(baseline).
+        stochastic: whether the maps depend on the seed; None: unknown.
+        distribution: whether `baselines` may be a distribution to average over, (R, ...); if every sample has its own,
+            at a layer that depends on its sample's arguments, the function is called sample by sample.
+        label: the name in tables; by default the function's name.
+        citation: the source.
     """
 
     function: str | Callable[..., object]
@@ -53,7 +52,7 @@ class External(ExternalAlgorithm):
             inspect.signature(self._called).bind(*range(positions), **dict.fromkeys({*names, *self.kwargs}))
         except TypeError as error:
             raise ValueError(f"{self._name} cannot be called as f(model, inputs, target, ...): {error}") from None
-        except ValueError:  # a builtin that does not tell its parameters
+        except ValueError:  # a builtin without a signature
             pass
 
     @cached_property
@@ -84,7 +83,7 @@ class External(ExternalAlgorithm):
             self.citation or f"the function {where}",
             local=self.local,
             stochastic=self.stochastic,
-            distribution=self.distribution or "baselines" not in names,  # then it has its own, whatever is given
+            distribution=self.distribution or "baselines" not in names,  # without "baselines" it uses its own
             whole=True,
         )
 

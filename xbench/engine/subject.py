@@ -34,22 +34,22 @@ class Subject:
     """A model with the n samples that are explained.
 
     Attributes:
-        inputs: what the model takes, each (n, ...).
-        names: keywords of the inputs; none: they are the first positional arguments.
+        inputs: the model's inputs, each (n, ...).
+        names: keywords of the inputs; empty: they are the first positional arguments.
         extra: further positional arguments; tensors whose first dimension is n follow the samples.
         kwargs: keyword arguments, in the same way.
         target: (n, k) indices into the output, see `readouts.target_rows`.
-        inject: where points enter; None is the input itself.
-        read: where gradients and activations are read; None is where points enter.
+        inject: the site where points enter; None is the input itself.
+        read: the site where gradients and activations are read; None is where points enter.
         layout: the tensors at `inject`; `read_layout` those at `read`.
         places: the shapes at any other place.
         second: a place where a second part of the points enters, with the tensors there.
-        channels_last: lay images out that way in memory, see `engine.channels_last`.
-        create_graph: answers can be differentiated further, by the points and by the parameters.
-        autocast: evaluate in bfloat16 where torch finds that safe; not under a backward rule.
-        padded: which input ends in padding, and how long each sample is without it.
-        allow_unused: where the explained scalar does not depend on the place that is read, its gradient is 0.
-        reuses_memory: the model gives its results in memory that the next evaluation writes to (CUDA graphs).
+        channels_last: whether images are in channels-last order, see `engine.rewrites.channels_last`.
+        create_graph: whether answers can be differentiated further, by the points and by the parameters.
+        autocast: whether to evaluate in bfloat16 where torch considers it safe; not under a backward rule.
+        padded: the input that ends in padding, with the samples' lengths.
+        allow_unused: whether the gradient is 0, not an error, if the explained scalar does not depend on the read site.
+        reuses_memory: whether the next evaluation overwrites the model's results (CUDA graphs).
     """
 
     model: nn.Module
@@ -82,13 +82,13 @@ class Subject:
 
     @property
     def by_points_alone(self) -> bool:
-        """Whether the point alone tells how a row passes the model: nothing else belongs to its sample."""
+        """Whether a row's pass depends on its point alone, because no other argument belongs to its sample."""
         others = (*self.extra, *self.kwargs.values())
         enters = self.inject is None and self.second is None and self.padded is None
         return enters and not any(follows(value, self.n) for value in others)
 
     def at(self, read: Place | None, second: Site | None) -> Subject:
-        """The same subject, read at another place, with a second part of the points; None leaves it as it is."""
+        """The same subject, read at another place, with a second part of the points; None keeps the current setting."""
         changed = self
         if read is not None:
             changed = replace(changed, read=read, read_layout=self.places.layout(read))
@@ -100,8 +100,8 @@ class Subject:
         """Send rows through the model.
 
         Args:
-            flat: (r, d) points, one per row; their second part, if there is one, behind the first.
-            samples: (r,) int64, the sample each row belongs to.
+            flat: (r, d) points, one per row; a second part follows the first.
+            samples: (r,) int64, the sample of each row.
         """
         grad = Want.GRADIENT in want
         if rule is not None and self.create_graph:
@@ -141,15 +141,15 @@ class Subject:
         return answer.detached().copied() if self.reuses_memory else answer.detached()
 
     def filled(self, samples: Tensor) -> float:
-        """The share of the positions of these rows that passes the model."""
+        """The share of these rows' positions that passes the model."""
         return 1.0
 
     def remarks(self) -> Mapping[str, str]:
-        """What there is to say about rewrites that serve some rows and not others, by their names."""
+        """Remarks on rewrites that apply to some rows only, by name."""
         return {}
 
     def require_numbers(self) -> None:
-        """NoGradientError when points are integers and gradients are read where they enter."""
+        """Raise NoGradientError if points are integers and gradients are read where they enter."""
         if self.read is None and not any(dtype.is_floating_point for dtype in self.layout.dtypes):
             raise NoGradientError(
                 f"the inputs are {self.layout.dtypes[0]} and have no gradient; name a layer such as the embedding "
@@ -164,7 +164,7 @@ class Subject:
 
     def _scalar(self, points: Sequence[Tensor], samples: Tensor, neuron: Visit | None, want: Want) -> Tensor:
         rows = len(samples)
-        # Clones: the model may write into its input, which must neither be a leaf nor be spoilt for a repeat.
+        # Clones: the model may write into its input, which must not be a leaf and is needed for a repeat.
         inputs = [self._copy(p) for p in points] if self.inject is None else [t[samples] for t in self.inputs]
         result = self.forward(inputs, samples)
         if neuron is not None and self.readout.neuron is not None:
@@ -175,12 +175,12 @@ class Subject:
         try:
             return self.readout.of_output(result, target, rows)
         except (TargetError, TypeError):
-            if want == Want.ACTIVATION and target is None:  # nobody reads it, so nobody needs to name a target
+            if want == Want.ACTIVATION and target is None:  # the value is not used, so no target is needed
                 return torch.zeros(rows, device=samples.device)
             raise
 
     def forward(self, inputs: Sequence[Tensor], samples: Tensor) -> object:
-        """The model's result for these inputs, which it may write into, with the further arguments of these samples."""
+        """The model's result for these inputs, which it may write into, and the further arguments of these samples."""
         extra = (self._rows(value, samples) for value in self.extra)
         kwargs = {name: self._rows(value, samples) for name, value in self.kwargs.items()}
         if self.names:
@@ -188,7 +188,7 @@ class Subject:
         return self.model(*inputs, *extra, **kwargs)
 
     def _rows(self, value: object, samples: Tensor) -> object:
-        """A further argument of the model for these rows: a copy, for the model may write into it."""
+        """A further argument of the model for these rows; a copy, because the model may write into it."""
         return value[samples.to(value.device)] if follows(value, self.n) else copied(value)
 
     def _copy(self, points: Tensor) -> Tensor:
@@ -201,13 +201,13 @@ class Subject:
         return self._gradients([value], where, [torch.ones_like(value)])
 
     def _gradients(self, values: Sequence[Tensor], where: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-        """Of the sum of values, each times its weight, (r, width of the read site)."""
+        """The gradient of the weighted sum of values, (r, width of the read site)."""
         if not any(value.requires_grad for value in values):
             return self._unused(where)
         leaves = [t for t in where if t.requires_grad]
         grads = iter(torch.autograd.grad(values, leaves, weights, allow_unused=True, create_graph=self.create_graph))
         found = [next(grads) if t.requires_grad else None for t in where]
-        # An input the output does not use has no influence: zero is its gradient.
+        # An input that the output does not use has gradient zero.
         filled = [g if g is not None else torch.zeros_like(t) for g, t in zip(found, where, strict=True)]
         return self.read_layout.flatten(filled)
 
@@ -217,9 +217,9 @@ class Subject:
         return self.read_layout.flatten([torch.zeros_like(t) for t in where])
 
     def _through(self, value: Tensor, where: Sequence[Tensor], neuron: Visit | None) -> Tensor:
-        """The gradient's share that passes through the neuron: df/dy_k * dy_k/dx, summed over the chosen units.
+        """The part of the gradient that passes through the neuron: df/dy_k * dy_k/dx, summed over the chosen units.
 
-        Units that a function weighs count by its slope.
+        Units weighted by a function count by its slope.
         """
         assert neuron is not None, "a gradient through a neuron needs a chosen one"
         units, layers = self.readout.of_layer(neuron.tensors), [t for t in neuron.tensors if t.requires_grad]
@@ -237,5 +237,5 @@ class Subject:
 
 
 def follows(argument: object, n: int) -> TypeGuard[Tensor]:
-    """Whether a further argument of the model has a row per sample."""
+    """Whether a further argument of the model has one row per sample."""
     return isinstance(argument, Tensor) and argument.dim() > 0 and len(argument) == n

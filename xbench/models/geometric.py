@@ -20,8 +20,7 @@ class Geometric(nn.Module):
     The network receives the existing edges as a list, as usual in torch_geometric. Their weights are passed as edge
     weights if the network supports these (GCN); otherwise they multiply the messages, as in torch_geometric's own
     explainers. An edge of weight 0 is therefore absent. (A mean or softmax over messages, as in GraphSAGE and GAT,
-    still
-    counts an edge of small weight: the output jumps at 0.) DeepLIFT does not apply: it compares a sample with its
+    still counts an edge of small weight: the output jumps at 0.) DeepLIFT does not apply: it compares a sample with its
     baseline operation by operation, and without edges the operations differ.
 
     shape: {"nodes": (N, F), "edges": (N, N)}. classes: number of outputs.

@@ -64,8 +64,7 @@ class Call:
     """One call of a torch function.
 
     `name` is the same for all forms: "relu" for F.relu(x), x.relu() and x.relu_(). Arguments are positional where
-        possible
-    (`signatures`).
+    possible (`signatures`).
     """
 
     name: str

@@ -92,12 +92,12 @@ class Crew:
             worker.give(cell, part, Task(self._config, os.getcwd(), self.beside, part.block, part.unit.key, part.share))
 
     def _listen(self) -> None:
-        """Wait for a word from any worker, or for the lack of one."""
+        """Wait for messages from the workers, and detect dead, silent and late ones."""
         for worker, word in self._pool.words(BEAT):
             self._take(worker, word)
         now = time.monotonic()
         for worker in list(self._pool.workers):
-            # A dead process is told by the end of its words, unless a process of its own holds the other end.
+            # The end of its messages shows a dead process, unless a child of it holds the other end open.
             if not worker.process.is_alive() and now - worker.heard > _DEAD:
                 self._lost(worker, _death(worker))
             elif now - worker.heard > _SILENT:
@@ -132,7 +132,7 @@ class Crew:
         if cell.over:
             return
         cell.made[cell.first(item)] = made
-        if made.status != "ok":  # the other shares are of no use
+        if made.status != "ok":  # the other shares are useless
             cell.over = True
             cell.made = {0: made}
 
@@ -150,7 +150,7 @@ class Crew:
         self._keep(cell, item, CellResult("timeout", reason, seconds=seconds))
 
     def _lost(self, worker: Worker, reason: str) -> None:
-        """Its item gets another try, once."""
+        """Retry the item of a lost worker once."""
         doing = worker.doing
         if not self._pool.replace(worker):
             self._display.message(f"{worker.device}: {reason}, {STARTS} times before it computed anything; given up")
@@ -158,7 +158,7 @@ class Crew:
         if doing is None:
             return
         cell, item = doing
-        if not worker.began and self._pool.workers:  # which it is not to blame for
+        if not worker.began and self._pool.workers:  # the item is not the cause
             cell.todo.appendleft(item)
             return
         first = cell.first(item)

@@ -39,8 +39,7 @@ class ActivationMap(Algorithm):
             one at a time only. If attention mixes the positions, a layer must be named.
         channels: `first` if the layer gives (channels, positions...), `last` for (positions..., channels); None decides
             by the kind of layer: convolutions first, hidden states (positions, channels) last, any other (a, b, c) by
-                the
-            image's proportions. A grid of patches after a class token is mapped back to its image.
+            the image's proportions. A grid of patches after a class token is mapped back to its image.
         interpolate_mode: how the map is enlarged to the sample: `linear` (in all dimensions) or `nearest`.
         relu_attributions: whether negative values of the map become 0.
     """

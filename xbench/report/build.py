@@ -44,7 +44,7 @@ def page_of(
 
 
 def render(context: dict[str, Any]) -> str:
-    """The page as text. Everything in `context` is escaped except `Markup`; xbench's CSS and script are inserted as is."""
+    """The page as text. Everything in `context` except `Markup` is escaped; CSS and script are inserted as is."""
     environment = Environment(
         loader=PackageLoader("xbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -64,7 +64,7 @@ def _draw(groups: Sequence[tuple[MethodFacts, np.ndarray]], heading: str) -> Fig
 
 
 def _draw_boxes(axes: Axes, groups: Sequence[np.ndarray], controls: Sequence[bool]) -> None:
-    """Draw a box and the samples of each group, from top to bottom; a group of one number (a block's runtime) is one dot."""
+    """Draw a box and the samples per group, from top to bottom; a group of one number (a block's runtime) is a dot."""
     colours = [CONTROL if control else METHOD for control in controls]
     single = [row for row, values in enumerate(groups) if np.ptp(values) == 0]
     axes.scatter([groups[row][0] for row in single], single, s=26, c=[colours[row] for row in single], zorder=3)

@@ -97,7 +97,7 @@ class Places:
         return [call.site for call in self._every_call() if len(call.shape) > 1 and call.shape[1:] == positions][-1]
 
     def last_hidden(self) -> Site:
-        """What enters the last layer with weights. NotApplicable where that is the first one too."""
+        """The input of the last layer with weights. Raises NotApplicable if that is also the first one."""
         layers = self.calls(AFFINE)
         if len(layers) < 2:
             raise NotApplicable("needs a hidden layer: fewer than two linear or convolutional layers were seen")

@@ -1,4 +1,4 @@
-"""What an explainer from elsewhere is asked: a model, samples where points enter, and all it may need beside them."""
+"""The request to an external explainer: a model, samples at the site where points enter, and further arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of the cells a manifest planned."""
+"""The outcomes of the cells that a manifest planned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

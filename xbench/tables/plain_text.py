@@ -28,7 +28,7 @@ def number(value: float) -> str:
 
 
 def title(column: TableColumn, label: str) -> str:
-    """What heads a column: its label or short label, the unit where it has one, an arrow to where better is."""
+    """The heading of a column: its label or short label, its unit if any, and an arrow in the better direction."""
     unit = shown_unit(column.unit)[1]
     parts = [label, f"({unit})" if unit else "", _ARROWS.get(column.direction, "")]
     return " ".join(part for part in parts if part)

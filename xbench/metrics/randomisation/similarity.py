@@ -25,6 +25,6 @@ class SimilarityUnderChange(Changed):
 
 
 def compared(case: Case, maps: Tensor) -> Tensor:
-    """Which elements of maps are compared, (n, d) bool: all but those outside any feature (padding)."""
+    """The mask of compared elements, (n, d) bool: all elements except those outside any feature (padding)."""
     own = torch.ones_like(maps, dtype=torch.bool)
     return own if case.read_apart else own & (case.features >= 0)

@@ -22,14 +22,14 @@ CITATION = (
 
 
 def kept_share(alike: Tensor, kept: Tensor) -> Tensor:
-    """Of the draws that are alike (n, draws) bool the share whose prediction is kept, (n,); NaN where none is alike."""
+    """The share of the `alike` (n, draws) draws that keep the prediction, (n,); NaN if no draw is alike."""
     count = alike.sum(1)
     return torch.where(count > 0, (alike & kept).sum(1).double() / count, torch.nan)
 
 
 @dataclass(frozen=True)
 class Consistency(NearbyMetric):
-    """Of the draws whose explanation is the sample's, the share that keeps the predicted class.
+    """The share of draws with the sample's explanation that keep the predicted class.
 
     An explanation is its `top_k` most relevant features, in order, with their signs. The paper's distribution of
     samples is the neighbourhood here, so that a score is that of one sample. NaN where no draw has the same

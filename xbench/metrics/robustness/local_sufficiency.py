@@ -20,7 +20,7 @@ from xbench.metrics.robustness.relative_output_stability import outputs_explaine
 
 @dataclass(frozen=True)
 class LocalSufficiency(NearbyMetric):
-    """Of the draws to which the sample's explanation applies, the share that keeps the predicted class.
+    """The share of draws to which the sample's explanation applies that keep the predicted class.
 
     It applies where ||phi(x') - phi(x)|| <= threshold * ||phi(x)||. The paper's distribution of samples is the
     neighbourhood here, so that a score is that of one sample. NaN for a map of zeros, and where it applies to no draw.

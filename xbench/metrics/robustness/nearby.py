@@ -51,11 +51,11 @@ class Nearby:
         return torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     def _plan(self, case: Case, x: Tensor, read: Place, reduce: Callable[[Iterator[Answer]], Tensor]) -> Plan:
-        """What is read at the sample and at every draw."""
+        """The quantities read at the sample and at every draw."""
         return Plan(chain([x], self.moved(case, x)), 1 + self.n_perturb_samples, Want.ACTIVATION, reduce, read=read)
 
     def norm(self, values: Tensor) -> Tensor:
-        """Of each row, (n,)."""
+        """The norm of each row, (n,)."""
         return torch.linalg.vector_norm(values, ord=self.order, dim=1)
 
     def by_elements(self, change: Tensor, base: Tensor) -> Tensor:
@@ -121,6 +121,6 @@ class HiddenNearby(Nearby, Shared):
 
 
 def _reach(case: Case, x: Tensor) -> Tensor:
-    """What a relative radius is a share of, per element, (n, d)."""
+    """The reference of a relative radius per element, (n, d)."""
     ranges = case.ranges(x)
     return torch.where(ranges > 0, ranges, x.abs())

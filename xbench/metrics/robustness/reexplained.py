@@ -18,7 +18,7 @@ from xbench.metrics.robustness.nearby import Nearby
 
 
 class MapChanges(NamedTuple):
-    """What every draw does to a sample and to its map, (n, n_perturb_samples) each.
+    """The changes of a sample and of its map by every draw, (n, n_perturb_samples) each.
 
     Attributes:
         maps: ||phi(x') - phi(x)||.
@@ -58,7 +58,7 @@ class Reexplained(Nearby, Again):
         return torch.stack(found, dim=2).flatten(1)
 
     def changes(self, found: Tensor) -> MapChanges:
-        """What was found, by its names."""
+        """Split the result of the evidence by name."""
         return MapChanges(*found.double().unflatten(1, (len(MapChanges._fields), -1)).unbind(1))
 
 
@@ -136,7 +136,7 @@ class NearbyMetric(Metric):
 
     @property
     def settings(self) -> tuple[float, int, float, bool, Perturbation | None]:
-        """Those of `Nearby`."""
+        """The settings of `Nearby`."""
         chosen = by_name(self.perturbation, self._names)
         return self.perturb_radius, self.n_perturb_samples, self.order, self.relative, chosen
 

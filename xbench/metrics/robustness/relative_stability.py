@@ -1,4 +1,4 @@
-"""What the relative stabilities share: the largest relative change of the map per change of something else."""
+"""The base of the relative stabilities: the largest relative change of the map per change of another quantity."""
 
 from __future__ import annotations
 

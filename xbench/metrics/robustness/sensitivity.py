@@ -1,4 +1,4 @@
-"""What the two sensitivities share: relative changes of moved samples, and the same with nothing moved."""
+"""The base of the two sensitivities: relative changes of the map for changed samples, and for unchanged ones."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What records of modalities share: groups of elements, drawings, spectra. These need torch."""
+"""Parts shared by the records of modalities: groups of elements, drawings, spectra. They need torch."""

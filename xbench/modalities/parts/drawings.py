@@ -161,5 +161,5 @@ def _spectral_heat(maps: Tensor, steps: int) -> np.ndarray:
 
 
 def _columns(steps: int) -> int:
-    """Of the picture of a series."""
+    """Number of columns in the picture of a series."""
     return -(-steps // -(-steps // COLUMNS))

@@ -65,7 +65,7 @@ def _side(shape: tuple[int, ...]) -> int:
 
 
 def own(samples: Grouped) -> Groups:
-    """Those of the data set or of the model's encoder. ValueError where there are none."""
+    """The groups of the data set or of the model's encoder. Raises ValueError if there are none."""
     if samples.features is None:
         raise ValueError("features: the data set has no groups of its own")
     return samples.features

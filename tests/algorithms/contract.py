@@ -80,7 +80,7 @@ def _image(layer: str | None) -> Request:
         features = torch.arange(8).reshape(1, 2, 4, 1)
     return Request(
         weights(ConvNet()), numbers(N, 1, 6, 6), baselines=numbers(1, 1, 6, 6, seed=2) / 2, features=features,
-        layer=layer,
+        masks=numbers(N, 1, *(SHAPES["input"] if layer is None else SHAPES["conv"])[1:], seed=3) > 0, layer=layer,
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def _text(model: nn.Module) -> Request:
     features = torch.where(mask, torch.arange(7), -1)
     return Request(
         weights(model, scale=2), ids * mask, baselines=torch.zeros(N, 7, dtype=torch.int64), features=features,
-        extra=(mask.double(),), layer="embedding",
+        masks=mask & (torch.arange(7) % 3 > 0), extra=(mask.double(),), layer="embedding",
     )  # fmt: skip
 
 
@@ -112,7 +112,8 @@ def picked(made: Request, rows: list[int]) -> Request:
 
     return replace(
         made, inputs=made.inputs[rows], target=take(made.target), baselines=take(made.baselines),
-        features=take(made.features), extra=tuple(take(e) for e in made.extra), ids=tuple(IDS[i] for i in rows),
+        features=take(made.features), masks=take(made.masks),
+        extra=tuple(take(e) for e in made.extra), ids=tuple(IDS[i] for i in rows),
     )  # fmt: skip
 
 
@@ -149,6 +150,7 @@ def close(one: Tensor, other: Tensor) -> None:
 # What does not suit a toy model, and why. Everything else must work everywhere.
 UNFIT: dict[tuple[str, str], str] = {
     ("blur_ig", "embedding"): "needs images",
+    ("edges", "embedding"): "needs images",
     **{
         (name, site): "needs an attention layer"
         for name in NODES

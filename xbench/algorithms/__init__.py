@@ -8,7 +8,7 @@ from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.blur_ig import BlurIG
 from xbench.algorithms.captum import Captum
 from xbench.algorithms.conductance import Conductance
-from xbench.algorithms.controls import Constant, Random
+from xbench.algorithms.controls import Constant, Edges, Inverse, Random, TrueMap
 from xbench.algorithms.deconvolution import Deconvolution
 from xbench.algorithms.deeplift import DeepLift
 from xbench.algorithms.deeplift_shap import DeepLiftShap
@@ -57,6 +57,7 @@ __all__ = [
     "Deconvolution",
     "DeepLift",
     "DeepLiftShap",
+    "Edges",
     "External",
     "ExternalAlgorithm",
     "Facts",
@@ -73,6 +74,7 @@ __all__ = [
     "InputXGradient",
     "IntegratedGradients",
     "InternalInfluence",
+    "Inverse",
     "KernelShap",
     "LayerCam",
     "Lime",
@@ -87,4 +89,5 @@ __all__ = [
     "ScoreCam",
     "ShapleyValueSampling",
     "ShapleyValues",
+    "TrueMap",
 ]

@@ -132,6 +132,9 @@ def _controls(found: Sequence[Setting]) -> str:
     told = {
         "random": "draws its map at random",
         "constant": "gives every feature the same value",
+        "inverse": "is a method's map with the opposite sign",
+        "edges": "draws the edges of the image",
+        "truth": "is the mask that the data come with",
     }
     controls = {m.name: m.label for setting in found for m in setting.methods if m.control}
     does = [f"{label} {told.get(name, 'looks at neither model nor data')}" for name, label in controls.items()]

@@ -61,6 +61,7 @@ class Case:
         site: the layer where points enter; None: the input.
         called: the features' name in tables: "words", "edges".
         truth: the ground truth about where the evidence lies; None if unknown.
+        target: (n, k) indices into the output; None where nothing chooses an output, or a neuron is explained.
         channels_last: whether the samples are hidden states, (positions, channels), such as an embedding's output.
     """
 
@@ -78,6 +79,7 @@ class Case:
     truth: Truth | None = None
     site: Place | None = None
     called: str = "features"
+    target: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.draws.ids)
@@ -168,6 +170,7 @@ class Case:
             span=slice(start + rows.start, start + rows.stop),
             mates=replace(self.mates, positions=self.mates.positions[rows]),
             truth=self.truth and self.truth.part(rows),
+            target=None if self.target is None else self.target[rows],
         )
 
     def subset(self, rows: Tensor) -> Case:
@@ -180,6 +183,7 @@ class Case:
             draws=replace(self.draws, ids=tuple(self.draws.ids[row] for row in rows.tolist())),
             mates=replace(self.mates, positions=self.mates.positions[rows.cpu()]),
             truth=self.truth and self.truth.part(here),
+            target=None if self.target is None else self.target[rows.to(self.target.device)],
         )
 
     def redrawn(self, scope: str) -> Case:

@@ -16,6 +16,7 @@ class Need(enum.Enum):
     NUMBERS = "real-valued points"
     IMAGES = "images"
     TRUTH = "masks of where the evidence lies"
+    GRAPHS = "graphs"
     OUTPUTS = "a choice among several outputs"
 
 

@@ -37,10 +37,13 @@ _ADVICE = {
     Need.SAMPLES: "there is only one",
     Need.CONVOLUTION: "the model has none",
     Need.IMAGES: "the samples are not (channels, ..., height, width)",
+    Need.GRAPHS: "the features are no nodes or edges",
     Need.TRUTH: "the data come without",
     Need.OUTPUTS: "there is one, or a neuron is explained",
     Need.ATTENTION: "no attention weights (samples, heads, positions, positions) were seen in the model",
 }
+# What features of graphs are called; without a name, as in `xbench.measure`, it is the user who says what they are.
+_OF_GRAPHS = ("nodes and edges", "nodes", "edges", "features")
 
 
 class Explainer:
@@ -155,6 +158,7 @@ class Explainer:
             truth=self._truth(groups),
             site=self._inject,
             called=s.features_called,
+            target=None if s.neuron is not None else self.subject.target,
         )
 
     def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:
@@ -241,6 +245,7 @@ class Explainer:
             Need.CONVOLUTION: lambda: bool(self.places.calls(CONVOLUTIONS)),
             Need.IMAGES: lambda: all(len(shape) >= 3 for shape in subject.layout.shapes),
             Need.ATTENTION: lambda: self.places.has(AttentionWeights()),
+            Need.GRAPHS: lambda: self.setting.features_called in _OF_GRAPHS,
             Need.TRUTH: lambda: self.case(distribution=False).truth is not None,
             Need.OUTPUTS: lambda: (
                 subject.target is not None and self.setting.neuron is None and math.prod(self.outputs) > 1

@@ -7,6 +7,10 @@ from xbench.metrics.evidence import Again, Change, Changed, Evidence, Explained,
 from xbench.metrics.faithfulness.deletion import DeletionAUC, PixelFlipping
 from xbench.metrics.faithfulness.infidelity import Infidelity
 from xbench.metrics.faithfulness.monotonicity_correlation import MonotonicityCorrelation
+from xbench.metrics.graph.characterisation import Characterisation
+from xbench.metrics.graph.fidelity_minus import FidelityMinus
+from xbench.metrics.graph.fidelity_plus import FidelityPlus
+from xbench.metrics.graph.unfaithfulness import Unfaithfulness
 from xbench.metrics.localisation.localisation_auc import LocalisationAUC
 from xbench.metrics.localisation.pointing_game import PointingGame
 from xbench.metrics.localisation.rationale import Rationale
@@ -35,6 +39,7 @@ __all__ = [
     "Again",
     "Change",
     "Changed",
+    "Characterisation",
     "Column",
     "Completeness",
     "Consistency",
@@ -45,6 +50,8 @@ __all__ = [
     "Evidence",
     "Explained",
     "FeatureRemoval",
+    "FidelityMinus",
+    "FidelityPlus",
     "GaussianNoise",
     "GridPointingGame",
     "Infidelity",
@@ -77,4 +84,5 @@ __all__ = [
     "SquareRemoval",
     "TimeRemoval",
     "TopKIntersection",
+    "Unfaithfulness",
 ]

@@ -15,7 +15,9 @@ from xbench.metrics.evidence import Evidence
 from xbench.metrics.maps import Maps
 
 Direction = Literal["lower", "higher", "none"]
-Family = Literal["faithfulness", "robustness", "randomisation", "complexity", "localisation", "axiomatic", "own"]
+Family = Literal[
+    "faithfulness", "robustness", "randomisation", "complexity", "localisation", "axiomatic", "graph", "own"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def fill(store: Store, environment: Mapping[str, object] = ENVIRONMENT) -> dict[
         "name": "sample",
         "created": "2026-01-02T03:04:05Z",
         "command": ["xbench", "algorithm=[ig,deeplift,gradient_shap]", "name=sample"],
-        "config": {"algorithm": {"ig": {"n_steps": 50}}, "seed": 0},
+        "config": {"algorithm": {"ig": {"n_steps": 50}}, "seed": 0, "agreement": 0.25},
         "cells": cells,
         "n": N,
         "seed": 0,
@@ -183,7 +183,11 @@ def _attribution(store: Store, dataset: str, algorithm: str, environment: str) -
     record["environment"] = environment
     shape = (N, max(len(text.split()) for text in TEXTS), 4) if text else (N, 1, 8, 8)
     maps = generator.normal(size=shape).astype(np.float32)
-    store.save(record, {"map_0": maps, "heat": maps.sum(-1 if text else 1)})
+    heat = maps.sum(-1 if text else 1)
+    lengths = np.array([len(words.split()) for words in TEXTS]) if text else np.full(N, 64)
+    relevance = heat.reshape(N, -1)
+    relevance = np.where(np.arange(relevance.shape[1]) < lengths[:, None], relevance, 0)
+    store.save(record, {"map_0": maps, "heat": heat, "relevance": relevance, "features": lengths})
     return record
 
 

@@ -12,7 +12,7 @@ from xbench.modalities import FEATURES
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
 COMPONENTS = ("algorithm", "metric", "control")  # groups with a dictionary of components by name
 SINGLE = ("model", "dataset")  # groups with one component
-ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan")  # keys that cannot be swept
+ONE_PER_COMMAND = ("name", "store", "reports", "report", "display", "plan", "agreement")  # keys that cannot be swept
 _BYTES = r"\s*(?=.*[1-9])\d+(\.\d+)?\s*([kmgt]i?)?b?\s*"
 
 
@@ -66,6 +66,7 @@ class Settings:
     report: bool
     reuse: Literal["missing", "retry-failed", "never", "only"]
     controls: bool
+    agreement: float | None
     plan: bool
     display: Literal["auto", "rich", "plain", "json", "none"]
 
@@ -89,6 +90,11 @@ class Settings:
         for key in ("store", "reports"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key} must name a folder, got {getattr(self, key)!r}")
+        if self.agreement is not None and not (0 < self.agreement < 1 or self.agreement in range(1, 1 << 31)):
+            raise ValueError(
+                f"agreement must be a whole number of features from 1 on, a share between 0 and 1, or null, "
+                f"got {self.agreement:g}"
+            )
         file_name(self.name)
 
     def _check_neuron(self) -> None:

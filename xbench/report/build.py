@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xbench.report import distributions, figures, gallery, methods, page, problems, tradeoff, versus
+from xbench.report import agreement, distributions, figures, gallery, methods, page, problems, tradeoff, versus
 from xbench.report.collect import Manifest, Setting
 from xbench.store.store import Store
 from xbench.tables import tables
@@ -32,6 +32,7 @@ def page_of(
         "inputs": inputs,
         **page.overview(manifest, found, built),
         **versus.comparisons(built, found),
+        **agreement.matrices(built, found),
         **problems.problems(store, built),
         **methods.methods(found, store, manifest),
         **page.environments(built, manifest),

@@ -14,6 +14,7 @@ CONTENTS = (
     ("comparison", "Comparison"),
     ("tradeoff", "Faithfulness, robustness, time"),
     ("distributions", "Distributions"),
+    ("agreement", "Agreement"),
     ("gallery", "Gallery"),
     ("problems", "What is missing"),
     ("methods", "Methods"),

@@ -23,6 +23,7 @@ from xbench.engine.memory import PeakMemory
 from xbench.engine.passes import synchronise
 from xbench.explain.score import Explanation, gather, score_maps
 from xbench.inputs.pictures import heats, picture
+from xbench.metrics.maps import Maps, relevance
 from xbench.models.record import Model
 from xbench.run.cells import Algorithms, Cell, Identities, Named, evidence_of
 from xbench.run.decisions import Decisions
@@ -134,7 +135,12 @@ class Block:
         facts, subject = algorithm.facts, explainer.subject
         layout = subject.read_layout if facts.reads else subject.layout
         arrays = {f"map_{i}": m.cpu().numpy() for i, m in enumerate(layout.unflatten(flat, cast=False))}
-        density = algorithm.density(explainer.case(distribution=facts.distribution).part(share), flat)
+        case = explainer.case(distribution=facts.distribution).part(share)
+        density = algorithm.density(case, flat)
+        if layout is subject.layout:  # where features are
+            maps = Maps(flat, density, facts.local, facts.stochastic)
+            arrays["relevance"] = relevance(case, maps)[0].to(flat.dtype).cpu().numpy()
+            arrays["features"] = case.counts.cpu().numpy()
         if self.prepared.fits_tokens(layout):
             samples = self.split.subset(range(share.start, share.stop))
             arrays |= heats(self.job.dataset, samples, layout.unflatten(density, cast=False))

@@ -1,5 +1,6 @@
 """Means over samples with bootstrap intervals."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,6 +51,42 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     tail = (1 - level) / 2
     low, high = np.quantile(_resampled_means(defined), [tail, 1 - tail])
     return Interval(mean, float(low), float(high), every.size, undefined)
+
+
+def mean_intervals(values: np.ndarray, level: float = 0.95) -> list[Interval]:
+    """`mean_interval` of every column of (n, m), up to the last digits; the draws of equal counts are made once."""
+    every = np.asarray(values, dtype=np.float64)
+    counts = (~np.isnan(every)).sum(0)
+    found: dict[int, Interval] = {}
+    for count in np.unique(counts):
+        columns = np.flatnonzero(counts == count)
+        if count < 2:
+            found |= {int(column): mean_interval(every[:, column], level) for column in columns}
+            continue
+        defined = np.sort(every[:, columns], axis=0)[:count]  # NaN goes last
+        shares = _drawn_shares(int(count))
+        tail = (1 - level) / 2
+        for column, own in zip(columns, defined.T, strict=True):
+            if own[0] == own[-1]:
+                found[int(column)] = mean_interval(every[:, column], level)
+                continue
+            low, high = np.quantile(shares @ own, [tail, 1 - tail])
+            mean = math.fsum(own) / int(count)
+            found[int(column)] = Interval(mean, float(low), float(high), len(every), len(every) - int(count))
+    return [found[column] for column in range(every.shape[1])]
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn_shares(n: int) -> np.ndarray:
+    """How much of each of n values is in the mean of each resample, (`_RESAMPLES`, n)."""
+    generator = np.random.default_rng([_SEED, n])
+    rows = max(1, _BLOCK // n)
+    shares = np.empty((_RESAMPLES, n))
+    for start in range(0, _RESAMPLES, rows):
+        drawn = generator.integers(n, size=(min(rows, _RESAMPLES - start), n))
+        for row, places in enumerate(drawn, start):
+            shares[row] = np.bincount(places, minlength=n) / n
+    return shares
 
 
 def _resampled_means(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import pandas as pd
 from xbench.boundary.files import write_atomic
 from xbench.store.environment import hardware_id
 from xbench.store.store import Store
-from xbench.tables import alike, columns, comparison, latex, outcomes, plain_text
+from xbench.tables import alike, columns, comparison, latex, outcomes, pairs, plain_text
 from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Grid
 from xbench.tables.outcomes import StoredCell
@@ -38,6 +38,8 @@ FILES = (
     "comparison.md",
     "comparison.tex",
     "cells.csv",
+    "agreement.csv",
+    "agreement.parquet",
     "environment.json",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a spreadsheet formula
@@ -53,12 +55,15 @@ class Tables:
     `scores` holds every planned sample of every column, with status "ok", "undefined" (value NaN), or the status of a
     cell without a result (error, oom, timeout, crashed, nonfinite, skipped, missing). `summary` covers measured
     samples: n = ok + undefined samples, mean and interval over the ok ones, NaN if there are none.
+    `agreement` is the agreement of every two methods: mean and interval; `agreement_scores` gives it per sample.
     """
 
     scores: pd.DataFrame
     summary: pd.DataFrame
     comparison: pd.DataFrame
     cells: pd.DataFrame
+    agreement: pd.DataFrame
+    agreement_scores: pd.DataFrame
     environment: dict[str, Any]
     grid: Grid
 
@@ -80,13 +85,16 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
     )
     measures = [column.name for metric, found in of.items() if metric is not None for column in found]
     labels = {row.algorithm: row.label for row in grid.rows if not row.control}
-    grid = replace(grid, notes=(*grid.notes, *alike.notes(store, cells, scores, measures, labels)))
+    agreement = pairs.build(store, cells, manifest)
+    grid = replace(grid, notes=(*grid.notes, *alike.notes(store, cells, scores, measures, labels), *agreement.notes))
     run = {name: manifest.get(name) for name in ("name", "created", "command", "config", "n", "seed")}
     return Tables(
         scores=scores,
         summary=summary,
         comparison=comparison.frame(grid),
         cells=_cells(cells),
+        agreement=agreement.summary,
+        agreement_scores=agreement.scores,
         environment={"run": run, "environments": environments},
         grid=grid,
     )
@@ -98,15 +106,15 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
     Raises:
         StoreError: the folder cannot be written.
     """
-    parquet = BytesIO()
-    tables.scores.to_parquet(parquet, index=False)
     contents = (
-        parquet.getvalue(),
+        _parquet(tables.scores),
         _csv(tables.summary),
         _csv(tables.comparison),
         plain_text.markdown(tables.grid).encode(),
         latex.table(tables.grid).encode(),
         _csv(tables.cells),
+        _csv(tables.agreement),
+        _parquet(tables.agreement_scores),
         json.dumps(tables.environment, indent=1, allow_nan=False).encode(),
     )
     files = [Path(directory) / name for name in FILES]
@@ -118,6 +126,12 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
 def terminal(tables: Tables, width: int = 100) -> str:
     """The comparison as plain text, `width` columns wide if names allow: means, the best marked `*`."""
     return plain_text.terminal(tables.grid, width)
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

@@ -203,7 +203,7 @@ def test_noise_tunnel_with_random_baselines(noise):
 
 @pytest.mark.parametrize("epsilon", [1e-9, 0.25])
 def test_lrp_by_the_epsilon_rule(epsilon):
-    """On samples and weights of both signs, with biases. Other rules are in tests/rules/test_lrp.py."""
+    """On samples and weights of both signs, with biases. Other rules are in tests/rules/lrp/test_rule.py."""
     model, x = weights(ReluNet(), scale=1.5), numbers(N, 2, 6, 6)
     for layer in (model.conv1, model.conv2, model.hidden, model.out):
         layer.rule = EpsilonRule(epsilon)

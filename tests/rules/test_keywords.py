@@ -16,9 +16,10 @@ from torch.overrides import TorchFunctionMode
 from tests.models_for_tests import numbers, weights
 from tests.rules.models import uniform
 from xbench import algorithms, attribute
-from xbench.rules import deeplift, lrp, operations
+from xbench.rules import lrp, operations
 from xbench.rules.attention import AttentionWeights
 from xbench.rules.deeplift import Rescale
+from xbench.rules.deeplift import rule as rescale
 from xbench.rules.errors import UnknownOperation
 from xbench.rules.guided import PositiveGradients
 from xbench.rules.lrp import rule as relevance
@@ -194,7 +195,7 @@ NAMELESS = {
     *("upsample_nearest_exact1d", "upsample_nearest_exact2d", "upsample_nearest_exact3d"),
     *("fft_ihfft", "fft_ihfft2", "fft_ihfftn"),
 }
-NAMES = sorted((set(deeplift._TABLE) | set(relevance._TABLE) | operations.LINEAR) - NAMELESS)
+NAMES = sorted((set(rescale._TABLE) | set(relevance._TABLE) | operations.LINEAR) - NAMELESS)
 RULES = [
     Rescale(), lrp.LayerwiseRelevance(lrp.epsilon_plus()), lrp.LayerwiseRelevance(lrp.cp_lrp()),
     PositiveGradients("guided"), PositiveGradients("deconvolution"),

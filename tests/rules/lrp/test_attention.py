@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from tests.models_for_tests import numbers, weights
+from tests.rules.lrp.test_operations import TINY, close, relevance
 from tests.rules.models import bert
-from tests.rules.test_lrp_operations import TINY, close, relevance
 from xbench.rules import lrp
 
 

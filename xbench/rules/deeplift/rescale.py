@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from xbench.rules.composites import COMPOSITES
-from xbench.rules.differences import AtMean, Quotient, Ratio
-from xbench.rules.exponentials import LogSoftmax, LogSumExp, Softmax
+from xbench.rules.deeplift.differences import AtMean, Quotient, Ratio
+from xbench.rules.deeplift.exponentials import LogSoftmax, LogSumExp, Softmax
+from xbench.rules.deeplift.paired import Paired
 from xbench.rules.override import Call
-from xbench.rules.paired import Paired
 
 _EXPONENTIALS = {"logsumexp": LogSumExp, "log_softmax": LogSoftmax, "softmax": Softmax}
 

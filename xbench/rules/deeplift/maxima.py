@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xbench.rules.differences import CrossMaximum, Larger
+from xbench.rules.deeplift.differences import CrossMaximum, Larger
+from xbench.rules.deeplift.paired import Paired
+from xbench.rules.deeplift.rescale import elementwise
 from xbench.rules.override import Call
-from xbench.rules.paired import Paired
-from xbench.rules.rescale import elementwise
 
 
 def larger_or_smaller(mode: Paired, call: Call, active: list[Tensor]) -> object:

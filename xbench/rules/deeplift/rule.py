@@ -1,4 +1,4 @@
-"""DeepLIFT's Rescale rule for any model made of known torch operations, unmodified.
+"""The Rescale rule, and which rule each operation has.
 
 Shrikumar, Greenside, Kundaje, "Learning Important Features Through Propagating Activation Differences", 2017,
 https://arxiv.org/abs/1704.02685. The rule for one-input functions is the paper's. Beyond the paper, so that
@@ -12,10 +12,11 @@ maximum, as the authors' code does.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from xbench.rules import maxima, operations, rescale
+from xbench.rules import operations
 from xbench.rules.composites import COMPOSITES
+from xbench.rules.deeplift import maxima, rescale
+from xbench.rules.deeplift.paired import Paired, PairRule
 from xbench.rules.override import Override, Unknown
-from xbench.rules.paired import Paired, PairRule
 
 
 @dataclass(frozen=True)

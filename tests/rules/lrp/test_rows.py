@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.models_for_tests import numbers, weights
+from tests.rules.deeplift.test_operations import IMAGES, ROWS, TOKENS
+from tests.rules.lrp.test_operations import Function as Module
+from tests.rules.lrp.test_operations import close, relevance
+from tests.rules.lrp.test_rule import CONSERVING, TINY
 from tests.rules.models import uniform
-from tests.rules.test_lrp import CONSERVING, TINY
-from tests.rules.test_lrp_operations import Function as Module
-from tests.rules.test_lrp_operations import close, relevance
-from tests.rules.test_operations import IMAGES, ROWS, TOKENS
 from xbench import attribute
 from xbench.algorithms import LRP
 from xbench.rules import lrp

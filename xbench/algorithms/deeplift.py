@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -71,9 +71,6 @@ class DeepLift(Algorithm):
             return multiplier * (x - x0) if self.multiply_by_inputs else multiplier
 
         rule = Rescale(self.eps, self.unknown)
-
-        def beside_one(inputs: int) -> Rescale:
-            return replace(rule, inputs=inputs)
-
-        shared = beside_one if len(case.baselines) == 1 else None
-        return Plan([x, x0], 2, Want.GRADIENT, explain, rule=rule, group=2, shared=shared)
+        common = len(case.baselines) == 1
+        points = [x, case.baselines if common else x0]
+        return Plan(points, 2, Want.GRADIENT, explain, rule=rule, group=2, common=common)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -62,6 +62,11 @@ class Answer:
         copies = (None if t is None else t.clone() for t in (self.gradient, self.activation))
         return Answer(self.value.clone(), *copies)
 
+    def of_all(self, n: int) -> Answer:
+        """The answer of one row as that of n samples, without copies."""
+        wide = (None if t is None else t.expand(n, -1) for t in (self.gradient, self.activation))
+        return Answer(self.value.expand(n), *wide)
+
     @property
     def slope(self) -> Tensor:
         """The gradient; the plan must have asked for it."""
@@ -90,6 +95,37 @@ class Rule(Protocol):
     def apply(self) -> AbstractContextManager[object]: ...
 
 
+@runtime_checkable
+class GroupRule(Rule, Protocol):
+    """A backward rule that compares the rows of a group with the one at its last point."""
+
+    def beside(self, others: int) -> Rule:
+        """The same rule for a batch of (others, k) rows and, behind them, k that each are the last of so many."""
+
+
+def beside(rule: Rule, others: int) -> Rule:
+    """The rule for a batch in which the last row of a group stands for so many; see `GroupRule`."""
+    return rule.beside(others) if isinstance(rule, GroupRule) else rule
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Consecutive points that are made together, as many at a time as are sent through the model.
+
+    Attributes:
+        count: how many there are.
+        make: (first, end) -> those from `first` to before `end`, (end - first, n, d).
+    """
+
+    count: int
+    make: Callable[[int, int], Tensor]
+
+    @classmethod
+    def of(cls, points: Tensor | Stack) -> Stack:
+        """Points that exist, (k, n, d)."""
+        return points if isinstance(points, Stack) else cls(len(points), lambda first, end: points[first:end])
+
+
 @dataclass(frozen=True)
 class Plan:
     """Points to evaluate, in order, and the reduction of the answers.
@@ -98,23 +134,22 @@ class Plan:
     that a sample lacks, or that is already at its baseline, changes nothing.
 
     Attributes:
-        points: lazily computed, each (n, d) at the injection site.
+        points: lazily computed, each (n, d) at the injection site; or stacks of consecutive points, (k, n, d), or a
+            `Stack`, which computes as many as are sent. (1, d) is a point that is the same for all samples.
         n_points: number of points.
         want: what to read at every point.
         reduce: consumes one `Answer` per point, in order, keeping running sums; returns (n, d) or (n, k).
         rule: the backward rule; None for plain gradients.
         group: number of consecutive points that must pass the model together (DeepLIFT: input and reference).
-        shared: for groups of two whose second point is the same for all samples and whose answer is not read. A
-            function of the number of first points: the rule for a batch of that many first points (or a multiple, for
-            several groups) followed by one second point per group. If a row's pass depends on its point alone, the
-            second point then passes the model once per group.
+        common: whether the last point of every group, (1, d), is the same for all samples. If a row's pass depends on
+            its point alone, that point passes the model once per group, with the rule's form `beside` it.
         period: every `period`-th point starts a new round whose repeats may be skipped; None: one round.
         read: where gradients and activations are read; None: the case's own place.
         second: a place where a second part of each point enters; points are then (n, d + the width there).
         samples: (m,) positions of the samples that the points, (m, d), belong to; None: all n samples.
     """
 
-    points: Iterable[Tensor]
+    points: Iterable[Tensor | Stack]
     n_points: int
     want: Want
     reduce: Callable[[Iterator[Answer]], Tensor]
@@ -123,7 +158,7 @@ class Plan:
     read: Place | None = None
     second: Site | None = None
     samples: Tensor | None = None
-    shared: Callable[[int], Rule] | None = None
+    common: bool = False
     period: int | None = None
 
 
@@ -165,7 +200,7 @@ def sequence(plans: Iterable[Plans], count: int, reduce: Callable[[Iterator[Tens
             assert isinstance(plan, Plan), "an algorithm made plans of different kinds"
             yield plan
 
-    def points() -> Iterator[Tensor]:
+    def points() -> Iterator[Tensor | Stack]:
         for plan in alike():
             started.append(plan)
             yield from plan.points

@@ -2,8 +2,8 @@
 
 from xbench.engine.counters import Counters
 from xbench.engine.engine import Engine, MakePlan
+from xbench.engine.evaluation import NonFiniteError
 from xbench.engine.memory import OutOfMemory, parse_bytes
-from xbench.engine.passes import NonFiniteError
 from xbench.engine.subject import NoGradientError, Subject, follows
 
 __all__ = [

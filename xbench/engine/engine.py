@@ -55,8 +55,7 @@ class Engine:
 
     def restart(self) -> Counters:
         """Start new counters and return them."""
-        self._passes.counters = Counters()
-        return self._passes.counters
+        return self._passes.restart()
 
     def run(
         self, make_plan: MakePlan, case: Case, x: Tensor, *, whole: bool = False, share: slice | None = None
@@ -75,7 +74,9 @@ class Engine:
             rows = slice(done, min(n, done + most))
             plan = make_plan(case.part(rows), x[rows].clone())  # clones: a user's plan may write into it
             if isinstance(plan, Plan):
-                passes.of = passes.known = passes.of or count * plan.n_points
+                if passes.known is None:
+                    passes.known = count * plan.n_points
+                    passes.expect(passes.known)
                 most = max(1, min(most, passes.limits(plan).slice_limit // plan.group))
                 if plan.want & (Want.GRADIENT | Want.ACTIVATION):
                     width = self.subject.at(plan.read, None).read_layout.width
@@ -107,7 +108,7 @@ class Engine:
                 return finished.value
             if isinstance(step, Plan):  # the number of steps is unknown: each adds its own rows
                 samples = rows.stop - rows.start if step.samples is None else len(step.samples)
-                self._passes.of += step.n_points * samples
+                self._passes.expect(step.n_points * samples)
             result = self._map(step, rows)
 
     def _map(self, plan: Plans, rows: slice) -> Tensor:

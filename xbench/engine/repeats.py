@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -23,15 +23,15 @@ class Repeats:
         self._first: Tensor | None = None  # (m, d)
         self._value: Tensor | None = None  # (m,)
 
-    def new(self, points: Sequence[Tensor], stacked: Tensor) -> Tensor:
+    def new(self, stacked: Tensor) -> Tensor:
         """The mask (units, m) of points, stacked (units, m, d), that differ from their round's first or are first."""
         new = torch.ones(stacked.shape[:2], dtype=torch.bool, device=stacked.device)
         done = 0
-        while done < len(points):
+        while done < len(stacked):
             place = (self._seen + done) % self._period
             if place == 0:
-                self._first = points[done]  # a tensor of its own, not a view of the stack
-            end = min(len(points), done + self._period - place)
+                self._first = stacked[done].clone()  # a tensor of its own, not a view of the stack
+            end = min(len(stacked), done + self._period - place)
             rest = slice(done + (place == 0), end)
             assert self._first is not None
             new[rest] = (stacked[rest] != self._first).any(2)  # NaN differs from itself

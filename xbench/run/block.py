@@ -19,8 +19,8 @@ from xbench.boundary.attempt import attempt
 from xbench.config import sources
 from xbench.datasets.record import Dataset, Split
 from xbench.engine import Counters, NonFiniteError
+from xbench.engine.evaluation import synchronise
 from xbench.engine.memory import PeakMemory
-from xbench.engine.passes import synchronise
 from xbench.explain.score import Explanation, gather, score_maps
 from xbench.inputs.pictures import heats, picture
 from xbench.metrics.maps import Maps, relevance

@@ -9,7 +9,9 @@ quotients, sums and one-input functions. Max-pooling gives each window's differe
 maximum, as the authors' code does.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from xbench.rules import operations
@@ -42,6 +44,10 @@ class Rescale:
             raise ValueError(f"eps must be >= 0, got {self.eps}")
         if self.unknown not in ("raise", "warn"):
             raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
+
+    def beside(self, others: int) -> Rescale:
+        """The rule for a batch in which so many inputs have the same reference."""
+        return replace(self, inputs=others)
 
     def apply(self) -> Override:
         """The rule in force: a context manager for one forward pass and its readout."""

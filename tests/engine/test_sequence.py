@@ -79,6 +79,8 @@ def test_sequences_of_sequences():
 
 def test_rule_group_and_want_are_those_of_the_plans():
     class Nothing:
+        key = "nothing"
+
         def apply(self) -> None: ...
 
     rule = Nothing()

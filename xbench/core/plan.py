@@ -92,6 +92,10 @@ class Rule(Protocol):
     folded into convolutions. (LRP does not: the relevance of a step depends on where the step ends.)
     """
 
+    @property
+    def key(self) -> str:
+        """Tells rules apart: the same text for rules that change gradients in the same way, in every process."""
+
     def apply(self) -> AbstractContextManager[object]: ...
 
 

@@ -72,7 +72,7 @@ class Passes:
         """The row limit of a plan's evaluations."""
         s = self._subject
         kind = (
-            s.device, plan.want, repr(plan.rule), plan.group, str(s.inject), str(plan.second),
+            s.device, plan.want, plan.rule and plan.rule.key, plan.group, str(s.inject), str(plan.second),
             str(plan.read or s.read), s.layout, str(s.readout.neuron), self._rows,
         )  # fmt: skip
         known = _LEARNT.setdefault(s.model, {})

@@ -41,6 +41,11 @@ class PositiveGradients:
         if self.unknown not in get_args(Unknown):
             raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
 
+    @property
+    def key(self) -> str:
+        """By all its fields."""
+        return repr(self)
+
     def apply(self) -> Override:
         """Activate the rule: a context manager for one forward pass and its readout."""
         return _Rectifiers(_TITLES[self.kind], guided=self.kind == "guided", unknown=self.unknown)

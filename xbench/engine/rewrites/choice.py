@@ -56,8 +56,8 @@ class EvaluationKind:
     @property
     def identity(self) -> dict[str, str]:
         """The same text for the same kind, in every process."""
-        named = {"want": self.want, "rule": self.rule, "read": self.read, "second": self.second}
-        texts = {name: repr(value) if name == "rule" else str(value) for name, value in named.items() if value}
+        named = {"rule": self.rule and self.rule.key, "read": self.read, "second": self.second}
+        texts = {name: str(value) for name, value in named.items() if value}
         return texts | {"want": str(self.want), "group": str(self.group)}
 
 

@@ -11,7 +11,7 @@ maximum, as the authors' code does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from xbench.rules import operations
@@ -37,13 +37,18 @@ class Rescale:
 
     eps: float = 1e-10
     unknown: Unknown = "raise"
-    inputs: int = field(default=1, repr=False)  # the same rule, whatever the batch
+    inputs: int = 1
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:
             raise ValueError(f"eps must be >= 0, got {self.eps}")
         if self.unknown not in ("raise", "warn"):
             raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
+
+    @property
+    def key(self) -> str:
+        """Without `inputs`: the rule is the same whatever the batch."""
+        return f"Rescale(eps={self.eps!r}, unknown={self.unknown!r})"
 
     def beside(self, others: int) -> Rescale:
         """The rule for a batch in which so many inputs have the same reference."""

@@ -40,6 +40,11 @@ class LayerwiseRelevance:
         if self.unknown not in ("raise", "warn"):
             raise ValueError(f"unknown must be 'raise' or 'warn', got {self.unknown!r}")
 
+    @property
+    def key(self) -> str:
+        """By all its fields."""
+        return repr(self)
+
     def apply(self) -> Override:
         """Activate the rule: a context manager for one forward pass and its readout."""
         return Relevance(self.composite, _TABLE, self.unknown)

@@ -165,7 +165,7 @@ PAIRS = [
     if (name, site) not in UNFIT and (site == "attention") == (a.Need.ATTENTION in algorithm(name).facts.needs)
 ]
 everywhere = pytest.mark.parametrize(("name", "site"), PAIRS)
-# Code from elsewhere sends rows as it likes.
+# External code sends rows as it likes.
 planned = pytest.mark.parametrize(
     ("name", "site"),
     [(name, site) for name, site in PAIRS if not isinstance(algorithm(name), a.ExternalAlgorithm)],

@@ -1,6 +1,6 @@
-"""Explainers from elsewhere: any function, and Captum's methods through Captum.
+"""External algorithms: any function, and Captum's methods through Captum.
 
-What they are asked, what they may answer, their draws and rows, and that nothing of theirs stays behind.
+What they are given, what they may answer, their draws and rows, and that nothing of theirs stays behind.
 """
 
 import functools
@@ -23,7 +23,7 @@ from tests.jobs import Run, blobs, cells, table
 from tests.models_for_tests import ConvNet, ReluNet, TextNet, TwoInputs, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
-from xbench.algorithms.parts.captum_methods import METHODS
+from xbench.algorithms.external.captum_methods import METHODS
 from xbench.core.draws import Draws
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
@@ -333,7 +333,7 @@ def test_maps_of_other_shapes_are_refused(answer, found):
 
 
 def test_maps_cannot_be_differentiated_further():
-    with pytest.raises(ValueError, match="create_graph: code from elsewhere gives maps that cannot be"):
+    with pytest.raises(ValueError, match="create_graph: external code gives maps that cannot be"):
         attribute(*images(), a.External(ixg), target=0, create_graph=True)
 
 
@@ -625,7 +625,7 @@ def as_given(value: Any) -> Any:
 
 
 def seeded(seed: int = 0, ids: tuple[str, ...] = ("0",)) -> None:
-    """Start the global generators as an explainer from elsewhere finds them."""
+    """Start the global generators as an external algorithm finds them."""
     number = int(Draws(seed, ids).generator(0, "code from elsewhere").integers(2**31))
     torch.manual_seed(number)
     np.random.seed(number)  # noqa: NPY002

@@ -186,7 +186,7 @@ def test_parameters_that_must_be_given_are_named(capsys):
     text = listed(capsys, "algorithms", "callable")
     assert "    algorithm.callable.function=???   to be given\n" in text
     assert "    algorithm.callable.local=false\n" in text
-    assert "class  xbench.algorithms.external.External\n" in text
+    assert "class  xbench.algorithms.external.external.External\n" in text
 
 
 def test_metrics_say_which_direction_is_better(capsys):

@@ -14,7 +14,7 @@ import torch
 
 from xbench import algorithms
 from xbench.config import sources
-from xbench.config.nodes import ConfigError, source
+from xbench.config.nodes import ConfigError, canonical, source
 
 Write = Callable[[Mapping[str, str]], None]
 TOP = "mine_for_a_test"
@@ -134,7 +134,7 @@ def test_xbench_torch_and_python_are_known_by_other_means() -> None:
 
 def test_a_function_that_is_named_in_text_counts_wherever_it_is_nested(write: Write) -> None:
     write({f"{TOP}.py": "def explain(model, inputs, target): return inputs\n"})
-    own = {"_target_": "xbench.algorithms.external.External", "function": f"{TOP}:explain"}
+    own = {"_target_": "xbench.algorithms.external.external.External", "function": f"{TOP}:explain"}
     nested = {"_target_": "xbench.algorithms.NoiseTunnel", "algorithm": own}
     first = source(own)
     assert first is not None
@@ -180,7 +180,7 @@ def test_what_is_installed_is_known_by_its_version_and_its_files(
 
 
 def test_captum_is_known_by_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    captum = {"_target_": "xbench.algorithms.captum.Captum", "method": "Saliency"}
+    captum = {"_target_": "xbench.algorithms.external.captum.Captum", "method": "Saliency"}
     assert source(captum) is not None
     assert source(captum) == sources.fingerprint("captum")
     assert algorithms.Captum("Saliency").facts.version == 1
@@ -227,3 +227,10 @@ def test_a_module_that_is_imported_late_is_watched_until_it_is(write: Write, tmp
         sources.check()
     (tmp_path / TOP / "late.py").write_text("x = 1\n")
     assert source(node(f"{TOP}.thing")) == first
+
+
+@pytest.mark.parametrize("name", ["captum.Captum", "external.External"])
+def test_an_identity_does_not_name_the_folder_of_external_algorithms(name: str) -> None:
+    """Results of before they had one are still theirs."""
+    node = {"_target_": f"xbench.algorithms.external.{name}"} | ({"function": "math:cos"} if "External" in name else {})
+    assert canonical(node)["_target_"] == f"xbench.algorithms.{name}"

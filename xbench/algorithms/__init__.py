@@ -6,13 +6,14 @@ from xbench.algorithms.attention_gradient_rollout import AttentionGradientRollou
 from xbench.algorithms.attention_rollout import AttentionRollout
 from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.blur_ig import BlurIG
-from xbench.algorithms.captum import Captum
 from xbench.algorithms.conductance import Conductance
 from xbench.algorithms.controls import Constant, Edges, Inverse, Random, TrueMap
 from xbench.algorithms.deconvolution import Deconvolution
 from xbench.algorithms.deeplift import DeepLift
 from xbench.algorithms.deeplift_shap import DeepLiftShap
-from xbench.algorithms.external import External
+from xbench.algorithms.external.base import ExternalAlgorithm
+from xbench.algorithms.external.captum import Captum
+from xbench.algorithms.external.external import External
 from xbench.algorithms.feature_ablation import FeatureAblation
 from xbench.algorithms.feature_permutation import FeaturePermutation
 from xbench.algorithms.gradcam import GradCam
@@ -34,7 +35,6 @@ from xbench.algorithms.lrp import LRP
 from xbench.algorithms.noise_tunnel import NoiseTunnel
 from xbench.algorithms.occlusion import Occlusion
 from xbench.algorithms.partition_shap import PartitionShap
-from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
 from xbench.algorithms.rise import Rise
 from xbench.algorithms.saliency import Saliency
 from xbench.algorithms.scorecam import ScoreCam

@@ -27,6 +27,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 __all__ = ["CONF", "ConfigError", "canonical", "identity", "instantiate", "nearest", "plain", "source"]
 _BOOL = "true or false"
+_FOLDERS = (["xbench", "algorithms"], ["xbench", "metrics"])
 _SPECIAL = ("_target_", "_partial_", "_args_", "_recursive_")
 
 
@@ -192,9 +193,9 @@ def _described(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _home(module: str) -> str:
-    """The name of a metric's module without its family's folder, so that a moved metric keeps its results."""
+    """The name of a metric's or algorithm's module without its folder, so that a moved one keeps its results."""
     parts = module.split(".")
-    return ".".join([*parts[:2], *parts[-1:]]) if parts[:2] == ["xbench", "metrics"] and len(parts) > 2 else module
+    return ".".join([*parts[:2], *parts[-1:]]) if parts[:2] in _FOLDERS and len(parts) > 2 else module
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  (any value a parameter may have)

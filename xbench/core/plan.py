@@ -17,6 +17,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from xbench.core.case import Case
+from xbench.core.question import Explain
 from xbench.core.sites import Place, Site
 
 
@@ -182,9 +184,26 @@ class Several:
     reduce: Callable[[Iterator[Tensor]], Tensor]
 
 
+@dataclass(frozen=True)
+class ExternalCall:
+    """A call of external code, which evaluates the model itself instead of giving a plan.
+
+    Attributes:
+        label: the algorithm's name in messages.
+        case: the samples.
+        x: (n, d) points to explain.
+        explain: computes the maps.
+    """
+
+    label: str
+    case: Case
+    x: Tensor
+    explain: Explain
+
+
 # An adaptive algorithm yields plans, receives the result of each, and returns the map.
-Steps = Generator[Plan | Several, Tensor, Tensor | Noted]
-Plans = Plan | Several | Steps
+Steps = Generator[Plan | Several | ExternalCall, Tensor, Tensor | Noted]
+Plans = Plan | Several | ExternalCall | Steps
 
 
 def sequence(plans: Iterable[Plans], count: int, reduce: Callable[[Iterator[Tensor]], Tensor]) -> Plan | Several:

@@ -1,4 +1,4 @@
-"""The request to an external explainer: a model, samples at the site where points enter, and further arguments."""
+"""The request to an external algorithm: a model, samples at the site where points enter, and further arguments."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xbench.core.case import Case
 from xbench.core.layout import Layout
-from xbench.core.model_places import Places
 from xbench.core.readouts import Target
 
 Explain = Callable[["Question"], object]
@@ -84,17 +82,6 @@ class Question:
         own = self.apart or (self.paired and len(given) == len(self))
         part = given[rows] if own else given
         return part[0] if self.apart and len(part) == 1 else part
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asking(Places):
-    """The model's places, with a way to put the model itself before an explainer from elsewhere.
-
-    Attributes:
-        ask: the explainer's answer about the samples of a case, moved to the points (n, d).
-    """
-
-    ask: Callable[[Case, Tensor, Explain], object]
 
 
 def target_part(target: Target, rows: slice, n: int) -> Target:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.plan import Noted, Plan, Plans, Several, Want
+from xbench.core.plan import ExternalCall, Noted, Plan, Plans, Several, Want
 from xbench.engine.counters import Counters
 from xbench.engine.memory import parse_bytes
 from xbench.engine.passes import Passes
@@ -20,6 +20,7 @@ from xbench.engine.rewrites.choice import Rewrites
 from xbench.engine.subject import Subject
 
 MakePlan = Callable[[Case, Tensor], Plans]
+RunExternal = Callable[[ExternalCall, Counters], Tensor]
 
 
 class Engine:
@@ -31,6 +32,7 @@ class Engine:
         rows: a fixed number of rows per evaluation instead of the search for the best.
         progress: called after every piece with the finished and the total rows of this run.
         rewrites: faster forms of the model that may be evaluated instead; None: none.
+        external: runs external code and returns its maps, (n, d); None: external code is an error.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class Engine:
         rows: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         rewrites: Rewrites | None = None,
+        external: RunExternal | None = None,
     ) -> None:
         if rows is not None and rows < 1:
             raise ValueError(f"rows: expected a positive number or auto, got {rows}")
         self.subject = subject
+        self._external = external
         budget = parse_bytes(memory, subject.device)
         self._passes = Passes(subject, budget, rows, progress, rewrites)
 
@@ -98,6 +102,10 @@ class Engine:
         """The result of an algorithm's plans on a slice of samples."""
         if isinstance(plan, Plan):
             return plan.reduce(self._passes.answers(plan, rows))
+        if isinstance(plan, ExternalCall):
+            if self._external is None:
+                raise TypeError(f"{plan.label} is external code: an Explainer runs it, not an engine alone")
+            return self._external(plan, self.counters)
         if isinstance(plan, Several):
             return plan.reduce(self._map(each, rows) for each in plan.plans)
         result: Tensor | None = None

@@ -15,10 +15,9 @@ from xbench.algorithms.base import Algorithm
 from xbench.core.case import Case, Mates, expand_features
 from xbench.core.draws import Draws
 from xbench.core.layout import Layout
-from xbench.core.model_places import CONVOLUTIONS
+from xbench.core.model_places import CONVOLUTIONS, Places
 from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Plan, Want
-from xbench.core.question import Asking, Explain
 from xbench.core.readouts import OutputPlace, Readout, target_rows
 from xbench.core.sites import Site, Sites, device_of, frozen, layer_name
 from xbench.core.truth import Truth
@@ -26,7 +25,7 @@ from xbench.engine import Counters, Engine, MakePlan, Subject, follows
 from xbench.engine.memory import keep_freed
 from xbench.engine.rewrites import trial
 from xbench.engine.rewrites.choice import TRIED, WORTH, Decision, EvaluationKind, Rewrites
-from xbench.explain.external import Outside
+from xbench.explain.external import ExternalExplainer
 from xbench.explain.request import FunctionModel, Request, baseline_tensors, shifted
 from xbench.rules.attention import AttentionWeights
 
@@ -63,12 +62,7 @@ class Explainer:
         self._read = _site(setting.model, setting.read)
         self._start = Layout.of(inputs)
         me = weakref.proxy(self)  # a reference cycle would keep the samples alive
-        self.places = Asking(
-            setting.model,
-            lambda *change: me._first(*change),
-            OutputPlace(setting.select),
-            ask=lambda case, x, explain: me._ask(case, x, explain),
-        )
+        self.places = Places(setting.model, lambda *change: me._first(*change), OutputPlace(setting.select))
         self.subject: Subject = Subject(
             model=setting.model,
             inputs=inputs,
@@ -101,9 +95,13 @@ class Explainer:
         decide = setting.decide or (lambda kind: trial.settled(setting.speed, lambda: me.decide(kind)))
         rewrites = Rewrites(setting.speed, decide, worth)
         self.engine = Engine(
-            self.subject, memory=setting.memory, rows=setting.rows, progress=setting.progress, rewrites=rewrites
+            self.subject,
+            memory=setting.memory,
+            rows=setting.rows,
+            progress=setting.progress,
+            rewrites=rewrites,
+            external=ExternalExplainer(setting, self.subject).run,
         )
-        self._outside = Outside(setting, self.subject)
 
     def _entrance(self) -> Site | Sites | None:
         """The site where points enter."""
@@ -370,10 +368,6 @@ class Explainer:
         """Send the first sample through the model, or what `change` makes of each of its inputs."""
         # Clones: the model may write into its input.
         return self.subject.forward([change(t[:1]) for t in self.subject.inputs], torch.zeros(1, dtype=torch.int64))
-
-    def _ask(self, case: Case, x: Tensor, explain: Explain) -> object:
-        """The answer of an external explainer."""
-        return self._outside.ask(case, x, explain, self.engine.counters)
 
 
 def _site(model: nn.Module, layer: str | nn.Module | None) -> Site | None:

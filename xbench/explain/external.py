@@ -1,4 +1,4 @@
-"""Calls external explainers: wraps the model for any library, seeds the draws, counts the rows."""
+"""Calls external algorithms: wraps the model for any library, seeds the draws, counts the rows."""
 
 from __future__ import annotations
 
@@ -15,29 +15,33 @@ from torch import Tensor, nn
 from xbench.core.case import Case
 from xbench.core.copies import copied
 from xbench.core.layout import Layout
-from xbench.core.question import Explain, Question, target_part
+from xbench.core.plan import ExternalCall
+from xbench.core.question import Question, flat_maps, target_part
 from xbench.core.readouts import Target
 from xbench.core.sites import check_visited, visit
 from xbench.engine import Counters, Subject, follows
 from xbench.explain.request import Request
 
+_SEED = "code from elsewhere"  # names the draws of the seed: other words would change the maps
 
-class Outside:
-    """The explained model and samples in the form for external explainers."""
+
+class ExternalExplainer:
+    """The explained model and samples in the form for external algorithms."""
 
     def __init__(self, setting: Request, subject: Subject) -> None:
         self.setting = setting
         self.subject = subject
 
-    def ask(self, case: Case, x: Tensor, explain: Explain, counters: Counters) -> object:
-        """The explainer's answer about the samples of `case`, moved to `x`."""
+    def run(self, call: ExternalCall, counters: Counters) -> Tensor:
+        """The maps of a call, (n, d)."""
         if self.setting.create_graph:
-            raise ValueError("create_graph: code from elsewhere gives maps that cannot be differentiated further")
+            raise ValueError("create_graph: external code gives maps that cannot be differentiated further")
         with torch.inference_mode(False), torch.enable_grad():
-            question = self.question(case, x)
-            model = question.model
-            with globally_seeded(question.seed, x.device), _tidied(model), _copying(model), _counted(model, counters):
-                return explain(question)
+            question = self.question(call.case, call.x)
+            model, device = question.model, call.x.device
+            with globally_seeded(question.seed, device), _tidied(model), _copying(model), _counted(model, counters):
+                maps = call.explain(question)
+        return flat_maps(maps, call.case.layout, call.x, call.label)
 
     def question(self, case: Case, x: Tensor) -> Question:
         """The question; its tensors are copies, so the explainer may write into them."""
@@ -52,7 +56,7 @@ class Outside:
             baselines=_shaped(case.baselines, layout),
             extra=copied(extra),
             features=tuple(f.clone() for f in layout.unflatten(case.features, cast=False)),
-            seed=int(case.draws.generator(0, "code from elsewhere").integers(2**31)),
+            seed=int(case.draws.generator(0, _SEED).integers(2**31)),
             single=len(layout.shapes) == 1 and not (at_input and isinstance(given, tuple)),
             paired=case.paired,
         )

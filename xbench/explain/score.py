@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
-from xbench.algorithms.external import External
+from xbench.algorithms.external.external import External
 from xbench.algorithms.noise_tunnel import NoiseTunnel
 from xbench.core.case import Case
 from xbench.core.needs import NotApplicable

@@ -11,11 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from xbench.algorithms.base import Facts
+from xbench.algorithms.external import captum_methods as theirs
+from xbench.algorithms.external.base import ExternalAlgorithm
+from xbench.algorithms.external.captum_methods import METHODS
+from xbench.algorithms.external.functions import as_tuples
 from xbench.algorithms.occlusion import Occlusion
-from xbench.algorithms.parts import captum_methods as theirs
-from xbench.algorithms.parts.captum_methods import METHODS
-from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
-from xbench.algorithms.parts.functions import as_tuples
 from xbench.core.case import Case
 from xbench.core.needs import Need, NotApplicable
 from xbench.core.question import Question

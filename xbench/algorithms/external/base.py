@@ -8,8 +8,8 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm
 from xbench.core.case import Case
-from xbench.core.plan import Steps
-from xbench.core.question import Asking, Question, flat_maps
+from xbench.core.plan import ExternalCall
+from xbench.core.question import Question
 
 
 class ExternalAlgorithm(Algorithm):
@@ -24,8 +24,5 @@ class ExternalAlgorithm(Algorithm):
     def explain(self, question: Question) -> object:
         """The maps, a tensor (or numpy array) in the shape of each of the question's inputs."""
 
-    def plan(self, case: Case, x: Tensor) -> Steps:
-        yield from ()  # an external algorithm evaluates the model itself
-        if not isinstance(case.places, Asking):
-            raise TypeError(f"{self.facts.label} is no plan: it is explained by an Explainer")
-        return flat_maps(case.places.ask(case, x, self.explain), case.layout, x, self.facts.label)
+    def plan(self, case: Case, x: Tensor) -> ExternalCall:
+        return ExternalCall(self.facts.label, case, x, self.explain)

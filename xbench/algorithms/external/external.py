@@ -9,8 +9,8 @@ from functools import cached_property, partial
 from typing import Any
 
 from xbench.algorithms.base import Facts
-from xbench.algorithms.parts.elsewhere import ExternalAlgorithm
-from xbench.algorithms.parts.functions import as_tuples, find, passed
+from xbench.algorithms.external.base import ExternalAlgorithm
+from xbench.algorithms.external.functions import as_tuples, find, passed
 from xbench.core.question import Question
 
 

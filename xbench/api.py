@@ -70,7 +70,7 @@ def attribute(
         algorithm: an instance such as `xbench.algorithms.IntegratedGradients(n_steps=50)`, or a name in conf/
             such as "ig".
         target: the output to explain: an int or a tuple of ints for all samples, or one per sample (a tensor
-            (n,) or (n, k), a list). None for models with one output.
+            (n,) or (n, k), a list); (n, m, k): the sum of m outputs. None for models with one output.
         baselines: the values of absent features: a number, a tensor (1, ...) or (n, ...), or one of these per input (a
             tuple, or a dict like the inputs); None is 0. Methods that average over a distribution take (R, ...).
             Within a sample they broadcast as in torch: (C, 1, 1) is a value per channel of images, (W,) one per column.

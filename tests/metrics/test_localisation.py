@@ -11,8 +11,10 @@ from xbench import measure
 from xbench.algorithms import IntegratedGradients, Saliency
 from xbench.core.needs import NotApplicable
 from xbench.metrics import (
+    AttributionLocalisation,
     GridPointingGame,
     LocalisationAUC,
+    LocalisationIoU,
     Metric,
     PointingGame,
     Rationale,
@@ -42,6 +44,9 @@ def one(metric: Metric, values: Tensor = MAP, mask: Tensor | None = MASK, **sett
         (RelevanceMass(), {"relevance_mass": 0.6}),  # (4 + 2) / (4 + 1 + 3 + 2)
         (RelevanceMass(sign="absolute"), {"relevance_mass": 0.75}),
         (GridPointingGame(), {"grid_pointing_game": 0.6}),
+        (AttributionLocalisation(), {"attribution_localisation": 1.2}),  # 0.6 of the relevance on half of the cells
+        (LocalisationIoU(threshold=0.4), {"localisation_iou": 0.5}),  # 4, 3, 2 against 4, -6, 2
+        (LocalisationIoU(threshold=0.4, sign="absolute"), {"localisation_iou": 0.5}),  # 4, 6, 3
         (RelevanceRank(), {"relevance_rank": 0.666667}),  # 4, 3, 2
         (
             Rationale(share=0.3),  # two cells: 4 and 3
@@ -81,6 +86,8 @@ def test_a_constant_map_scores_the_area_of_the_mask(metric: Metric) -> None:
         RelevanceMass(),
         RelevanceRank(),
         GridPointingGame(),
+        AttributionLocalisation(),
+        LocalisationIoU(),
         LocalisationAUC(),
         Rationale(),
     ],
@@ -136,6 +143,7 @@ def test_the_tolerance_widens_the_mask_on_all_sides() -> None:
         (lambda: PointingGame(sign="both"), "sign: expected one of positive, absolute, got 'both'"),
         (lambda: PointingGame(tolerance=-1), "tolerance"),
         (lambda: TopKIntersection(k=0), "k: expected"),
+        (lambda: LocalisationIoU(threshold=1), "threshold: expected a number from 0 on and below 1, got 1"),
         (lambda: Rationale(share=0), "share: expected"),
     ],
 )

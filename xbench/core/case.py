@@ -15,7 +15,7 @@ from xbench.core.model_places import Places
 from xbench.core.needs import NotApplicable
 from xbench.core.positions import from_left
 from xbench.core.sites import Place
-from xbench.core.truth import Truth
+from xbench.core.truth import Planted, Truth
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Case:
         called: the features' name in tables: "words", "edges".
         truth: the ground truth about where the evidence lies; None if unknown.
         target: (n, k) indices into the output; None where nothing chooses an output, or a neuron is explained.
+        planted: the known properties of a constructed function; None for a learned model.
         channels_last: whether the samples are hidden states, (positions, channels), such as an embedding's output.
     """
 
@@ -77,6 +78,7 @@ class Case:
     neuron: bool = False
     channels_last: bool = False
     truth: Truth | None = None
+    planted: Planted | None = None
     site: Place | None = None
     called: str = "features"
     target: Tensor | None = None

@@ -25,7 +25,7 @@ def target_rows(target: Target, n: int) -> Tensor | None:
     """Convert a target of any accepted form to (n, k) int64: k indices into the output after the batch dimension.
 
     An int or a tuple of ints holds for all samples; a tensor (n,) or (n, k) and a list of n ints or n tuples give
-    one per sample.
+    one per sample. A tensor (n, m, k) explains the sum of m outputs.
     """
     if target is None:
         return None
@@ -41,7 +41,7 @@ def target_rows(target: Target, n: int) -> Tensor | None:
     shape = tuple(rows.shape)
     rows = rows.reshape(1, 1).expand(n, 1) if rows.numel() == 1 else rows
     rows = rows.unsqueeze(1) if rows.dim() == 1 else rows
-    if rows.dim() != 2 or len(rows) != n:
+    if rows.dim() not in (2, 3) or len(rows) != n:
         raise TargetError(f"target: expected one index or one per sample ({n}), got shape {shape}")
     return rows.to(torch.int64)
 
@@ -121,6 +121,8 @@ class Readout:
             )
         if self.output in ("probability", "log_probability"):
             output = self._normalised(output)
+        if target is not None and target.dim() == 3:
+            return torch.stack([_pick(output, each) for each in target.unbind(1)]).sum(0)
         if target is None:
             if output[0].numel() != 1:
                 raise TargetError(f"the model has outputs of shape {tuple(output.shape[1:])}: name a target")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xbench.core.layout import Layout
 from xbench.core.positions import from_left
@@ -60,3 +60,22 @@ class Truth:
     def part(self, rows: slice | Tensor) -> Truth:
         """The ground truth of some of the samples."""
         return replace(self, evidence=self.evidence[rows], inside=self.inside[rows])
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What is known of a function that was written down, not learnt, whatever is read of its outputs.
+
+    Attributes:
+        dummies: (d,) bool, the elements of a sample that no output depends on.
+        partners: (p, 2) int64, elements of which the function sees the product alone.
+    """
+
+    dummies: Tensor
+    partners: Tensor
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Planted | None:
+        """What the model says of itself as `known_dummies` and `known_partners`; None where it says nothing."""
+        dummies, partners = getattr(model, "known_dummies", None), getattr(model, "known_partners", None)
+        return cls(dummies, partners) if isinstance(dummies, Tensor) and isinstance(partners, Tensor) else None

@@ -13,7 +13,10 @@ from xbench.datasets.record import Dataset
 
 
 class LinearFunction(nn.Module):
-    """f(x) = W x, one row of W per class; with a baseline x0 the attribution of column j is W_cj (x_j - x0_j)."""
+    """f(x) = W x, one row of W per class; with a baseline x0 the attribution of column j is W_cj (x_j - x0_j).
+
+    known_dummies, known_partners: columns without a weight; pairs of which the products alone count, here none.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -21,22 +24,42 @@ class LinearFunction(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(weight)
 
+    @property
+    def known_dummies(self) -> Tensor:
+        return (self.linear.weight == 0).all(0)
+
+    @property
+    def known_partners(self) -> Tensor:
+        return torch.zeros(0, 2, dtype=torch.int64)
+
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.linear(x)
         return logits
 
 
 class ProductFunction(nn.Module):
-    """f_c(x) = sum over the class's pairs of w x_i x_j; at baseline 0 each column of a pair gets half the product."""
+    """f_c(x) = sum over the class's pairs of w x_i x_j; at baseline 0 each column of a pair gets half the product.
+
+    known_dummies, known_partners: the columns in no pair; the pairs.
+    """
 
     left: Tensor
     right: Tensor
     weight: Tensor
 
-    def __init__(self, left: Tensor, right: Tensor, weight: Tensor) -> None:
+    def __init__(self, left: Tensor, right: Tensor, weight: Tensor, columns: int) -> None:
         super().__init__()
+        self.columns = columns
         for name, values in (("left", left), ("right", right), ("weight", weight)):
             self.register_buffer(name, values)  # (classes, pairs)
+
+    @property
+    def known_dummies(self) -> Tensor:
+        return ~torch.isin(torch.arange(self.columns, device=self.left.device), self.known_partners)
+
+    @property
+    def known_partners(self) -> Tensor:
+        return torch.stack([self.left.flatten(), self.right.flatten()], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         products = x[:, self.left.flatten()] * x[:, self.right.flatten()]
@@ -108,7 +131,9 @@ class PlantedInteraction:
         left, right = own.reshape(2, self.classes, self.pairs)
         weight = 0.5 + torch.rand(left.shape, generator=random)
         used = torch.zeros(self.classes, self.columns).scatter_(1, left, 1).scatter_(1, right, 1).bool()
-        return _planted(self, "planted_interaction", lambda: ProductFunction(left, right, weight), used, random)
+        return _planted(
+            self, "planted_interaction", lambda: ProductFunction(left, right, weight, self.columns), used, random
+        )
 
 
 def _planted(

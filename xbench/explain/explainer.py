@@ -20,7 +20,7 @@ from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Plan, Want
 from xbench.core.readouts import OutputPlace, Readout, target_rows
 from xbench.core.sites import Site, Sites, device_of, frozen, layer_name
-from xbench.core.truth import Truth
+from xbench.core.truth import Planted, Truth
 from xbench.engine import Counters, Engine, MakePlan, Subject, follows
 from xbench.engine.memory import keep_freed
 from xbench.engine.rewrites import trial
@@ -154,6 +154,7 @@ class Explainer:
             neuron=s.neuron is not None,
             channels_last=isinstance(self._inject, Site) and self.places.channels_last(self._inject),
             truth=self._truth(groups),
+            planted=Planted.of(s.model) if self._inject is None and s.neuron is None else None,
             site=self._inject,
             called=s.features_called,
             target=None if s.neuron is not None else self.subject.target,
@@ -270,6 +271,8 @@ class Explainer:
         Evaluated without rewrites of the model.
         """
         setting = self.setting
+        if target is not None and target.dim() == 2 and target.shape[1] == 1:
+            target = target[:, 0]  # the usual form, which functions of a user expect
         return Explainer(
             replace(
                 setting,

@@ -107,7 +107,8 @@ class _Wrapped(nn.Module):
     @staticmethod
     def chooses(subject: Subject) -> bool:
         """Whether this module must compute the explained scalar itself, as (rows, 1), not select a model output."""
-        return subject.readout.neuron is not None or subject.readout.output not in ("logit", "value")
+        several = subject.target is not None and subject.target.dim() == 3
+        return several or subject.readout.neuron is not None or subject.readout.output not in ("logit", "value")
 
     def forward(self, *given: Tensor) -> Tensor:
         s, count = self._subject, len(self._subject.layout.shapes)

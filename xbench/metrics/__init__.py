@@ -1,17 +1,31 @@
 """Metrics, one file each; names and parameters are Captum's where the meaning is."""
 
 from xbench.metrics.axiomatic.completeness import Completeness, ConvergenceDelta
+from xbench.metrics.axiomatic.dummy import Dummy
+from xbench.metrics.axiomatic.linearity import Linearity
+from xbench.metrics.axiomatic.non_sensitivity import NonSensitivity
+from xbench.metrics.axiomatic.symmetry import Symmetry
 from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.complexity.effective_complexity import EffectiveComplexity
+from xbench.metrics.complexity.entropy import Entropy
 from xbench.metrics.complexity.sparseness import Sparseness
+from xbench.metrics.complexity.total_variation import TotalVariation
 from xbench.metrics.evidence import Again, Change, Changed, Evidence, Explained, Ranked, Shared, Smoothing
 from xbench.metrics.faithfulness.deletion import DeletionAUC, PixelFlipping
+from xbench.metrics.faithfulness.faithfulness_correlation import FaithfulnessCorrelation
+from xbench.metrics.faithfulness.faithfulness_estimate import FaithfulnessEstimate
 from xbench.metrics.faithfulness.infidelity import Infidelity
 from xbench.metrics.faithfulness.monotonicity_correlation import MonotonicityCorrelation
+from xbench.metrics.faithfulness.mu_fidelity import LDS, MuFidelity
+from xbench.metrics.faithfulness.sensitivity_n import SensitivityN
 from xbench.metrics.graph.characterisation import Characterisation
 from xbench.metrics.graph.fidelity_minus import FidelityMinus
 from xbench.metrics.graph.fidelity_plus import FidelityPlus
 from xbench.metrics.graph.unfaithfulness import Unfaithfulness
+from xbench.metrics.localisation.attribution_localisation import AttributionLocalisation
+from xbench.metrics.localisation.focus import Focus
 from xbench.metrics.localisation.localisation_auc import LocalisationAUC
+from xbench.metrics.localisation.localisation_iou import LocalisationIoU
 from xbench.metrics.localisation.pointing_game import PointingGame
 from xbench.metrics.localisation.rationale import Rationale
 from xbench.metrics.localisation.relevance_accuracy import GridPointingGame, RelevanceMass, RelevanceRank
@@ -35,8 +49,10 @@ from xbench.metrics.robustness.sensitivity_avg import SensitivityAvg
 from xbench.metrics.robustness.sensitivity_max import SensitivityMax
 
 __all__ = [
+    "LDS",
     "MPRT",
     "Again",
+    "AttributionLocalisation",
     "Change",
     "Changed",
     "Characterisation",
@@ -46,24 +62,34 @@ __all__ = [
     "Continuity",
     "ConvergenceDelta",
     "DeletionAUC",
+    "Dummy",
+    "EffectiveComplexity",
     "EfficientMPRT",
+    "Entropy",
     "Evidence",
     "Explained",
+    "FaithfulnessCorrelation",
+    "FaithfulnessEstimate",
     "FeatureRemoval",
     "FidelityMinus",
     "FidelityPlus",
+    "Focus",
     "GaussianNoise",
     "GridPointingGame",
     "Infidelity",
     "InputInvariance",
+    "Linearity",
     "LocalLipschitz",
     "LocalSufficiency",
     "LocalisationAUC",
+    "LocalisationIoU",
     "MPRTBottomUp",
     "Maps",
     "Metric",
     "MetricFacts",
     "MonotonicityCorrelation",
+    "MuFidelity",
+    "NonSensitivity",
     "Perturbation",
     "PixelFlipping",
     "PointingGame",
@@ -77,12 +103,15 @@ __all__ = [
     "RelevanceRank",
     "SensitivityAvg",
     "SensitivityMax",
+    "SensitivityN",
     "Shared",
     "SmoothMPRT",
     "Smoothing",
     "Sparseness",
     "SquareRemoval",
+    "Symmetry",
     "TimeRemoval",
     "TopKIntersection",
+    "TotalVariation",
     "Unfaithfulness",
 ]

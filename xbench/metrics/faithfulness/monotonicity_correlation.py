@@ -40,12 +40,8 @@ class EachFeature(Shared):
 
 
 @dataclass(frozen=True)
-class MonotonicityCorrelation(Metric):
-    """Spearman's correlation of |phi_k| and |f(x) - f(x without k)| over the features k of a sample.
-
-    A feature is replaced by its baseline (the paper draws it from its distribution). NaN if the map or the changes are
-    constant, as for a sample with one feature.
-    Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
+class SingleFeatures(Metric):
+    """Base of the metrics that compare relevance with the effect of removing each feature alone; they share it.
 
     Args:
         max_features: samples with more features are skipped, because each feature costs one evaluation.
@@ -58,15 +54,6 @@ class MonotonicityCorrelation(Metric):
             raise ValueError(f"max_features: expected at least 2, got {self.max_features}")
 
     @property
-    def facts(self) -> MetricFacts:
-        column = Column(
-            "higher", label="Monotonicity correlation", short="Monotonicity", low=-1, high=1,
-            meaning="Rank correlation of the features' relevance and of what removing each does to the output.",
-        )  # fmt: skip
-        source = "Nguyen, Martinez 2020, On Quantitative Aspects of Model Interpretability, arXiv 2007.07584"
-        return MetricFacts("Monotonicity correlation", source, {"monotonicity_correlation": column}, "faithfulness")
-
-    @property
     def evidence(self) -> tuple[EachFeature]:
         return (EachFeature(),)
 
@@ -77,6 +64,25 @@ class MonotonicityCorrelation(Metric):
         most = int(case.counts.max())
         if most > self.max_features:
             raise NotApplicable(f"needs at most {self.max_features} features (max_features): a sample has {most}")
+
+
+@dataclass(frozen=True)
+class MonotonicityCorrelation(SingleFeatures):
+    """Spearman's correlation of |phi_k| and |f(x) - f(x without k)| over the features k of a sample.
+
+    A feature is replaced by its baseline (the paper draws it from its distribution). NaN if the map or the changes are
+    constant, as for a sample with one feature.
+    Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
+    """
+
+    @property
+    def facts(self) -> MetricFacts:
+        column = Column(
+            "higher", label="Monotonicity correlation", short="Monotonicity", low=-1, high=1,
+            meaning="Rank correlation of the features' relevance and of what removing each does to the output.",
+        )  # fmt: skip
+        source = "Nguyen, Martinez 2020, On Quantitative Aspects of Model Interpretability, arXiv 2007.07584"
+        return MetricFacts("Monotonicity correlation", source, {"monotonicity_correlation": column}, "faithfulness")
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         phi, own = relevance(case, maps)

@@ -1,0 +1,41 @@
+"""Faithfulness estimate: does a feature's relevance go with what its removal does?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xbench.core.case import Case
+from xbench.metrics.base import Column, MetricFacts
+from xbench.metrics.faithfulness.monotonicity_correlation import SingleFeatures
+from xbench.metrics.maps import Maps, relevance
+from xbench.metrics.ranks import pearson
+
+
+@dataclass(frozen=True)
+class FaithfulnessEstimate(SingleFeatures):
+    """Pearson's correlation of phi_k and f(x) - f(x without k) over the features k of a sample.
+
+    With signs, and one feature at a time: what features do together it does not see. Removed features are at the
+    baseline; the evaluations are those of `MonotonicityCorrelation`. NaN where the map or the changes are constant,
+    as for a sample of one feature.
+    Source: Alvarez-Melis, Jaakkola 2018, "Towards Robust Interpretability with Self-Explaining Neural Networks"
+    (arXiv 1806.07538), faithfulness.
+    """
+
+    @property
+    def facts(self) -> MetricFacts:
+        column = Column(
+            "higher", label="Faithfulness estimate", short="Faith. est.", low=-1, high=1,
+            meaning="Correlation of the features' relevance and of what removing each, alone, does to the output.",
+        )  # fmt: skip
+        source = (
+            "Alvarez-Melis, Jaakkola 2018, Towards Robust Interpretability with Self-Explaining Neural Networks, "
+            "arXiv 1806.07538"
+        )
+        return MetricFacts("Faithfulness estimate", source, {"faithfulness_estimate": column}, family="faithfulness")
+
+    def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
+        phi, own = relevance(case, maps)
+        return {"faithfulness_estimate": pearson(phi, found[0][:, : phi.shape[1]], own)}

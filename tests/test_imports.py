@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "xbench"
 # The rooms from the ground up, each with the rooms that it may import. A room imports no room above it.
 FLOORS: dict[str, set[str]] = {
     "boundary": set(),
-    "core": set(),
-    "modalities": {"boundary"},
+    "core": {"boundary"},
+    "modalities": {"boundary", "core"},
     "config": {"boundary", "core", "modalities"},
     "rules": {"core"},
     "store": {"boundary", "config"},

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.algorithms import test_contract as algorithms
 from tests.metrics import test_contract as metrics
-from tests.metrics.toys import known, score
+from tests.metrics.toys import known
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench.config.nodes import CONF, instantiate
@@ -52,7 +52,7 @@ def of_algorithm(name: str) -> tuple[int, Numbers]:
 def of_metric(name: str) -> tuple[int, Numbers]:
     metric = metrics._metric(name)
     setting = metrics._setting(metric, list(range(metrics.N)))
-    columns = score(known(weights(ConvNet())), metrics._samples(), metric, a.Saliency(abs=False), **setting)
+    columns = metrics.score(known(weights(ConvNet())), metrics._samples(), metric, a.Saliency(abs=False), **setting)
     return metric.facts.version, {column: told(values.nan_to_num(-1.0)) for column, values in columns.items()}
 
 

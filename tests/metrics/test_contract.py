@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.metrics.toys import PARTNERS, known, linear, score, with_hidden
+from tests.metrics.toys import PARTNERS, known, linear, with_hidden
+from tests.metrics.toys import score as score_logits
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench.algorithms import (
     Algorithm,
@@ -86,12 +87,28 @@ UNDEFINED = {
     "random_logit": {"random_logit"},
     # All points are the baseline: nothing drops.
     "deletion_auc": set(),
+    "insertion_auc": set(),
     "pixel_flipping": set(),
     "fidelity_plus": set(),
     "fidelity_minus": set(),
     "characterisation": set(),
     "unfaithfulness": set(),
-}
+    "srg": set(),
+    "abpc": set(),
+    "region_perturbation": set(),
+    "selectivity": set(),
+    "comprehensiveness": set(),
+    "sufficiency": set(),
+    "monotonicity": set(),
+    "road": set(),
+    "auc_tp": set(),
+    "log_odds": set(),
+    "prediction_gap": set(),
+    # Of an output that is no positive number, or no probability, there are no shares.
+    "irof": set(),
+    "average_drop": set(),
+    "naopc": {"naopc", "naopc_sufficiency"},  # all orders are the same
+}  # fmt: skip
 _OWN_NAME = """entropy effective_complexity total_variation dummy symmetry linearity mu_fidelity lds focus
 faithfulness_correlation faithfulness_estimate attribution_localisation localisation_iou"""
 UNDEFINED |= {name: {name} for name in _OWN_NAME.split()}
@@ -100,16 +117,22 @@ DRAWS = {
     "infidelity", "faithfulness_correlation", "mu_fidelity", "lds", "sensitivity_n",
     "sensitivity_max", "sensitivity_avg", "mprt", "random_logit", "local_lipschitz",
     "relative_input_stability", "relative_output_stability", "relative_representation_stability",
-    "mprt_bottom_up", "smooth_mprt", "efficient_mprt", "consistency", "local_sufficiency",
+    "mprt_bottom_up", "smooth_mprt", "efficient_mprt", "consistency", "local_sufficiency", "prediction_gap", "road",
 }  # fmt: skip
 # Those that look at the order of a few features, which noise may guess.
-ORDER = {"deletion_auc", "pixel_flipping", "monotonicity_correlation", "mu_fidelity", "lds"}
+ORDER = {"monotonicity_correlation", "mu_fidelity", "lds"}
+# The metrics of probabilities: other outputs have no shares.
+PROBABILITIES = {"irof", "average_drop"}
+# The metrics of an order that is not the map's own: of sums over squares or segments, of sizes, or of values.
+OTHER_ORDER = {"region_perturbation", "selectivity", "irof", "pgi", "average_drop"}
 # Said of the perfect map of a linear model, which noise may match or beat: it is as dense as the weights are, and not
 # another one where a class's weights happen to resemble another's. Noise never has the same map again, nor one like it.
 # The random control never sees the model: no shift of its bias and no change of its weights moves it.
 NO_TEST_OF_TRUTH = {
     "sparseness", "random_logit", "mprt", "mprt_bottom_up", "smooth_mprt", "efficient_mprt", "input_invariance",
     "consistency", "local_sufficiency",
+    # Of whole predictions, of noise on either side of a sample, and of the sample faded by its map.
+    "road", "auc_tp", "monotonicity", "prediction_gap", "average_drop", "irof", "log_odds",
 }  # fmt: skip
 # Of probabilities, what serves the logit is not all: the other classes' logits move too. tests/metrics/test_graph.py
 # has a model whose answer is known.
@@ -127,10 +150,17 @@ def _names() -> list[str]:
 @lru_cache
 def _metric(name: str) -> Metric:
     metric = component("metric", name)
-    quick: dict[str, float] = {field.name: 4 for field in fields(metric) if field.name == "n_perturb_samples"}
+    few: dict[str, float] = {"n_perturb_samples": 4, "beam": 1, "max_features": 36}
+    quick = {field.name: few[field.name] for field in fields(metric) if field.name in few}
     if isinstance(metric, RelativeStability):  # where a draw must keep the class: one sample lies between two
         quick["perturb_radius"] = 0.001
     return replace(metric, **quick)
+
+
+def score(model: nn.Module, x: Tensor, metric: Metric, explanation: object, **setting: object) -> dict[str, Tensor]:
+    """Every column, of the output that the metric is for."""
+    output = {"output": "probability"} if metric.main in PROBABILITIES else {}
+    return score_logits(model, x, metric, explanation, **output, **setting)
 
 
 TRUTHFUL = sorted(set(_names()) - NO_TEST_OF_TRUTH)
@@ -223,8 +253,9 @@ def test_a_perfect_map_beats_noise(truthful: str):
     noise = score(_plain(truthful), _samples(), metric, Random(), **setting)[metric.main]
     better = perfect < noise if metric.facts.columns[metric.main].direction == "lower" else perfect > noise
     # Noise may hit a pixel of the mask, or the order of a few features.
-    if Need.TRUTH in metric.facts.needs or truthful in ORDER:
-        assert (better | (perfect == noise)).all()
+    ordered = any(isinstance(each, Ranked) for each in metric.evidence) or truthful in ORDER
+    if Need.TRUTH in metric.facts.needs or ordered:
+        assert (better | torch.isclose(perfect, noise, rtol=1e-9)).all()
         assert better.sum() > N / 2
     else:
         assert better.all()
@@ -314,14 +345,15 @@ def test_what_is_shared_is_evaluated_alike_for_every_algorithm(metric: Metric, m
 
 def test_the_scale_of_a_map_does_not_change_its_order(metric: Metric, model: nn.Module):
     # Of a monotone change of the map, metrics that look at its order alone say the same.
-    if not any(isinstance(each, Ranked) for each in metric.evidence):
+    if metric.main in OTHER_ORDER or not any(isinstance(each, Ranked) for each in metric.evidence):
         return
     x, every = _samples(), list(range(N))
     setting = {**_setting(metric, every), "features": None}
     phi = numbers(N, 1, 6, 6, seed=8)
     found = [score(model, x, metric, change(phi), **setting)[metric.main] for change in (torch.clone, torch.arcsinh)]
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
-    assert not torch.allclose(found[0], score(model, x, metric, -phi, **setting)[metric.main])
+    if metric.main != "monotonicity":  # which is 0 for either
+        assert not torch.allclose(found[0], score(model, x, metric, -phi, **setting)[metric.main])
 
 
 def test_another_seed_draws_anew_where_the_metric_draws(name: str, metric: Metric, model: nn.Module):
@@ -333,9 +365,9 @@ def test_another_seed_draws_anew_where_the_metric_draws(name: str, metric: Metri
 
 def test_evidence_gathered_before_serves_as_if_gathered_now(metric: Metric, model: nn.Module):
     recorder = known(Recorder(model))
-    explainer = Explainer(
-        Request(recorder, _samples(), rows=4, speed=Speed(rewrites=False), **_setting(metric, list(range(N))))
-    )
+    output = "probability" if metric.main in PROBABILITIES else "logit"
+    setting = _setting(metric, list(range(N)), rows=4, output=output)
+    explainer = Explainer(Request(recorder, _samples(), speed=Speed(rewrites=False), **setting))
     for algorithm in (IntegratedGradients(n_steps=3), FeatureAblation()):
         explanation = Explanation.of(algorithm, explainer)
         fresh = score_maps(explainer, metric, explanation)

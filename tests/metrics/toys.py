@@ -1,5 +1,7 @@
 """What the metric tests share: a linear model, a text model without a mask, and one way to score."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from xbench.algorithms import Algorithm
 from xbench.core.case import Case
 from xbench.engine.speed import Speed
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Request
+from xbench.explain.request import Request, as_module
 from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import Metric
 from xbench.metrics.maps import Maps
@@ -64,7 +66,7 @@ def bag(*layers: nn.Module) -> nn.Module:
 
 
 def score(
-    model: nn.Module,
+    model: nn.Module | Callable[..., object],
     inputs: Tensor | tuple[Tensor, ...],
     metric: Metric,
     explanation: object,
@@ -74,7 +76,7 @@ def score(
 
     The model is evaluated as it is: whether a rewrite pays is found by the clock, and it changes the last digits.
     """
-    explainer = Explainer(Request(model, inputs, speed=Speed(rewrites=False), **setting))
+    explainer = Explainer(Request(as_module(model), inputs, speed=Speed(rewrites=False), **setting))
     made = Explanation(explanation, None) if isinstance(explanation, Maps) else Explanation.of(explanation, explainer)
     return score_maps(explainer, metric, made)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -60,6 +60,8 @@ class Case:
         neuron: whether a neuron is explained instead of the output.
         site: the layer where points enter; None: the input.
         called: the features' name in tables: "words", "edges".
+        named_baseline: gives the data set's baseline of a name, (1 or N, d) for all samples of the call, where points
+            enter; ValueError where the data have none. None: no data set is known.
         truth: the ground truth about where the evidence lies; None if unknown.
         target: (n, k) indices into the output; None where nothing chooses an output, or a neuron is explained.
         planted: the known properties of a constructed function; None for a learned model.
@@ -82,6 +84,7 @@ class Case:
     site: Place | None = None
     called: str = "features"
     target: Tensor | None = None
+    named_baseline: Callable[[str], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.draws.ids)
@@ -99,6 +102,15 @@ class Case:
     def distribution(self) -> Sequence[Tensor]:
         """The baselines of a distribution in order, each (1, d) or (n, d)."""
         return self.baselines.unbind(1) if self.baselines.dim() == 3 else self.baselines.split(1)
+
+    def named(self, name: str) -> Tensor:
+        """The data set's baseline of that name for each sample, (1 or n, d). ValueError where the data have none."""
+        if self.named_baseline is None:
+            raise ValueError(f"baseline {name!r}: no data set is known that has it")
+        values = self.named_baseline(name)
+        if len(values) == 1:
+            return values
+        return values[self.mates.order[self.mates.positions].to(values.device)]
 
     def drawn(self, which: Tensor) -> Tensor:
         """For each sample the baseline number `which` (n,) of its distribution: (n, d)."""

@@ -54,6 +54,7 @@ class Explainer:
     def __init__(self, setting: Request) -> None:
         self.setting = setting
         self._cases: dict[bool, Case] = {}
+        self._named: dict[str, Tensor] = {}
         inputs = setting.tensors
         self.device = device_of(setting.model, inputs[0].device)
         inputs = tuple(map(self._here, inputs))
@@ -137,6 +138,7 @@ class Explainer:
 
     def _case(self, distribution: bool) -> Case:
         n, s = len(self.x), self.setting
+        me = weakref.proxy(self)  # as above
         ids = s.ids or tuple(str(i) for i in range(n))
         features = s.in_order(s.features, "features")
         features = (features,) if isinstance(features, Tensor) else features
@@ -158,7 +160,15 @@ class Explainer:
             site=self._inject,
             called=s.features_called,
             target=None if s.neuron is not None else self.subject.target,
+            named_baseline=None if s.named_baselines is None else lambda name: me._named_baseline(name),
         )
+
+    def _named_baseline(self, name: str) -> Tensor:
+        if name not in self._named:
+            assert self.setting.named_baselines is not None, "only asked where a data set has them"
+            given = baseline_tensors(self.setting.named_baselines(name), self.subject.inputs)
+            self._named[name] = self._at_site(given, distribution=False)
+        return self._named[name]
 
     def _features(self, given: tuple[Tensor, ...] | None) -> Tensor:
         layout, n = self.subject.layout, len(self.x)

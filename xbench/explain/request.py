@@ -56,6 +56,7 @@ class Request:
     layer_baselines: Layered = None
     masks: Inputs | None = None  # ground truth for localisation metrics
     distribution: Baselines = None  # for methods that average over baselines, in addition to `baselines`
+    named_baselines: Callable[[str], Layered] | None = None  # the data set's, by name; ValueError where it has none
     own_baselines: bool = False  # each sample has its own baseline, also for methods that take a distribution
     padded: Padded | None = None  # the input whose samples end in padding that changes no result
     progress: Callable[[int, int], None] | None = None

@@ -15,7 +15,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from xbench.core.case import Case
-from xbench.core.plan import Plan
+from xbench.core.plan import Plans
 from xbench.metrics.maps import Maps
 
 
@@ -30,7 +30,7 @@ class Shared(Evidence, ABC):
     """Evaluations that do not depend on a map: computed once for all algorithms."""
 
     @abstractmethod
-    def plan(self, case: Case, x: Tensor) -> Plan:
+    def plan(self, case: Case, x: Tensor) -> Plans:
         """Gives (n, q)."""
 
 
@@ -38,7 +38,7 @@ class Ranked(Evidence, ABC):
     """Evaluations at points ordered by the map: computed once per algorithm."""
 
     @abstractmethod
-    def plan(self, case: Case, x: Tensor, maps: Maps) -> Plan:
+    def plan(self, case: Case, x: Tensor, maps: Maps) -> Plans:
         """Gives (n, q)."""
 
 

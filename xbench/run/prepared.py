@@ -67,6 +67,11 @@ class Prepared:
             return encoded.baseline, None
         return choose_baseline(name, self.dataset, self.model, encoded, self.split.ids, self.cfg.seed)
 
+    def _named_baseline(self, name: str) -> tuple[Tensor, ...]:
+        """The data set's baseline of that name, for metrics that remove features. ValueError when it has none."""
+        made, _ = choose_baseline(name, self.dataset, self.model, self.encoded, self.split.ids, self.cfg.seed)
+        return as_cells(self.dataset, self.encoded, made, None)[1] if self._in_cells else made
+
     @functools.cached_property
     def chosen(self) -> Chosen:
         """The predictions for the samples, and the explained output."""
@@ -100,6 +105,7 @@ class Prepared:
             target=self.chosen.target,
             baselines=baselines,
             distribution=distribution,
+            named_baselines=self._named_baseline,
             extra=encoded.extra,
             features=encoded.features,
             features_called=self.cfg.features or encoded.called,

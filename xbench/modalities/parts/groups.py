@@ -8,12 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xbench.boundary import libraries
+from xbench.core.superpixels import superpixels as segmented
 from xbench.modalities.record import Grouped
 
 WINDOWS = 32  # in time
 SQUARES = 8  # along the shorter side of an image or frame
-SEGMENTS = 64  # superpixels per image, about
 _ENDS = {".", "!", "?"}
 
 Groups = tuple[Tensor, ...]
@@ -103,20 +102,7 @@ def eighths(samples: Grouped) -> Groups:
 
 
 def superpixels(samples: Grouped) -> Groups:
-    """SLIC: Achanta et al. 2012, "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods" (TPAMI)."""
-    with libraries.extra("superpixels", "features=superpixels"):
-        from skimage.segmentation import slic
-    images = samples.inputs[0]
-    segments = min(SEGMENTS, images[0, 0].numel() // 4)
-    found = []
-    for image in images:
-        values = image.permute(1, 2, 0).double().numpy()
-        grey = values.shape[2] != 3
-        kept = values if not grey else values.mean(2)
-        labels = slic(kept, n_segments=segments, start_label=0, channel_axis=None if grey else 2)
-        _, dense = torch.unique(torch.from_numpy(labels), return_inverse=True)
-        found.append(dense.expand(image.shape))
-    return _after_image(samples, torch.stack(found))
+    return _after_image(samples, segmented(samples.inputs[0], "features=superpixels"))
 
 
 def tokens(samples: Grouped) -> Groups:

@@ -137,7 +137,7 @@ def ends(tiny: bool, device: torch.device) -> str:
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         ballast = torch.empty(max(0, free - 6 * 2**30), dtype=torch.uint8, device=device)
-    made = Explainer(Request(model, x, 0, rows=most, memory="10TiB"))
+    made = Explainer(Request(model, x, target=0, rows=most, memory="10TiB"))
     start = time.perf_counter()
     maps = made.attribute(IntegratedGradients(50))
     took = time.perf_counter() - start

@@ -485,7 +485,7 @@ def test_a_squeezed_output_of_one_row(rows):
 def test_layers_given_as_modules_are_found_in_a_copy_elsewhere(monkeypatch):
     model, x = mlp(5, 4, 2), numbers(N, 5)
     wanted = attribute(model, x, a.Saliency(), target=1, layer="0"), attribute(model, x, a.Saliency(), neuron=("0", 1))
-    monkeypatch.setattr("xbench.api.on_device", lambda module, device: copy.deepcopy(module))
+    monkeypatch.setattr("xbench.explain.request.on_device", lambda module, device: copy.deepcopy(module))
     assert torch.equal(attribute(model, x, a.Saliency(), target=1, layer=model[0]), wanted[0])
     assert torch.equal(attribute(model, x, a.Saliency(), neuron=(model[0], 1)), wanted[1])
 

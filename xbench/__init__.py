@@ -11,15 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xbench.api import attribute, inconsistencies, measure
+    from xbench.api import attribute, attribute_with_notes, inconsistencies, measure
     from xbench.engine.speed import Speed
     from xbench.over_data import importance
     from xbench.tables.stored import load_maps, results
 
-__all__ = ["Speed", "attribute", "importance", "inconsistencies", "load_maps", "measure", "results"]
+__all__ = [
+    "Speed", "attribute", "attribute_with_notes", "importance", "inconsistencies", "load_maps", "measure", "results",
+]  # fmt: skip
 _HOMES = {
     "Speed": "xbench.engine.speed",
     "attribute": "xbench.api",
+    "attribute_with_notes": "xbench.api",
     "importance": "xbench.over_data",
     "inconsistencies": "xbench.api",
     "load_maps": "xbench.tables.stored",

@@ -13,7 +13,8 @@ from xbench.algorithms.base import Algorithm
 from xbench.core.plan import Plan, Want
 from xbench.core.plan import values as scores_of
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import AnyModel, Baselines, Inputs, OneOrMany, Request, as_module, on_device
+from xbench.explain.problem import AnyModel, Baselines, Inputs, OneOrMany
+from xbench.explain.request import Request, as_module, on_device
 
 Score = Callable[..., Tensor]
 EXPLAINED, GIVEN, KEPT = 0, 1, 2  # Captum's InputRole
@@ -111,8 +112,8 @@ def importance(
         parts = [batch[i] if whole else torch.cat([batch[i], kept[i]]) for i in order]
         ids = [str(done + i) for i in range(m)] + [f"pool {i}" for i in range(len(parts[0]) - m)]
         setting = Request(
-            scored, tuple(parts[:explained]), None, baselines, tuple(parts[explained:]), features, seed=seed,
-            ids=tuple(ids), memory=memory, rows=rows,
+            scored, tuple(parts[:explained]), baselines=baselines, extra=tuple(parts[explained:]), features=features,
+            seed=seed, ids=tuple(ids), memory=memory, rows=rows,
         )  # fmt: skip
         explainer = Explainer(setting)
         layout = explainer.subject.layout

@@ -115,7 +115,7 @@ def coalitions(setting: Request, method: a.Algorithm) -> Tensor:
 def grouped() -> Request:
     """Images of nine features, all samples with a baseline of their own."""
     model, x, x0 = images()
-    return Request(model, x, TARGET, x0, features=torch.arange(36).reshape(1, 1, 6, 6) // 4, seed=SEED)
+    return Request(model, x, target=TARGET, baselines=x0, features=torch.arange(36).reshape(1, 1, 6, 6) // 4, seed=SEED)
 
 
 def maps_of(setting: Request, method: a.Algorithm) -> Tensor:

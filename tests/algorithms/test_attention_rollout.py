@@ -170,7 +170,7 @@ def test_a_softmax_over_another_dimension_is_no_attention():
         def forward(self, x: Tensor) -> Tensor:
             return x.softmax(1).mean((2, 3))
 
-    explainer = Explainer(Request(Segments(), numbers(N, 4, 4, 4), 1))
+    explainer = Explainer(Request(Segments(), numbers(N, 4, 4, 4), target=1))
     assert not explainer.places.has(AttentionWeights())
     assert "needs an attention layer" in str(explainer.missing(a.AttentionRollout()))
 
@@ -230,7 +230,7 @@ def test_patches_go_back_onto_their_image():
 
 
 def test_what_they_refuse():
-    explainer = Explainer(Request(weights(ConvNet()), numbers(N, 1, 6, 6), 1))
+    explainer = Explainer(Request(weights(ConvNet()), numbers(N, 1, 6, 6), target=1))
     assert "no attention weights" in str(explainer.missing(a.AttentionRollout()))
     with pytest.raises(ValueError, match="query: expected one of 5 positions, got 9"):
         attribute(net("fused"), hidden(), a.AttentionRollout(9), target=1)

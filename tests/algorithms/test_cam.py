@@ -172,7 +172,7 @@ class Branches(nn.Module):
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_the_layer_unless_named_is_the_last_that_sees_all_channels(model, x, layer):
-    explainer = Explainer(Request(weights(model), x, 1))
+    explainer = Explainer(Request(weights(model), x, target=1))
     assert str(a.GradCam().site(explainer.case(distribution=False))) == layer
     assert explainer.missing(a.GradCam()) is None
 
@@ -187,7 +187,7 @@ def test_where_attention_mixes_the_positions_a_layer_is_to_be_named():
             patches = self.cut(x).flatten(2).transpose(1, 2)
             return self.attention(patches, patches, patches)[0].mean(1)
 
-    explainer = Explainer(Request(weights(Vision()), numbers(2, 1, 4, 4), 1))
+    explainer = Explainer(Request(weights(Vision()), numbers(2, 1, 4, 4), target=1))
     assert "there is attention, so name a `layer`" in str(explainer.missing(a.GradCam()))
     assert explainer.missing(a.GradCam("cut")) is None
 
@@ -232,7 +232,7 @@ def test_a_channel_that_is_the_same_everywhere_is_no_mask():
 
 
 def test_each_position_s_share_is_divided_among_its_channels():
-    explainer = Explainer(Request(net(), images(), TARGET))
+    explainer = Explainer(Request(net(), images(), target=TARGET))
     case, maps = explainer.case(distribution=False), explainer.attribute(a.GradCam())
     density = a.GradCam().density(case, maps)
     torch.testing.assert_close(density.reshape(N, 2, 6, 6).sum(1), maps.reshape(N, 2, 6, 6)[:, 0])

@@ -122,7 +122,7 @@ def test_every_copy_of_a_noise_tunnel_draws_its_own_baseline(monkeypatch):
     model, x, rows = mlp(4, 1), numbers(2, 4), numbers(3, 4, seed=2)
     slope = model[0].weight.detach()
     tunnel = a.NoiseTunnel(a.IntegratedGradients(2), "vargrad", 6, 0.0, draw_baseline_from_distrib=True)
-    case = Explainer(Request(model, x, None, rows)).case(distribution=True)
+    case = Explainer(Request(model, x, baselines=rows)).case(distribution=True)
     drawn = torch.stack([random_baselines(case, draw, x) for draw in range(6)])
     exact = (slope * drawn).var(0, unbiased=False)
     assert exact.min() > 1e-3
@@ -261,7 +261,7 @@ def test_kernel_shap_of_one_feature_is_the_whole_difference():
 
 def test_kernel_shap_meets_the_ends_exactly_also_with_few_coalitions():
     model, x, x0 = mlp(12, 8, 3), numbers(N, 12), numbers(1, 12, seed=2)
-    explainer = Explainer(Request(model, x, TARGET, x0))
+    explainer = Explainer(Request(model, x, target=TARGET, baselines=x0))
     with pytest.warns(UserWarning, match="values of 12 features open"):
         maps = explainer.attribute(a.KernelShap(8))  # 6 coalitions for 12 features
     wanted = difference(model, x, x0.expand_as(x))

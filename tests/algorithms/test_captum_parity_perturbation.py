@@ -107,7 +107,7 @@ def test_feature_permutation_with_the_same_donors():
     model, x, _ = pairs()
     groups = torch.tensor([[0, 1, 2]]), torch.tensor([[[2, 3], [0, 0]]])
     method = a.FeaturePermutation(1)
-    explainer = Explainer(Request(model, x, TARGET, features=groups, seed=SEED))
+    explainer = Explainer(Request(model, x, target=TARGET, features=groups, seed=SEED))
     points = list(method.plan(explainer.case(distribution=False), explainer.x).points)[1:]
     left, right = [p[:, :3] for p in points], [p[:, 3:].reshape(N, 2, 2) for p in points]
     # Captum asks for each feature in each input that has it: features 0 and 2 are in both.
@@ -200,7 +200,7 @@ def test_lime_base_with_ones_own_functions():
         80, Means.of, similarity=lambda _x, _point, present: present.double().mean(1) + 0.25,
         perturb_func=lambda generator, k: generator.random(k) < 0.3, return_input_shape=False,
     )  # fmt: skip
-    chosen = coalitions(Request(model, x, 1, x0, seed=SEED), method)
+    chosen = coalitions(Request(model, x, target=1, baselines=x0, seed=SEED), method)
     theirs = c.LimeBase(
         model, Means(), lambda _x, _point, present, **_: present.double().mean(1) + 0.25, Queue(*chosen[0].split(1)),
         True, lambda present, sample, **_: torch.where(present.bool(), sample, x0), None,

@@ -195,7 +195,7 @@ def test_shap_with_one_baseline_is_deeplift():
 def test_shap_with_a_baseline_per_sample_is_deeplift():
     """As in the command, where every sample has a baseline of its own."""
     model, x, rows = mlp(6, 8, 3), numbers(4, 6), numbers(4, 6, seed=2)
-    explainer = Explainer(Request(model, x, 1, rows, own_baselines=True))
+    explainer = Explainer(Request(model, x, target=1, baselines=rows, own_baselines=True))
     paired = explainer.attribute(a.DeepLift())
     torch.testing.assert_close(explainer.attribute(a.DeepLiftShap()), paired)
     spread = attribute(model, x, a.DeepLiftShap(), target=1, baselines=rows)

@@ -661,7 +661,8 @@ def test_a_method_gives_captums_own_numbers(name, init):
 @pytest.mark.parametrize("name", ["GradientShap", "DeepLiftShap"])
 def test_a_baseline_of_each_samples_own_is_its_whole_distribution(name):
     model, x, baselines = weights(ReluNet(), scale=1.5), numbers(N, 2, 6, 6), numbers(N, 2, 6, 6, seed=2)
-    maps = Explainer(Request(model, x, TARGET, baselines, own_baselines=True)).attribute(a.Captum(name))
+    request = Request(model, x, target=TARGET, baselines=baselines, own_baselines=True)
+    maps = Explainer(request).attribute(a.Captum(name))
     seeded()
     if name == "DeepLiftShap":  # the mean over copies of one baseline
         wanted = c.DeepLift(model).attribute(x, baselines, TARGET)
@@ -815,5 +816,5 @@ def test_a_function_and_captum_beside_ours(run: Run, module, capsys: pytest.Capt
 
 def test_captums_walk_through_all_orders_is_refused_where_it_never_ends():
     method = a.Captum("ShapleyValues")
-    explainer = Explainer(Request(mlp(9, 4, 2), numbers(2, 9), 1))
+    explainer = Explainer(Request(mlp(9, 4, 2), numbers(2, 9), target=1))
     assert "needs at most 8 features: one has 9" in str(explainer.missing(method))

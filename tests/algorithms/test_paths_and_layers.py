@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.algorithms.paths import TARGET, D, N, Single, by_hook, exactly, gradient, halves, samples
 from tests.models_for_tests import ConvNet, Quadratic, TextNet, mlp, numbers, weights
 from xbench import algorithms as a
-from xbench import attribute
+from xbench import attribute, attribute_with_notes
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 
@@ -104,22 +104,23 @@ def test_the_best_map_is_kept_when_no_nodes_are_enough():
         fast, slow = 32 * torch.pi, 8 * torch.pi
         return (x + ((fast * x).sin() / fast - (slow * x).sin() / slow) / 20 + x.square() / 100).sum(1)
 
-    x, notes = torch.ones(2, 1).double(), {}
+    x = torch.ones(2, 1).double()
     method = a.IntegratedGradients(4, "riemann_left", tol=1e-6, max_steps=31)
-    exactly(attribute(waves, x, method, notes=notes), torch.full_like(x, 1.0075))
+    maps, notes = attribute_with_notes(waves, x, method)
+    exactly(maps, torch.full_like(x, 1.0075))
     exactly(notes["n_steps"], torch.full_like(x[:, 0], 4))
     exactly(notes["completeness_error"], torch.full_like(x[:, 0], 0.0025))
-    attribute(waves, x, a.IntegratedGradients(4, "riemann_left", tol=1e-3, max_steps=32), notes=notes)
+    _, notes = attribute_with_notes(waves, x, a.IntegratedGradients(4, "riemann_left", tol=1e-3, max_steps=32))
     exactly(notes["completeness_error"], torch.full_like(x[:, 0], 0.01 / 32))  # 32 nodes meet neither
 
 
 def test_a_tolerance_at_a_layer_and_for_a_neuron():
-    (model, part, rest), (x, x0), notes = halves(), samples(), {}
+    (model, part, rest), (x, x0) = halves(), samples()
     method = a.IntegratedGradients(1, tol=1e-5, max_steps=64)
-    maps = attribute(model, x, method, target=TARGET, baselines=x0, layer="1", notes=notes)
+    maps, notes = attribute_with_notes(model, x, method, target=TARGET, baselines=x0, layer="1")
     exactly((maps.sum(1) - rest(part(x)) + rest(part(x0))).abs(), notes["completeness_error"], 1e-9)
     assert notes["completeness_error"].max() <= 1e-5
-    maps = attribute(model, x, method, baselines=x0, neuron=("0", 1), notes=notes)  # a linear unit: one node
+    maps, notes = attribute_with_notes(model, x, method, baselines=x0, neuron=("0", 1))  # a linear unit: one node
     assert notes["n_steps"].tolist() == [1] * N
     exactly(maps, model[0].weight[1] * (x - x0))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
-from xbench import attribute, measure
+from xbench import attribute, attribute_with_notes, measure
 from xbench.core.readouts import TargetError
 from xbench.metrics import Completeness
 
@@ -34,12 +34,11 @@ def test_several_targets_at_once(method, layer):
 
 
 def test_what_is_reported_of_several_targets():
-    model, x, notes = weights(ConvNet()), numbers(N, 1, 6, 6), {}
+    model, x = weights(ConvNet()), numbers(N, 1, 6, 6)
     method = a.IntegratedGradients(2, tol=1e-4)
-    attribute(model, x, method, targets=[0, TARGET], notes=notes)
+    _, notes = attribute_with_notes(model, x, method, targets=[0, TARGET])
     for place, target in enumerate((0, TARGET)):
-        alone: dict[str, Tensor] = {}
-        attribute(model, x, method, target=target, notes=alone)
+        _, alone = attribute_with_notes(model, x, method, target=target)
         assert alone.keys() == notes.keys() == {"n_steps", "completeness_error"}
         assert all(torch.equal(notes[name][:, place], alone[name]) for name in notes)
     assert len(notes["n_steps"].unique()) > 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
-from xbench import attribute
+from xbench import attribute_with_notes
 from xbench.algorithms.base import Algorithm, Facts
 from xbench.core.case import Case
 from xbench.core.needs import Need
@@ -23,7 +23,7 @@ TARGET = [0, 2, 1, 1, 0]
 
 
 def setting(**changes: object) -> Request:
-    return replace(Request(weights(ConvNet()), numbers(N, 1, 6, 6), TARGET), **changes)
+    return replace(Request(weights(ConvNet()), numbers(N, 1, 6, 6), target=TARGET), **changes)
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,9 @@ def test_progress_counts_up_to_what_was_done():
 
 
 def test_notes_reach_the_caller():
-    made, notes = setting(), {}
-    attribute(made.model, made.inputs, Climb(), target=TARGET, notes=notes)
+    made = setting()
+    maps, notes = attribute_with_notes(made.model, made.inputs, Climb(), target=TARGET)
+    assert maps.shape == made.inputs.shape
     assert notes["steps"].shape == (N,)
 
 

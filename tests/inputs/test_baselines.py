@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.models_for_tests import ReluNet, TwoInputs, mlp, numbers, weights
 from xbench import algorithms as a
 from xbench import attribute, measure
-from xbench.explain.request import Baselines
+from xbench.explain.problem import Baselines
 from xbench.inputs.baselines import _from_file
 from xbench.metrics import ConvergenceDelta, Infidelity
 from xbench.models.record import Encoded

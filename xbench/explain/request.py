@@ -1,67 +1,73 @@
-"""`Request`, the user's arguments of a call, and the accepted forms of models, inputs and baselines."""
+"""`Request`, a problem in the form for an explainer, and the accepted forms of models, layers and baselines."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xbench.config.arguments import parameters
-from xbench.core.names import Output
 from xbench.core.padding import Padded
-from xbench.core.readouts import Target, Unit
-from xbench.core.sites import device_of
+from xbench.core.sites import device_of, layer_name
 from xbench.engine.rewrites.choice import Decide
 from xbench.engine.speed import Speed
-
-OneOrMany = Tensor | tuple[Tensor, ...]
-Inputs = OneOrMany | Mapping[str, Tensor]
-AnyModel = nn.Module | Callable[..., object]
-Layered = Tensor | float | int | Sequence[Tensor | float | int] | None
-Baselines = Layered | Mapping[str, Tensor | float | int]
-BaselinesOf = Baselines | Callable[..., Baselines]
-LayerNames = str | nn.Module
-Layers = LayerNames | list[LayerNames] | tuple[LayerNames, ...] | None
-Neuron = tuple[str | nn.Module, int | slice | Unit]
+from xbench.explain.problem import AnyModel, Baselines, BaselinesOf, Inputs, Layered, LayerNames, Layers, Problem
 
 
 @dataclass(frozen=True)
-class Request:
-    """The user's arguments of a call; `xbench.attribute` documents them."""
+class Request(Problem):
+    """A problem in the form for an explainer, with the further options of the command.
+
+    The model is a module on its device, gradients are read at one layer, and baselines are values.
+    """
 
     model: nn.Module
-    inputs: Inputs
-    target: Target = None
+    _: KW_ONLY
     baselines: Baselines = None
-    extra: tuple[object, ...] = ()
-    features: Inputs | None = None
-    layer: Layers = None
-    read: str | nn.Module | None = None
-    neuron: Neuron | None = None
-    output: Output = "logit"
-    select: str | int | None = None
-    seed: int = 0
-    ids: tuple[str, ...] | None = None
-    memory: int | str | None = None
-    rows: int | None = None
+    devices: None = None
     kwargs: Mapping[str, object] = field(default_factory=dict)
+    speed: Speed = field(default_factory=Speed)
+    read: LayerNames | None = None
     create_graph: bool = False
-    allow_unused: bool = False
+    masks: Inputs | None = None  # ground truth for localisation metrics
+    ids: tuple[str, ...] | None = None
     features_where_they_fit: bool = False  # at a layer: one feature per element where the given groups do not fit
     features_called: str = "features"  # the features' name in tables: "words", "edges"
-    layer_baselines: Layered = None
-    masks: Inputs | None = None  # ground truth for localisation metrics
     distribution: Baselines = None  # for methods that average over baselines, in addition to `baselines`
     named_baselines: Callable[[str], Layered] | None = None  # the data set's, by name; ValueError where it has none
     own_baselines: bool = False  # each sample has its own baseline, also for methods that take a distribution
     padded: Padded | None = None  # the input whose samples end in padding that changes no result
     progress: Callable[[int, int], None] | None = None
-    speed: Speed = field(default_factory=Speed)
     decide: Decide | None = None  # decides which rewrites are used; None: a trial on the first samples
+
+    @classmethod
+    def of(cls, problem: Problem) -> Request:
+        """The problem with its model on its device, layers by name, and the values of baselines; without `read`."""
+        if isinstance(problem.devices, (list, tuple)):
+            raise TypeError(f"devices: expected one device such as 'cuda:0', got {problem.devices!r}")
+        baselines, given = made_baselines(problem.baselines, problem.inputs), as_module(problem.model)
+        neuron = problem.neuron
+        if isinstance(neuron, tuple) and len(neuron) == 2:
+            neuron = layer_name(given, neuron[0]), neuron[1]
+        names = {each.name for each in fields(cls)}
+        taken: dict[str, Any] = {
+            each.name: getattr(problem, each.name) for each in fields(problem) if each.name in names
+        }
+        settled = {
+            "model": on_device(given, problem.devices),
+            "baselines": baselines,
+            "devices": None,
+            "kwargs": problem.kwargs or {},
+            "speed": problem.speed or Speed(),
+            "layer": layers_by_name(given, problem.layer),
+            "neuron": neuron,
+            "read": None,
+        }
+        return cls(**taken | settled)
 
     def in_order(self, given: object, name: str) -> Any:  # noqa: ANN401  (whatever was given)
         """Convert a dict by the inputs' names to a tuple in their order; other values are unchanged."""
@@ -130,6 +136,13 @@ def shifted(inputs: Inputs, by: float) -> Inputs:
     if isinstance(inputs, Mapping):
         return {name: tensor + by for name, tensor in inputs.items()}
     return tuple(tensor + by for tensor in inputs) if isinstance(inputs, tuple) else inputs + by
+
+
+def layers_by_name(model: nn.Module, layers: Layers) -> Layers:
+    """The layers by name, because modules given as objects are not part of a copy of the model."""
+    if isinstance(layers, list | tuple):
+        return tuple(layer_name(model, place) for place in layers)
+    return layers if layers is None else layer_name(model, layers)
 
 
 def made_baselines(baselines: BaselinesOf, inputs: Inputs) -> Baselines:

@@ -17,7 +17,7 @@ from xbench.core.needs import NotApplicable
 from xbench.core.plan import Plan, Plans, Several, Want, sequence
 from xbench.core.question import flat_maps
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Inputs
+from xbench.explain.problem import Inputs
 from xbench.metrics.base import Metric
 from xbench.metrics.evidence import Again, Changed, Evidence, Explained, Ranked, Shared, Smoothing
 from xbench.metrics.maps import Maps

@@ -17,7 +17,8 @@ from xbench.datasets.record import Dataset, Lazy, Split, by_part
 from xbench.engine.rewrites.choice import Decide
 from xbench.engine.speed import Speed
 from xbench.explain.explainer import Explainer
-from xbench.explain.request import Neuron, Request
+from xbench.explain.problem import Neuron
+from xbench.explain.request import Request
 from xbench.explain.score import refusal
 from xbench.inputs.baselines import choose_baseline
 from xbench.inputs.features import CELLS, as_cells, regroup

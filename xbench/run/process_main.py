@@ -6,10 +6,8 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -18,33 +16,13 @@ from xbench.boundary.attempt import attempt
 from xbench.engine.memory import give_back
 from xbench.run.block import Block
 from xbench.run.cells import Cell, blocks, evidence_of, units
+from xbench.run.messages import Advanced, Alive, Answered, Begun, Task, Told, WorkerMessage
 from xbench.run.open_job import open_job
 from xbench.run.progress import NoDisplay, logging_through
 from xbench.run.result import CellResult, failed
 
 BEAT = 1.0  # seconds between heartbeats
 _OFTEN = 0.2  # seconds between progress reports
-
-
-@dataclass(frozen=True)
-class Task:
-    """A cell to compute, or some samples of one.
-
-    Attributes:
-        config: the resolved config of the job.
-        folder: the working directory for relative paths in it.
-        beside: see `block.Job`.
-        block: number of the job's block.
-        key: key of the cell.
-        share: the samples; None: the whole block.
-    """
-
-    config: dict[str, Any]
-    folder: str
-    beside: int
-    block: int
-    key: str
-    share: slice | None
 
 
 class _Voice(NoDisplay):
@@ -56,7 +34,7 @@ class _Voice(NoDisplay):
         self._last = 0.0
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def say(self, word: object) -> None:
+    def say(self, word: WorkerMessage) -> None:
         with self._lock:
             self._connection.send(word)
 
@@ -64,15 +42,15 @@ class _Voice(NoDisplay):
         now = time.monotonic()
         if now - self._last >= _OFTEN:
             self._last = now
-            self.say(("advance", done, of))
+            self.say(Advanced(done, of))
 
     def message(self, text: str) -> None:
-        self.say(("message", text))
+        self.say(Told(text))
 
     def _beat(self) -> None:
         while True:
             try:
-                self.say("alive")
+                self.say(Alive())
             except OSError:  # the other process has ended
                 os._exit(1)
             time.sleep(BEAT)
@@ -105,7 +83,7 @@ class _Bench:
         assert self._block is not None
         if task.key not in self._units:
             raise RuntimeError("the worker's data, weights or source are not the command's: files changed meanwhile")
-        self._voice.say("begun")
+        self._voice.say(Begun())
         with logging_through(self._voice):
             return self._block.make(self._units[task.key], task.share)
 
@@ -131,8 +109,8 @@ def serve(connection: Connection, device: str, threads: int) -> None:
             return
         made = bench.attempt(task)
         try:
-            voice.say(("made", task.key, task.share, made))
+            voice.say(Answered(task.key, task.share, made))
         except OSError:
             return
         except Exception as error:  # the result cannot be pickled: nothing was sent
-            voice.say(("made", task.key, task.share, failed(error, made.seconds, {})))
+            voice.say(Answered(task.key, task.share, failed(error, made.seconds, {})))

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import torch
 
 from xbench.run.executor import WorkItem
-from xbench.run.process_main import Task, serve
+from xbench.run.messages import Task, WorkerMessage
+from xbench.run.process_main import serve
 from xbench.run.result import CellResult
 
 STARTS = 3  # consecutive processes that may die before computing anything; then the device is given up
@@ -83,7 +83,7 @@ class Worker:
             self._words.put((self, None))
 
 
-Words = SimpleQueue[tuple[Worker, Any]]
+Words = SimpleQueue[tuple[Worker, WorkerMessage | None]]
 
 
 class Pool:
@@ -112,7 +112,7 @@ class Pool:
         shared = len(set(self.devices)) < len(self.devices) or "cpu" in self.devices
         return shared and len(self.devices) > 1
 
-    def words(self, timeout: float) -> Iterator[tuple[Worker, Any]]:
+    def words(self, timeout: float) -> Iterator[tuple[Worker, WorkerMessage | None]]:
         """Messages of the pool's workers, after the first message or the timeout; None: a worker has ended."""
         try:
             word = self._words.get(timeout=timeout)

@@ -11,14 +11,14 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from omegaconf import DictConfig
 
 from xbench.config.nodes import plain
 from xbench.datasets.record import Split
 from xbench.run.executor import WorkItem, shares
-from xbench.run.process_main import BEAT, Task
+from xbench.run.messages import Advanced, Answered, Begun, Task, Told, WorkerMessage
+from xbench.run.process_main import BEAT
 from xbench.run.processes import STARTS, CellInProgress, Pool, Worker
 from xbench.run.progress import Display
 from xbench.run.result import CellResult, join
@@ -105,27 +105,27 @@ class Crew:
             elif self._late(worker, now):
                 self._end_late(worker)
 
-    def _take(self, worker: Worker, word: Any) -> None:  # noqa: ANN401
+    def _take(self, worker: Worker, word: WorkerMessage | None) -> None:
         worker.heard = time.monotonic()
         match word:
             case None:
                 self._lost(worker, _death(worker))
-            case "begun":
+            case Begun():
                 worker.since, worker.began = worker.heard, True
-            case ("made", key, share, made):
-                self._made(worker, key, share, made)
-            case ("advance", done, of) if worker.doing is not None:
+            case Answered():
+                self._answered(worker, word)
+            case Advanced(done, of) if worker.doing is not None:
                 self._display.advance(_label(worker.doing[1]), done, of)
-            case ("message", text) if worker.doing is not None:
+            case Told(text) if worker.doing is not None:
                 self._display.message(text)
 
-    def _made(self, worker: Worker, key: str, share: slice | None, made: CellResult) -> None:
-        if worker.doing is None or (key, share) != (worker.doing[1].unit.key, worker.doing[1].share):
+    def _answered(self, worker: Worker, answer: Answered) -> None:
+        if worker.doing is None or (answer.key, answer.share) != (worker.doing[1].unit.key, worker.doing[1].share):
             self._lost(worker, "its process answered what it was not asked")
             return
         cell, item = worker.doing
         worker.doing = worker.since = None
-        self._keep(cell, item, made)
+        self._keep(cell, item, answer.result)
 
     def _keep(self, cell: CellInProgress, item: WorkItem, made: CellResult) -> None:
         cell.seconds += made.seconds

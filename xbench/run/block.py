@@ -29,7 +29,7 @@ from xbench.run.cells import Algorithms, Cell, Identities, Named, evidence_of
 from xbench.run.decisions import Decisions
 from xbench.run.prepared import Prepared
 from xbench.run.result import Arrays, CellResult, NeededFailed, failed
-from xbench.store.records import canonical, cell_key
+from xbench.store.records import CellKind, canonical, cell_key
 from xbench.store.store import Store
 from xbench.tables.columns import COST
 
@@ -81,13 +81,14 @@ class Block:
 
     def make(self, unit: Cell, share: slice | None = None) -> CellResult:
         """Compute a cell, or the samples `share` of it; an error becomes a failure result."""
-        make = {
+        makers: dict[CellKind, Callable[[Cell, slice], tuple[dict[str, Any], Arrays]]] = {
             "samples": self._samples,
             "shared": self._gather,
             "evidence": self._gather,
             "attribution": self._attribution,
             "score": self._score,
-        }[unit.kind]
+        }
+        make = makers[unit.kind]
         where = {"environment": self.job.environment}
         start = time.perf_counter()
 
@@ -122,7 +123,7 @@ class Block:
 
     def _attribution(self, unit: Cell, share: slice) -> tuple[dict[str, Any], Arrays]:
         assert unit.algorithm is not None
-        algorithm: Algorithm = unit.algorithm.component
+        algorithm = unit.algorithm.component
         explainer, n = self.prepared.explainer, share.stop - share.start
         counters = explainer.restart()
         flat, seconds, peak, how = self._timed(algorithm, share)
@@ -230,7 +231,7 @@ class Block:
         }
         return fields, {}
 
-    def _stored_maps(self, algorithm: Named) -> Tensor:
+    def _stored_maps(self, algorithm: Named[Algorithm]) -> Tensor:
         """The flat maps of the stored attribution cell."""
         key = cell_key(self.job.ids.attribution(self.split, algorithm))
         arrays = self._stored(key, "there is no map to score")
@@ -238,7 +239,7 @@ class Block:
         maps = [torch.from_numpy(arrays[f"map_{i}"]).to(self.job.device) for i in range(count)]
         return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
-    def _explanation(self, algorithm: Named) -> Explanation:
+    def _explanation(self, algorithm: Named[Algorithm]) -> Explanation:
         return Explanation.by(algorithm.component, self._stored_maps(algorithm), self.prepared.explainer)
 
     def _found(self, cell: Cell) -> _Found:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +17,7 @@ from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset, Split
 from xbench.metrics.base import Metric
 from xbench.metrics.evidence import Evidence, Shared
-from xbench.store.records import cell_key
+from xbench.store.records import CellKind, StoredStatus, TableKind, cell_key
 from xbench.store.store import Store
 
 _PLACES = ("name", "weights")  # a path or hub name; the display name is already recorded with the settings
@@ -27,12 +27,17 @@ _SPEED = {"precision": "fp32", "compile": None, "rewrites": True}  # defaults of
 FORMAT = 1  # raised when the meaning of a stored cell changes
 
 
+C = TypeVar("C", Algorithm, Metric)
+IdentityKind = TableKind | Literal["evidence", "rewrites"]
+KnownStatus = Literal["todo", "reused", "skipped"] | StoredStatus
+
+
 @dataclass(frozen=True)
-class Named:
+class Named(Generic[C]):
     """A component under its name in the command, with the JSON that identifies its settings."""
 
     name: str
-    component: Any
+    component: C
     identity: dict[str, Any]
 
 
@@ -40,14 +45,14 @@ class Named:
 class Algorithms:
     """The algorithms and metrics of a job."""
 
-    algorithms: tuple[Named, ...]
-    metrics: tuple[Named, ...]
+    algorithms: tuple[Named[Algorithm], ...]
+    metrics: tuple[Named[Metric], ...]
 
     @classmethod
     def of(cls, cfg: DictConfig) -> Algorithms:
         return cls(
-            tuple(_named("algorithm", name, node, Algorithm) for name, node in cfg.algorithm.items()),
-            tuple(_named("metric", name, node, Metric) for name, node in cfg.metric.items()),
+            tuple(_algorithm(str(name), node) for name, node in cfg.algorithm.items()),
+            tuple(_metric(str(name), node) for name, node in cfg.metric.items()),
         )
 
 
@@ -68,15 +73,15 @@ class Identities:
     def samples(self, block: Split) -> dict[str, Any]:
         return self._base("samples", block)
 
-    def attribution(self, block: Split, algorithm: Named) -> dict[str, Any]:
+    def attribution(self, block: Split, algorithm: Named[Algorithm]) -> dict[str, Any]:
         return self._base("attribution", block) | {"algorithm": algorithm.identity}
 
-    def evidence(self, block: Split, evidence: Evidence, algorithm: Named) -> dict[str, Any]:
+    def evidence(self, block: Split, evidence: Evidence, algorithm: Named[Algorithm]) -> dict[str, Any]:
         """The identity of a metric's evidence; the same for every algorithm if it does not depend on a map."""
         of_map = {} if isinstance(evidence, Shared) else {"algorithm": algorithm.identity}
         return self._base("evidence", block) | {"evidence": identity(evidence)} | of_map | _foreign(evidence)
 
-    def score(self, block: Split, algorithm: Named, metric: Named) -> dict[str, Any]:
+    def score(self, block: Split, algorithm: Named[Algorithm], metric: Named[Metric]) -> dict[str, Any]:
         return self._base("score", block) | {"algorithm": algorithm.identity, "metric": metric.identity}
 
     def rewrites(self, tried: Split, evaluation: Mapping[str, str]) -> dict[str, Any]:
@@ -90,7 +95,7 @@ class Identities:
         settings = {name: value for name, value in canonical(node).items() if name not in _PLACES}
         return {"settings": settings, **_source(node)}
 
-    def _base(self, kind: str, block: Split) -> dict[str, Any]:
+    def _base(self, kind: IdentityKind, block: Split) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "kind": kind,
@@ -120,7 +125,7 @@ def blocks(cfg: DictConfig, split: Split) -> Iterator[Split]:
 
 
 def entry(
-    kind: str, identity: Mapping[str, Any], status: str, reason: str | None = None, *,
+    kind: CellKind, identity: Mapping[str, Any], status: str, reason: str | None = None, *,
     algorithm: str | None = None, metric: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """One line of a manifest."""
@@ -141,10 +146,10 @@ def entry(
 class Cell:
     """One cell of one block."""
 
-    kind: str
+    kind: CellKind
     identity: dict[str, Any]
-    algorithm: Named | None = None
-    metric: Named | None = None
+    algorithm: Named[Algorithm] | None = None
+    metric: Named[Metric] | None = None
     evidence: Evidence | None = None
 
     @functools.cached_property
@@ -184,7 +189,7 @@ def evidence_of(ids: Identities, block: Split, score: Cell) -> Iterator[Cell]:
         yield Cell("shared" if shared else "evidence", of_block, None if shared else score.algorithm, None, each)
 
 
-def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
+def known(store: Store, key: str, reuse: str) -> tuple[KnownStatus, str | None]:
     """The status of a cell by the store and the policy: reused, a failure's status, skipped, or todo."""
     if reuse == "never":
         return "todo", None
@@ -196,12 +201,23 @@ def known(store: Store, key: str, reuse: str) -> tuple[str, str | None]:
     return ("skipped", "not in the store (reuse=only)") if reuse == "only" else ("todo", None)
 
 
-def _named(group: str, name: object, node: DictConfig, kind: type[Algorithm] | type[Metric]) -> Named:
-    component: Algorithm | Metric = instantiate(node, f"{group}.{name}")
-    if not isinstance(component, kind):
-        raise TypeError(f"{group}.{name}: {node['_target_']} is no {kind.__name__}")
-    found = canonical(node) | {"version": component.facts.version} | _source(node)
-    return Named(str(name), component, found)
+def _algorithm(name: str, node: DictConfig) -> Named[Algorithm]:
+    component = instantiate(node, f"algorithm.{name}")
+    if not isinstance(component, Algorithm):
+        raise TypeError(f"algorithm.{name}: {node['_target_']} is no Algorithm")
+    return Named(name, component, _identity(node, component.facts.version))
+
+
+def _metric(name: str, node: DictConfig) -> Named[Metric]:
+    component = instantiate(node, f"metric.{name}")
+    if not isinstance(component, Metric):
+        raise TypeError(f"metric.{name}: {node['_target_']} is no Metric")
+    return Named(name, component, _identity(node, component.facts.version))
+
+
+def _identity(node: DictConfig, version: int) -> dict[str, Any]:
+    """The JSON of a component's settings, its version and its source."""
+    return canonical(node) | {"version": version} | _source(node)
 
 
 def _source(node: DictConfig) -> dict[str, str]:

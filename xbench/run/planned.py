@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from xbench.store.records import TableKind
 
 Entry = dict[str, Any]  # a cell in a manifest
-CellKind = Literal["samples", "attribution", "score"]
 OK = ("ok", "reused")
 NOT_FAILED = ("ok", "reused", "skipped", "planned")
 
@@ -14,7 +15,7 @@ NOT_FAILED = ("ok", "reused", "skipped", "planned")
 class PlannedCell:
     """One cell before its samples are known: the runner cuts it into blocks and gives every block a key."""
 
-    kind: CellKind
+    kind: TableKind
     model: str
     dataset: str
     algorithm: str | None = None

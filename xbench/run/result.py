@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from xbench.boundary.own_code import place
 from xbench.core.needs import NotApplicable
 from xbench.engine import NonFiniteError, OutOfMemory
 from xbench.engine.memory import is_out_of_memory
+from xbench.store.records import StoredStatus
 
 Arrays = Mapping[str, np.ndarray]
+ResultStatus = StoredStatus | Literal["skipped"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class CellResult:
         seconds: time spent on the cell.
     """
 
-    status: str
+    status: ResultStatus
     reason: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     arrays: Arrays = field(default_factory=dict)
@@ -40,7 +42,7 @@ class CellResult:
 class NeededFailed(RuntimeError):
     """A cell that this one needs has no result; this cell takes its status."""
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: StoredStatus, reason: str) -> None:
         super().__init__(reason)
         self.status = status
 
@@ -49,6 +51,7 @@ def failed(error: BaseException, seconds: float, fields: Mapping[str, Any]) -> C
     """The failure of the exception being handled. Call inside `except`."""
     if isinstance(error, NotApplicable):
         return CellResult("skipped", message(error), seconds=seconds)
+    status: ResultStatus
     if isinstance(error, NeededFailed):
         status, reason = error.status, str(error)
     else:

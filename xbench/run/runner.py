@@ -29,10 +29,12 @@ from xbench.run.progress import Display
 from xbench.run.remarks import KEY, doubts, remarks
 from xbench.run.result import CellResult
 from xbench.run.schedule import Crew
-from xbench.store.records import Record, cell_key
+from xbench.store.records import CellKind, Record, cell_key
 from xbench.store.store import Stamp, Store, StoreError
 
 _RECORDS = 64 * 2**20  # bytes
+# What is computed at once, in the order in which cells need each other.
+_STAGES: tuple[tuple[CellKind, ...], ...] = (("samples", "shared"), ("attribution",), ("evidence",), ("score",))
 
 
 def run_job(cfg: DictConfig, display: Display, begun: Callable[[Outcome], None] = lambda _: None) -> Outcome:
@@ -107,6 +109,7 @@ def _planned(cfg: DictConfig) -> list[Entry]:
     for block in blocks(cfg, dataset.test):
         prepared = Prepared(cfg, dataset, model, torch.device("cpu"), block) if model else None
         for unit in units(ids, parts, block):
+            status: str
             status, reason = known(store, unit.key, cfg.reuse)
             if status in ("todo", "skipped"):
                 lack = _not_applicable(prepared, unit) if prepared else None
@@ -220,7 +223,7 @@ class _Run:
         step = min(workers.at_once, len(self._splits))
         for first in range(0, len(self._splits), step):
             some = range(first, min(first + step, len(self._splits)))
-            for kinds in (("samples", "shared"), ("attribution",), ("evidence",), ("score",)):
+            for kinds in _STAGES:
                 if kinds == ("evidence",):  # not concurrently with attributions, which are timed
                     self._expect(some.stop, workers)
                 for item, made in workers.run(self._items(some, kinds), alone=kinds == ("attribution",)):
@@ -233,7 +236,7 @@ class _Run:
                 workers.expect(number, self._splits[number])
                 return
 
-    def _items(self, some: Iterable[int], kinds: Sequence[str]) -> Iterator[WorkItem]:
+    def _items(self, some: Iterable[int], kinds: Sequence[CellKind]) -> Iterator[WorkItem]:
         """The missing cells of these kinds; another command on the same store may finish one meanwhile."""
         for number in some:
             hidden = "shared" in kinds or "evidence" in kinds

@@ -4,9 +4,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast, get_args
 
-FAILURES = ("error", "oom", "timeout", "crashed", "nonfinite")
+TableKind = Literal["samples", "attribution", "score"]  # of the cells that a manifest and the tables have
+CellKind = TableKind | Literal["shared", "evidence"]
+Failure = Literal["error", "oom", "timeout", "crashed", "nonfinite"]
+StoredStatus = Literal["ok"] | Failure
+FAILURES: tuple[Failure, ...] = get_args(Failure)
 FAILURE_KEYS = (
     "key",
     "kind",
@@ -30,8 +34,8 @@ class Record(_Optional):
     """One cell as JSON. A failure (status not "ok") needs only the keys in FAILURE_KEYS."""
 
     key: str
-    kind: str  # "samples" | "attribution" | "score"
-    status: str  # "ok" or one of FAILURES
+    kind: CellKind
+    status: StoredStatus
     reason: str | None
     identity: dict[str, Any]
     model: str

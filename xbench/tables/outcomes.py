@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xbench.store.records import FAILURES, Record
+from xbench.store.records import FAILURES, Record, TableKind
 from xbench.store.store import Store
 
 CellGroup = tuple[str, str, str | None, str | None]  # model, dataset, algorithm, metric
@@ -24,8 +24,8 @@ class StoredCell:
     record: Record | None
 
     @property
-    def kind(self) -> str:
-        """ "samples", "attribution" or "score"."""
+    def kind(self) -> TableKind:
+        """Which cell of the group: told by what it names."""
         return "score" if self.group[3] is not None else "attribution" if self.group[2] is not None else "samples"
 
     @property

@@ -83,7 +83,8 @@ def _main(arguments: Sequence[str]) -> int:
         from xbench.config.hydra_main import inform
 
         return inform([*flags, *args.overrides])
-    from xbench.cli.driver import Command, run, show_config
+    from xbench.cli.conclude import Command
+    from xbench.cli.driver import run, show_config
 
     command = Command(program, flags, args.overrides)
     return show_config(command, args) if args.cfg else run(command, args)

@@ -82,4 +82,5 @@ def _spread(side: int, sigma: float, like: Tensor) -> Tensor:
     cosines = torch.cos(pi / side * waves[:, None] * (waves + 0.5)) * (2 / side) ** 0.5
     cosines[0] /= 2**0.5
     fading = torch.exp(-0.5 * (sigma * pi / side * waves).square())
-    return (cosines.T @ (fading[:, None] * cosines)).to(like)
+    blur: Tensor = (cosines.T @ (fading[:, None] * cosines)).to(like)
+    return blur

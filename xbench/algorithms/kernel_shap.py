@@ -117,4 +117,5 @@ def _solve(z: Tensor, weights: Tensor, y: Tensor, total: Tensor, counts: Tensor)
     # Zero eigenvalues are computed as up to K * 1e-16 of the largest, true ones as above 1e-11 of it. torch's own
     # cutoff lies at the edge of the first range, and a single missed zero spoils the result.
     inverse = torch.linalg.pinv(normal, rtol=1e-13, hermitian=True)
-    return share + (inverse @ right[:, :, None]).squeeze(2)
+    values: Tensor = share + (inverse @ right[:, :, None]).squeeze(2)
+    return values

@@ -64,7 +64,8 @@ class Occlusion(Algorithm):
         for region in regions(case.layout.shapes, self._windows(case)):
             sizes[region] += len(region)
             cover[region] += 1
-        return maps * (cover / sizes).to(maps.device)
+        density: Tensor = maps * (cover / sizes).to(maps.device)
+        return density
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         x0 = case.baseline(x)

@@ -192,7 +192,8 @@ def _alive(told: dict[str, Any]) -> bool:
     """Whether the process still runs on this machine, and its id has not been reused."""
     try:
         process = psutil.Process(told["pid"])
-        return process.create_time() <= told["began"] + 1 and process.status() != psutil.STATUS_ZOMBIE
+        alive: bool = process.create_time() <= told["began"] + 1 and process.status() != psutil.STATUS_ZOMBIE
+        return alive
     except psutil.Error:
         return False
 

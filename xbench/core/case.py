@@ -229,5 +229,7 @@ def expand_features(
 
 def _dense(ids: Tensor) -> Tensor:
     """Group ids renumbered to 0..K-1 in increasing order; negative ids stay -1."""
+    kept: Tensor
+    inverse: Tensor
     kept, inverse = torch.unique(ids.clamp(min=-1), return_inverse=True)
     return inverse - int(bool(len(kept)) and int(kept[0]) < 0)

@@ -56,7 +56,8 @@ class Site:
             known = ", ".join(list(modules)[1:20]) or "none, as a plain function has"
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {known}"
             raise ValueError(f"the model has no layer {self.layer!r}; {hint}")
-        return modules[self.layer]
+        found: nn.Module = modules[self.layer]
+        return found
 
     def watch(self, model: nn.Module, *, detach: bool = False) -> AbstractContextManager[Visit]:
         """See `Place`."""
@@ -121,6 +122,7 @@ def layer_name(model: nn.Module, layer: str | nn.Module) -> str:
     """The name of a layer given as a module or as its name."""
     if isinstance(layer, str):
         return layer
+    name: str
     for name, module in model.named_modules():
         if module is layer:
             return name

@@ -47,11 +47,11 @@ def check_pixels(width: int, height: int, most: int) -> None:
 @contextlib.contextmanager
 def open_image(source: Path | BytesIO, most: int = PIXELS) -> Iterator[Any]:
     """Open a picture without decoding it. Raises ValueError if it is not a picture or has more than `most` pixels."""
-    from PIL import Image  # only needed here
+    from PIL import Image, UnidentifiedImageError  # only needed here
 
     try:
         image = Image.open(source, formats=FORMATS)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ValueError(f"it is no picture in {', '.join(FORMATS)}") from error
     with image:
         check_pixels(*image.size, most)

@@ -86,7 +86,7 @@ class Shapes:
     def _joined(self, tiles: Tensor) -> Tensor:
         """(n, grid * grid, C, side, side) as (n, C, grid * side, grid * side)."""
         n, _, channels = tiles.shape[:3]
-        rows = tiles.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 4, 2, 5)
+        rows: Tensor = tiles.unflatten(1, (self.grid, self.grid)).permute(0, 3, 1, 4, 2, 5)
         return rows.reshape(n, channels, self.grid * self.side, self.grid * self.side)
 
 

@@ -62,7 +62,8 @@ def _tokenizer(name: str) -> Callable[[str], list[str]]:
     torchtext.disable_torchtext_deprecation_warning()
     from torchtext.data.utils import get_tokenizer
 
-    return get_tokenizer(name)
+    tokenizer: Callable[[str], list[str]] = get_tokenizer(name)
+    return tokenizer
 
 
 def _read(split: Split, part: str) -> Split:

@@ -41,4 +41,5 @@ def resampled(wave: Tensor, own: int, rate: int, place: str) -> Tensor:
     with libraries.extra("audio", f"{place}: to take {own} samples per second at {rate}"):
         from torchaudio.functional import resample  # only needed here, and slow to load
 
-    return resample(wave, own, rate)
+    resampled: Tensor = resample(wave, own, rate)
+    return resampled

@@ -113,7 +113,8 @@ class Engine:
             try:
                 step = next(plan) if result is None else plan.send(result)
             except StopIteration as finished:
-                return finished.value
+                value: Tensor | Noted = finished.value
+                return value
             if isinstance(step, Plan):  # the number of steps is unknown: each adds its own rows
                 samples = rows.stop - rows.start if step.samples is None else len(step.samples)
                 self._passes.expect(step.n_points * samples)

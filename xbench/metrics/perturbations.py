@@ -174,7 +174,8 @@ class SquareRemoval(Removal):
         )
         square = (rows[:, :, None] & columns[:, None, :]).to(x.device)
         channels = shapes[0][:-2].numel()
-        return square[:, None].expand(len(x), channels, height, width).flatten(1)
+        erased: Tensor = square[:, None].expand(len(x), channels, height, width).flatten(1)
+        return erased
 
 
 @dataclass(frozen=True)

@@ -80,4 +80,5 @@ def _torch_geometric() -> ModuleType:
         warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
         import torch_geometric.explain.algorithm.utils
         import torch_geometric.nn
-    return torch_geometric
+    library: ModuleType = torch_geometric
+    return library

@@ -200,7 +200,8 @@ class Torchvision:
 
 def _checkpoint(named: WeightsEnum) -> Path:
     """The file in which torchvision keeps published weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
+    file: Path = Path(torch.hub.get_dir()) / "checkpoints" / named.url.rpartition("/")[2]
+    return file
 
 
 def _checksum(url: str) -> str:

@@ -100,7 +100,8 @@ class _Arrays:
                 self._read[key] = self._load(key)
             rows, arrays = self._read[key]
             if sample in rows and name in arrays:
-                return arrays[name][rows[sample]]
+                values: np.ndarray = arrays[name][rows[sample]]
+                return values
         return None
 
     def _load(self, key: str) -> tuple[dict[str, int], dict[str, np.ndarray]]:

@@ -75,6 +75,6 @@ def _cost(box: Bbox, obstacles: Sequence[Bbox], frame: Bbox) -> float:
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    width: float = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height: float = min(a.y1, b.y1) - max(a.y0, b.y0)
     return max(0.0, width) * max(0.0, height)

@@ -15,6 +15,7 @@ from torch import Tensor
 from xbench.rules.recurrent import RECURRENT
 
 Dims = int | tuple[int, ...]
+NOT_HERE: Tensor = NotImplemented  # the result for a form of the operation that is not implemented here
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ def vector_norm(
     if ord == 2:
         return (x * x).sum(dim, keepdim).sqrt()
     if ord <= 0 or ord == -math.inf:
-        return NotImplemented
+        return NOT_HERE
     return x.abs().pow(ord).sum(dim, keepdim).pow(1 / ord)
 
 
@@ -157,7 +158,7 @@ def norm(A: Tensor, ord: float | str | None = None, dim: Dims | None = None, kee
     vectors = isinstance(dim, int) or (ord is not None and dim is None and A.ndim == 1)
     if ord is None or (vectors and not isinstance(ord, str)):
         return vector_norm(A, 2 if ord is None else float(ord), dim, keepdim)
-    return NotImplemented
+    return NOT_HERE
 
 
 def var(
@@ -169,7 +170,7 @@ def var(
     correction: float | None = None,
 ) -> Tensor:
     if isinstance(dim, bool):  # the signature var(input, unbiased)
-        return NotImplemented
+        return NOT_HERE
     correction = float(unbiased) if correction is None else correction
     centred = input - (input.mean() if dim is None else input.mean(dim, keepdim=True))
     squares = centred * centred
@@ -203,7 +204,7 @@ def var_mean(
 
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     if dim is None:
-        return NotImplemented  # over all examples
+        return NOT_HERE  # over all examples
     product = reduce(mul, input.unbind(dim))
     return product.unsqueeze(dim) if keepdim else product
 

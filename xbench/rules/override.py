@@ -193,7 +193,8 @@ class Override(TorchFunctionMode, abc.ABC):
         allowed = disable_saved_tensors_hooks(reason + _CHECKPOINTS)
         allowed.__enter__()
         self._hooks.append(allowed)
-        return super().__enter__()
+        super().__enter__()
+        return self
 
     def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - an exception's type, value and traceback
         super().__exit__(*error)

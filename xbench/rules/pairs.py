@@ -69,7 +69,8 @@ class PairAxis:
         return self.dim - 1
 
     def _split(self, tensor: Tensor) -> Tensor:
-        return tensor.unflatten(self.dim, (self.blocks, self.inputs + 1, -1))
+        parts: Tensor = tensor.unflatten(self.dim, (self.blocks, self.inputs + 1, -1))
+        return parts
 
     def _merged(self, pairs: Tensor) -> Tensor:
         return pairs.flatten(self.dim - 2, self.dim)

@@ -78,4 +78,5 @@ def _dataset(node: str, made_by: str | None) -> Dataset:
 
 @functools.lru_cache(maxsize=2)
 def _model(node: str, _made_by: str | None, dataset: str, dataset_made_by: str | None) -> Model:
-    return instantiate(json.loads(node), "model").load(_dataset(dataset, dataset_made_by))
+    model: Model = instantiate(json.loads(node), "model").load(_dataset(dataset, dataset_made_by))
+    return model

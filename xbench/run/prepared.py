@@ -21,8 +21,9 @@ from xbench.explain.problem import Neuron
 from xbench.explain.request import Request
 from xbench.explain.score import refusal
 from xbench.inputs.baselines import choose_baseline
-from xbench.inputs.features import CELLS, as_cells, regroup
+from xbench.inputs.features import as_cells, regroup
 from xbench.inputs.targets import Chosen, choose
+from xbench.modalities.audio import CELLS
 from xbench.modalities.parts.spectral import FromSpectrum
 from xbench.models.record import Encoded, Model
 from xbench.run.cells import Cell
@@ -86,7 +87,8 @@ class Prepared:
     @property
     def _in_cells(self) -> bool:
         """Whether spectra are explained, although the model takes waveforms."""
-        return self.cfg.features == CELLS
+        cells: bool = self.cfg.features == CELLS
+        return cells
 
     @functools.cached_property
     def explainer(self) -> Explainer:

@@ -99,7 +99,8 @@ def _info(shares: Sequence[CellResult]) -> dict[str, Any]:
 
 def _column(made: CellResult, name: str, n: int) -> list[Any]:
     # An algorithm's notes may be absent if it had nothing to report.
-    return made.fields["values"].get(name, [float("nan")] * n)
+    column: list[Any] = made.fields["values"].get(name, [float("nan")] * n)
+    return column
 
 
 def _equally_wide(parts: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig
@@ -321,4 +321,4 @@ class _Run:
             "environment": self._job.environment,
             "counters": {"forward_rows": 0, "backward_rows": 0, "repeated_rows": 0},
         }
-        return Record(**self._redactor.record(record | values))  # type: ignore[typeddict-item]
+        return cast(Record, self._redactor.record(record | values))

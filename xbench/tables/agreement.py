@@ -86,7 +86,8 @@ def _of_the_top(signs: Numbers, order: NDArray[np.intp]) -> Numbers:
         same = order == order[row]
         found[1, row] = same.sum(1)
         found[3, row] = (same & (of_top == of_top[row])).sum(1)
-    return found / k
+    shares: Numbers = found / k
+    return shares
 
 
 def _common(sets: NDArray[np.bool_]) -> Numbers:

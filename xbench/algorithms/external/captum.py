@@ -115,7 +115,7 @@ class Captum(ExternalAlgorithm):
         with warnings.catch_warnings():
             for text in theirs.KNOWN_WARNINGS:
                 warnings.filterwarnings("ignore", text, UserWarning)
-            maps = method.attribute(inputs, **given)
+            maps: tuple[Tensor, ...] = method.attribute(inputs, **given)
         if not known.grouped:
             return maps
         return tuple(m * (f >= 0) for m, f in zip(maps, question.features, strict=True))

@@ -97,7 +97,8 @@ def histogram_entropy(maps: Tensor, own: Tensor, n_bins: int) -> Tensor:
     places = ((values - low) / torch.where(span > 0, span, 1) * n_bins).nan_to_num().long().clamp(0, n_bins - 1)
     counts = values.new_zeros(len(values), n_bins).scatter_add_(1, places, own.double().expand_as(values))
     shares = counts / counts.sum(1, keepdim=True)
-    return torch.special.entr(shares).sum(1).masked_fill((values.isnan() & own).any(1), torch.nan)
+    entropy: Tensor = torch.special.entr(shares).sum(1).masked_fill((values.isnan() & own).any(1), torch.nan)
+    return entropy
 
 
 def check_cascades(cascades: int, order: str) -> None:

@@ -56,7 +56,8 @@ class Nearby:
 
     def norm(self, values: Tensor) -> Tensor:
         """The norm of each row, (n,)."""
-        return torch.linalg.vector_norm(values, ord=self.order, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(values, ord=self.order, dim=1)
+        return norms
 
     def by_elements(self, change: Tensor, base: Tensor) -> Tensor:
         """The norm of the change divided element by element, (n,); an element of 0 counts as 1e-6."""

@@ -114,7 +114,8 @@ def _binned(series: Tensor) -> Tensor:
     """(n, C, T) summed in at most COLUMNS equal bins along time; the last may be shorter."""
     size = -(-series.shape[2] // COLUMNS)
     padded = F.pad(series, (0, -series.shape[2] % size))
-    return padded.unflatten(2, (-1, size)).sum(3)
+    binned: Tensor = padded.unflatten(2, (-1, size)).sum(3)
+    return binned
 
 
 def _curves(series: Tensor) -> np.ndarray:
@@ -131,7 +132,8 @@ def _curves(series: Tensor) -> np.ndarray:
     level = torch.linspace(1, 0, STRIP)[None, None, :, None]
     thick = 0.5 / (STRIP - 1)
     drawn = (level <= top.unsqueeze(2) + thick) & (level >= bottom.unsqueeze(2) - thick)
-    return 1 - 0.85 * drawn.reshape(n, channels * STRIP, -1, 1).float().numpy()
+    strip: np.ndarray = 1 - 0.85 * drawn.reshape(n, channels * STRIP, -1, 1).float().numpy()
+    return strip
 
 
 def _spectrogram(waves: Tensor) -> np.ndarray:

@@ -122,7 +122,8 @@ class Paired(Override):
             def change(tensor: Tensor) -> Tensor:
                 place = places.get(id(tensor))
                 if tensor in self._sides:
-                    return self._sides[tensor][which]
+                    own: Tensor = self._sides[tensor][which]
+                    return own
                 return tensor if place is None else place.sides(tensor)[which]
 
             return change

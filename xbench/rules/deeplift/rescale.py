@@ -28,7 +28,8 @@ def elementwise(mode: Paired, call: Call, active: list[Tensor]) -> object:
 
     def function(leaf: Tensor) -> Tensor:
         operand = leaf.clone() if call.in_place else leaf
-        return call.with_arguments(lambda tensor: operand if tensor is x else tensor).run()
+        value: Tensor = call.with_arguments(lambda tensor: operand if tensor is x else tensor).run()
+        return value
 
     return mode.finish(call, Quotient.apply(x, function, place, mode.eps), active)
 
@@ -53,7 +54,8 @@ def product(mode: Paired, call: Call, active: list[Tensor]) -> object:
 
     def function(a: Tensor, b: Tensor) -> Tensor:
         factors = iter((a.clone() if call.in_place else a, b))
-        return template.with_arguments(lambda t: next(factors) if t is blank else t).run()
+        product: Tensor = template.with_arguments(lambda t: next(factors) if t is blank else t).run()
+        return product
 
     return mode.finish(call, AtMean.apply(*active, function, places), active)
 

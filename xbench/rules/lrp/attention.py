@@ -61,7 +61,7 @@ def _with_constant_denominator(name: str, given: dict[str, Any]) -> TorchFunctio
         grouped = leaf.reshape(rows)
         centred = grouped - grouped.mean(-1, keepdim=True)
         variance = centred.detach().square().mean(-1, keepdim=True)
-        y = (centred / (variance + eps).sqrt()).reshape(shape)
+        y: Tensor = (centred / (variance + eps).sqrt()).reshape(shape)
         y = y if weight is None else y * weight.view(per_channel)
         return y if bias is None else y + bias.view(per_channel)
 

@@ -46,6 +46,7 @@ def test_the_suite_has_found_the_algorithms():
     assert {"saliency", "ig", "deeplift", "kernel_shap", "vargrad", "random"} <= set(NODES)
 
 
+@pytest.mark.slow
 @every_readout
 @everywhere
 def test_maps_have_the_shape_of_the_site_and_are_not_constant(name, site, readout):
@@ -183,6 +184,7 @@ def test_global_random_states_are_neither_read_nor_changed(name, site):
     close(maps, expected(name, site, "target").maps)
 
 
+@pytest.mark.slow
 @every_readout
 @pytest.mark.parametrize(("name", "site"), [(name, site) for name, site in PAIRS if algorithm(name).facts.complete])
 def test_complete_maps_sum_to_the_difference_from_the_baseline(name, site, readout):

@@ -129,6 +129,7 @@ def absent(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> s
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("absent", "arguments", "said"),
     [
@@ -181,6 +182,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", OWN)
 def test_own_code_that_fails_at_import_is_one_line(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, what: str

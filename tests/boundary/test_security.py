@@ -189,6 +189,7 @@ def test_displays_obey_nothing() -> None:
     assert not set(said) & set("\x07\x9b\u202e\ud800\r")
 
 
+@pytest.mark.slow
 def test_labels_and_errors_reach_the_terminal_shown(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     Path("t.csv").write_text("a,y\n" + "\n".join(f"{i},{'no' if i % 2 else 'yes'}" for i in range(60)))
     given = ["dataset=table", "dataset.path=t.csv", "dataset.target=y", "algorithm=[saliency]", "metric=[]"]
@@ -211,6 +212,7 @@ def test_nothing_prints_but_by_the_one_door() -> None:
     assert found == ["printable.py"]
 
 
+@pytest.mark.slow
 def test_labels_that_a_spreadsheet_would_compute_are_quoted(run: Run) -> None:
     labels = ["'=1+1'", "'+1'", "'-1'", "'@x'"]
     for place, label in enumerate(labels):
@@ -238,6 +240,7 @@ def test_a_command_of_a_thousand_workers_is_refused(run: Run, capsys: pytest.Cap
     assert not Path("results").exists()
 
 
+@pytest.mark.slow
 def test_a_report_from_a_store_named_by_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH", str(Path.cwd() / "scratch"))
     assert blobs(run, "algorithm=[saliency]", "metric=[]", "store=${oc.env:SCRATCH}/s") == 0

@@ -137,6 +137,7 @@ def test_flags_may_stand_anywhere(command: Command, tmp_path: Path) -> None:
     assert [next(iter(cfg.algorithm)) for cfg in runner.configs] == ["ig", "my_ig"]
 
 
+@pytest.mark.slow
 def test_failed_cells_are_listed_with_the_command_that_retries_them(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +150,7 @@ def test_failed_cells_are_listed_with_the_command_that_retries_them(
     assert "tried again by: xbench 'algorithm=[ig]'\n" in said
 
 
+@pytest.mark.slow
 def test_a_job_that_breaks_does_not_stop_the_others(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Runner):
         def run_job(self, cfg: DictConfig, display: Display, begun: object = None) -> Outcome:
@@ -171,6 +173,7 @@ def test_a_job_without_a_trace_is_a_failure(
     assert "its process ended without a result" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_keeps_what_is_done(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     runner = Runner(lambda cell: "planned" if cell.metric else "ok")
     code, manifest = command("algorithm=ig,deeplift", "metric=infidelity", "-m", runner=runner)
@@ -215,6 +218,7 @@ def test_a_report_that_fails_is_not_a_lost_run(
     assert "python -m xbench.report name=latest store=results reports=reports" in said.err
 
 
+@pytest.mark.slow
 def test_swept_settings_are_rows_of_their_own(command: Command) -> None:
     _, manifest = command("algorithm=ig", "algorithm.ig.n_steps=10,20", "metric=[]", "-m")
     assert manifest is not None
@@ -339,6 +343,7 @@ def test_tab_completion(tmp_path: Path) -> None:
     assert "complete" in process.communicate(timeout=60)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
     script = """

@@ -100,6 +100,7 @@ def test_what_an_algorithm_needs_and_promises(capsys, name, cells, words):
     assert words in citation
 
 
+@pytest.mark.slow
 def test_every_algorithm_shows_its_citation_and_nothing_is_cut(capsys):
     text = listed(capsys, "algorithms")
     shown = blocks(text)
@@ -113,6 +114,7 @@ def test_every_algorithm_shows_its_citation_and_nothing_is_cut(capsys):
     assert all(character.isprintable() for line in text.split("\n") for character in line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120, 200])
 @pytest.mark.parametrize("words", [["algorithms"], ["metrics"], ["algorithms", "ig_tol"]])
 def test_a_narrow_terminal_loses_no_word(capsys, monkeypatch, width, words):

@@ -121,6 +121,7 @@ def composer() -> Composer:
     return Composer()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_every_option_file_composes_and_builds(composer: Composer, path: Path) -> None:
     given = {  # what the user must name

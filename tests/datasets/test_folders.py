@@ -91,6 +91,7 @@ def test_a_command_reads_the_files_of_a_block_when_it_comes_to_it(
     assert most[read_before:] == [2]  # all is stored: a few samples tell whether data and model fit
 
 
+@pytest.mark.slow
 def test_the_next_block_is_read_while_this_one_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, order, begun = images(tmp_path / "pets", n=20), [], threading.Event()
     read, make = Files.read, Block.make
@@ -120,6 +121,7 @@ def test_the_next_block_is_read_while_this_one_is_scored(tmp_path: Path, monkeyp
         assert order.index(("attribution", name)) < order.index(("read", following)) < order.index(("score", name))
 
 
+@pytest.mark.slow
 def test_a_block_is_gone_when_the_next_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, make = images(tmp_path / "pets", n=20), Block.make
     alive: dict[str, weakref.ref] = {}

@@ -213,6 +213,7 @@ def test_the_command_stops_or_does_not_look(run: Run, capsys: pytest.CaptureFixt
     assert command(run, capsys, "run.consistency=stop", "store=other")[0] == 0
 
 
+@pytest.mark.slow
 def test_workers_compute_the_cells_of_a_model_that_was_looked_at_once(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ def status(algorithm: str, metric: str | None = None) -> str:
     return str(kept["status"].item())
 
 
+@pytest.mark.slow
 def test_points_at_a_layer(run: Run) -> None:
     assert blobs(run, *TWO_LAYERS, "layer=first") == 0
     complete = table().query("metric == 'completeness'").set_index("algorithm")["mean"]
@@ -26,6 +27,7 @@ def test_points_at_a_layer(run: Run) -> None:
     assert status("occlusion", "infidelity") == "ok"
 
 
+@pytest.mark.slow
 def test_a_neuron_is_explained(run: Run) -> None:
     assert blobs(run, *TWO_LAYERS, "neuron=[first,3]", "name=neuron") == 0
     complete = table("neuron").query("metric == 'completeness'").set_index("algorithm")["mean"]
@@ -46,6 +48,7 @@ def test_gradients_read_at_a_layer_and_what_cannot_be(run: Run, capsys: pytest.C
     assert {status("ig"), status("deeplift"), status("occlusion")} == {"skipped"}
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_will_be_skipped(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """As soon as the weights are at hand; before, `run?` says that nobody knows."""
     assert run("n=2", "algorithm=saliency", "metric=[]", "controls=false", "display=none") == 0  # trains the model
@@ -55,6 +58,7 @@ def test_the_plan_says_what_will_be_skipped(run: Run, capsys: pytest.CaptureFixt
     assert "  saliency  run " in said
 
 
+@pytest.mark.slow
 def test_what_flows_through_a_neuron_is_not_scored_as_the_neuron(run: Run) -> None:
     """Neuron conductance explains the output; infidelity would change the neuron's own value."""
     asked = ("algorithm=[ig,conductance]", "metric=[infidelity,sensitivity_max]", "controls=false", "neuron=[first,3]")
@@ -63,6 +67,7 @@ def test_what_flows_through_a_neuron_is_not_scored_as_the_neuron(run: Run) -> No
     assert status("conductance", "sensitivity_max") == status("ig", "infidelity") == "ok"
 
 
+@pytest.mark.slow
 def test_places_are_part_of_what_a_result_is(run: Run) -> None:
     """A result at one place never stands for another, and asking again computes nothing."""
     for where in ("layer=first", "layer=second", "neuron=[first,3]", "layer=null"):
@@ -91,6 +96,7 @@ def test_a_place_in_another_form(run: Run, capsys: pytest.CaptureFixture[str], s
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "sizes"), [(7, [3, 4]), (8, [3, 3, 2]), (1, [1])])
 def test_no_block_is_left_with_a_single_sample(run: Run, n: int, sizes: list[int]) -> None:
     assert blobs(run, "algorithm=saliency", "metric=[]", "controls=false", f"n={n}", "run.block=3") == 0
@@ -98,6 +104,7 @@ def test_no_block_is_left_with_a_single_sample(run: Run, n: int, sizes: list[int
     assert sorted(samples) == sorted(sizes)
 
 
+@pytest.mark.slow
 def test_blocks_change_nothing_at_a_layer(run: Run) -> None:
     assert blobs(run, *TWO_LAYERS, "layer=first", "n=7", "name=whole") == 0
     assert blobs(run, *TWO_LAYERS, "layer=first", "n=7", "name=parts", "run.block=3", "store=b") == 0
@@ -105,6 +112,7 @@ def test_blocks_change_nothing_at_a_layer(run: Run) -> None:
     same(table("whole"), table("parts"))
 
 
+@pytest.mark.slow
 def test_features_and_baselines_are_chosen_by_name_and_are_part_of_a_results_identity(run: Run) -> None:
     common = ("algorithm=[feature_ablation,gradient_shap]", "metric=[]", "controls=false")
     choices = [(), ("features=pixels",), ("baseline=blur",), ("baseline=train",), ("features=words",)]
@@ -121,6 +129,7 @@ def test_features_and_baselines_are_chosen_by_name_and_are_part_of_a_results_ide
         assert not any(keys[one] & keys[other] for other in range(one))
 
 
+@pytest.mark.slow
 def test_one_number_of_an_output_with_several_dimensions_is_explained(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

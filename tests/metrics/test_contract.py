@@ -300,6 +300,7 @@ def test_rows_mates_and_order_change_nothing(metric: Metric, model: nn.Module, a
             torch.testing.assert_close(part[column], values[chosen], rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_bits_and_leaves_global_randomness_alone(metric: Metric, model: nn.Module):
     setting = _setting(metric, list(range(N)), rows=4)
     states = []
@@ -356,6 +357,7 @@ def test_the_scale_of_a_map_does_not_change_its_order(metric: Metric, model: nn.
         assert not torch.allclose(found[0], score(model, x, metric, -phi, **setting)[metric.main])
 
 
+@pytest.mark.slow
 def test_another_seed_draws_anew_where_the_metric_draws(name: str, metric: Metric, model: nn.Module):
     setting = {"target": 0, "masks": _masks(metric)}
     every = [score(model, _samples(), metric, Saliency(), seed=seed, **setting)[metric.main] for seed in (0, 0, 1)]
@@ -363,6 +365,7 @@ def test_another_seed_draws_anew_where_the_metric_draws(name: str, metric: Metri
     assert torch.allclose(every[0], every[2], rtol=1e-9, atol=1e-12) == (name not in DRAWS)
 
 
+@pytest.mark.slow
 def test_evidence_gathered_before_serves_as_if_gathered_now(metric: Metric, model: nn.Module):
     recorder = known(Recorder(model))
     output = "probability" if metric.main in PROBABILITIES else "logit"

@@ -92,6 +92,10 @@ class Metric(ABC):
         """The evidence to evaluate besides the map; metrics that name equal evidence share it."""
         return ()
 
+    def curves(self, *found: Tensor) -> dict[str, Tensor]:
+        """Curves of the evidence that tables keep and the report draws, by name: (n, points), shares from 0 to 1."""
+        return {}
+
     @abstractmethod
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         """The columns, (n,) each, from the maps and the results of the evidence, (n, q), in order. Runs no model."""

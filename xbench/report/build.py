@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xbench.report import agreement, distributions, figures, gallery, methods, page, problems, tradeoff, versus
+from xbench.report import agreement, curves, distributions, figures, gallery, methods, page, problems, tradeoff, versus
 from xbench.report.collect import Manifest, Setting
 from xbench.store.store import Store
 from xbench.tables import tables
@@ -36,7 +36,7 @@ def page_of(
         **problems.problems(store, built),
         **methods.methods(found, store, manifest),
         **page.environments(built, manifest),
-        **_pictures(built.summary, scores, columns, found, directory / "figures", reuse, progress),
+        **_pictures(built, scores, columns, found, directory / "figures", reuse, progress),
         "galleries": _galleries(store, found, scores, columns),
         "latex": (directory / "tables" / "comparison.tex").read_text(encoding="utf-8"),
         "files": [f"tables/{name}" for name in tables.FILES],
@@ -62,31 +62,38 @@ def render(context: dict[str, Any]) -> str:
 
 
 def _pictures(
-    summary: pd.DataFrame, scores: pd.DataFrame, columns: Sequence[TableColumn], found: list[Setting], folder: Path,
+    built: tables.Tables, scores: pd.DataFrame, columns: Sequence[TableColumn], found: list[Setting], folder: Path,
     reuse: bool, progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     """Draw every changed figure, and remove unused files of earlier runs."""
     finished = [s for s in found if any(method.keys for method in s.methods)]
-    tradeoffs = [tradeoff.tradeoff(setting, summary, columns) for setting in finished]
+    tradeoffs = [tradeoff.tradeoff(setting, built.summary, columns) for setting in finished]
     spreads = [distributions.distributions(setting, scores, columns) for setting in finished]
-    drafts = [draft for draft in (*tradeoffs, *itertools.chain(*spreads)) if isinstance(draft, figures.Draft)]
+    falls = [curves.curves(setting, built.curves) for setting in finished]
+    drafts = [draft for draft in (*tradeoffs, *itertools.chain(*spreads, *falls)) if isinstance(draft, figures.Draft)]
     drawn: dict[str, figures.Picture] = {}
     for draft in drafts:
         progress(len(drawn), len(drafts))
         drawn[draft.name] = figures.picture(draft, folder, reuse=reuse)
     progress(len(drawn), len(drafts))
     kept = {file for picture in drawn.values() for file in picture.files}
-    for stale in (*folder.glob("tradeoff-*.p[dn][fg]"), *folder.glob("distribution-*.p[dn][fg]")):
+    for stale in (
+        path for kind in ("tradeoff", "distribution", "curve") for path in folder.glob(f"{kind}-*.p[dn][fg]")
+    ):
         if f"{folder.name}/{stale.name}" not in kept:
             stale.unlink()
-    blocks = [
-        {"title": setting.title, "figures": [drawn[draft.name] for draft in drafts_of]}
-        for setting, drafts_of in zip(finished, spreads, strict=True)
-        if drafts_of
-    ]
+
+    def blocks(each: list[list[figures.Draft]]) -> list[dict[str, Any]]:
+        return [
+            {"title": setting.title, "figures": [drawn[draft.name] for draft in drafts_of]}
+            for setting, drafts_of in zip(finished, each, strict=True)
+            if drafts_of
+        ]
+
     return {
         "tradeoffs": [drawn[d.name] if isinstance(d, figures.Draft) else d for d in tradeoffs],
-        "distributions": blocks,
+        "distributions": blocks(spreads),
+        "curves": blocks(falls),
     }
 
 

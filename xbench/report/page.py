@@ -14,6 +14,7 @@ CONTENTS = (
     ("comparison", "Comparison"),
     ("tradeoff", "Faithfulness, robustness, time"),
     ("distributions", "Distributions"),
+    ("curves", "Removal curves"),
     ("agreement", "Agreement"),
     ("gallery", "Gallery"),
     ("problems", "What is missing"),

@@ -223,13 +223,15 @@ class Block:
             "perturbation": metric.describe(explainer.case(distribution=False)),
             "rewrites": {name: how for each in found for name, how in each.rewrites.items()},
         }
+        curves = metric.curves(*(each.outputs[share] for each in found))
+        info |= {"curves": list(curves)} if curves else {}
         fields = {
             "columns": {name: asdict(column) | {"family": facts.family} for name, column in facts.columns.items()},
             "values": {name: [float(v) for v in values.tolist()] for name, values in scores.items()},
             "counters": counts,
             "info": info,
         }
-        return fields, {}
+        return fields, {f"curve_{place}": values.cpu().numpy() for place, values in enumerate(curves.values())}
 
     def _stored_maps(self, algorithm: Named[Algorithm]) -> Tensor:
         """The flat maps of the stored attribution cell."""

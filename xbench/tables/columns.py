@@ -15,6 +15,7 @@ FAMILIES = {
     "randomisation": "Randomisation",
     "complexity": "Complexity",
     "localisation": "Localisation",
+    "graph": "Graphs",
     "own": "Other measures",
     "reported": "Reported by methods",
     "cost": "Cost",

@@ -16,7 +16,7 @@ import pandas as pd
 from xbench.boundary.files import write_atomic
 from xbench.store.environment import hardware_id
 from xbench.store.store import Store
-from xbench.tables import alike, columns, comparison, latex, outcomes, pairs, plain_text
+from xbench.tables import alike, columns, comparison, curves, latex, outcomes, pairs, plain_text
 from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Grid
 from xbench.tables.outcomes import StoredCell
@@ -38,6 +38,7 @@ FILES = (
     "comparison.md",
     "comparison.tex",
     "cells.csv",
+    "curves.parquet",
     "agreement.csv",
     "agreement.parquet",
     "environment.json",
@@ -55,6 +56,7 @@ class Tables:
     `scores` holds every planned sample of every column, with status "ok", "undefined" (value NaN), or the status of a
     cell without a result (error, oom, timeout, crashed, nonfinite, skipped, missing). `summary` covers measured
     samples: n = ok + undefined samples, mean and interval over the ok ones, NaN if there are none.
+    `curves` holds the removal curves of every sample: the output at each share of removed features.
     `agreement` is the agreement of every two methods: mean and interval; `agreement_scores` gives it per sample.
     """
 
@@ -62,6 +64,7 @@ class Tables:
     summary: pd.DataFrame
     comparison: pd.DataFrame
     cells: pd.DataFrame
+    curves: pd.DataFrame
     agreement: pd.DataFrame
     agreement_scores: pd.DataFrame
     environment: dict[str, Any]
@@ -93,6 +96,7 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
         summary=summary,
         comparison=comparison.frame(grid),
         cells=_cells(cells),
+        curves=curves.build(store, cells),
         agreement=agreement.summary,
         agreement_scores=agreement.scores,
         environment={"run": run, "environments": environments},
@@ -113,6 +117,7 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
         plain_text.markdown(tables.grid).encode(),
         latex.table(tables.grid).encode(),
         _csv(tables.cells),
+        _parquet(tables.curves),
         _csv(tables.agreement),
         _parquet(tables.agreement_scores),
         json.dumps(tables.environment, indent=1, allow_nan=False).encode(),

@@ -42,6 +42,7 @@ class CurveMetric(Metric):
     sign: str = "signed"
     channels: str = "sum"
 
+    shown: ClassVar[str] = ""  # what the curve shows if it is not the output
     orders: ClassVar[tuple[str, ...]] = ("morf",)
     curve: ClassVar[type[RemovalCurve]] = RemovalCurve
 
@@ -62,6 +63,27 @@ class CurveMetric(Metric):
     def evidence(self) -> tuple[RemovalCurve, ...]:
         imputer, process = imputer_of(self.imputer), Postprocess(self.sign, self.channels)
         return tuple(self.curve(self.steps, order, imputer, self.even, process, self.regions) for order in self.orders)
+
+    def curves(self, *found: Tensor) -> dict[str, Tensor]:
+        return {self._curve(order): self.output(each) for order, each in zip(self.orders, found, strict=True)}
+
+    def _curve(self, order: str) -> str:
+        """What tells a curve from others: order, imputer, and what differs from the default."""
+        imputer, process = imputer_of(self.imputer), Postprocess(self.sign, self.channels).label
+        said = self.imputer if isinstance(self.imputer, str) else type(imputer).__name__
+        parts = [
+            {"morf": "most relevant first", "lerf": "least relevant first"}[order],
+            f"imputer {said}",
+            "" if self.regions is None else f"regions {self.regions}",
+            "" if self.even == "features" else f"even in {self.even}",
+            process,
+            self.shown,
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def output(self, found: Tensor) -> Tensor:
+        """What the curve shows, (n, steps + 1)."""
+        return found
 
     def describe(self, case: Case) -> str:
         process = Postprocess(self.sign, self.channels).label
@@ -85,7 +107,11 @@ class PredictionMetric(CurveMetric):
     """Base of the metrics of the predicted class, whichever output is explained: it is that of the whole sample."""
 
     curve = PredictionCurve
+    shown = "share of predictions kept"
     needs = (Need.OUTPUTS,)
+
+    def output(self, found: Tensor) -> Tensor:
+        return self.kept(found)
 
     def kept(self, found: Tensor) -> Tensor:
         """Whether the class is still predicted, (n, steps + 1)."""

@@ -140,7 +140,7 @@ def test_the_tolerance_widens_the_mask_on_all_sides() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PointingGame(sign="both"), "sign: expected one of positive, absolute, got 'both'"),
+        (lambda: PointingGame(sign="both"), "sign: expected one of signed, absolute, positive, got 'both'"),
         (lambda: PointingGame(tolerance=-1), "tolerance"),
         (lambda: TopKIntersection(k=0), "k: expected"),
         (lambda: LocalisationIoU(threshold=1), "threshold: expected a number from 0 on and below 1, got 1"),

@@ -51,6 +51,15 @@ def test_what_a_metric_says_of_its_columns_comes_with_its_records(run: Run) -> N
         assert told.short == (column.short or column.label)
 
 
+def test_post_processing_is_swept_where_a_metric_has_it(run: Run) -> None:
+    sweep = ["algorithm=[ig]", "metric=[deletion_auc,completeness]", "postprocess=null,absolute", "n=3", "-m"]
+    assert blobs(run, *sweep, "name=swept") == 0
+    assert {"deletion_auc null", "deletion_auc absolute", "completeness"} <= {str(m) for m in cells("swept")["metric"]}
+    assert blobs(run, "algorithm=[ig]", "metric=[deletion_auc]", "metric.deletion_auc.sign=absolute", "n=3") == 0
+    assert set(cells()["key"].dropna()) <= set(cells("swept")["key"].dropna())
+    assert blobs(run, "postprocess=abs", "name=wrong") == 2
+
+
 def test_rows_and_block_change_no_number(run: Run) -> None:
     grid = ["algorithm=[ig,deeplift,kernel_shap,smoothgrad,gradient_shap]", "n=4"]
     grid += [

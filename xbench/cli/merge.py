@@ -66,15 +66,22 @@ def relabel(jobs: Sequence[Sequence[Entry]], varied: Sequence[Mapping[str, str]]
             seen.setdefault(labels, set()).add(tuple(found))
     if all(len(different) == 1 for different in seen.values()):
         return [list(cells) for cells in jobs]
-    return [[_named(entry, settings) for entry in cells] for cells, settings in zip(jobs, varied, strict=True)]
+    return [
+        [_named(entry, settings, clash=len(seen.get(_labels(entry), ())) > 1) for entry in cells]
+        for cells, settings in zip(jobs, varied, strict=True)
+    ]
 
 
-def _named(entry: Entry, settings: Mapping[str, str]) -> Entry:
+def _named(entry: Entry, settings: Mapping[str, str], *, clash: bool) -> Entry:
+    """The entry with its settings in its names; `clash`: other cells have the same names."""
     named = dict(entry)
     for key, value in settings.items():
         group, *rest = key.split(".")
         if key in ("model", "dataset"):  # label two options with one name; others need no label
             named[key] += f" {value}" if value != entry[key] else ""
+            continue
+        if key == "postprocess":  # changes some metrics only
+            named["metric"] = f"{entry['metric']} {value}" if entry["metric"] and clash else entry["metric"]
             continue
         setting = f" {rest[-1] if rest else key}={value}"
         if group in ("algorithm", "control", "metric") and len(rest) > 1:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from xbench.boundary.files import file_name
 from xbench.config import devices
-from xbench.core.names import BASELINES, SITE, SITE_FORMS, TARGETS, Compile, Output, Precision
+from xbench.core.names import BASELINES, CHANNELS, SIGNS, SITE, SITE_FORMS, TARGETS, Compile, Output, Precision
 from xbench.modalities import FEATURES
 
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
@@ -60,6 +60,7 @@ class Settings:
     neuron: list[str | int | list[int]] | None
     features: str | None
     baseline: str | None
+    postprocess: str | None
     name: str
     store: str
     reports: str
@@ -87,6 +88,7 @@ class Settings:
             raise ValueError(
                 f"baseline must be {', '.join(BASELINES)}, the path of a .npy file or null, got {self.baseline!r}"
             )
+        processing(self.postprocess)
         for key in ("store", "reports"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key} must name a folder, got {getattr(self, key)!r}")
@@ -105,6 +107,20 @@ class Settings:
         if not isinstance(layer, str) or len(index) != 1 or not places or not all(type(i) is int for i in places):
             raise ValueError(f"neuron must be [LAYER, INDEX] or [LAYER, [INDEX, ...]], got {self.neuron}")
         _site("neuron", layer)
+
+
+def processing(text: str | None) -> dict[str, str]:
+    """`postprocess` as parameters of metrics: "absolute+l2" is sign and channels."""
+    found: dict[str, str] = {}
+    for part in [] if text is None else text.split("+"):
+        kind = "sign" if part in SIGNS else "channels"
+        if part not in (*SIGNS, *CHANNELS) or kind in found:
+            raise ValueError(
+                f"postprocess must be one of {', '.join(SIGNS)}, one of {', '.join(CHANNELS)}, both joined by +, or "
+                f"null, got {text!r}"
+            )
+        found[kind] = part
+    return found
 
 
 def _site(key: str, text: str | None) -> None:

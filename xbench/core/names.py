@@ -10,6 +10,8 @@ Compile = Literal["default", "reduce-overhead", "max-autotune"]
 TARGETS = ("predicted", "label")  # targets that are not numbers
 NUMBER_BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train")
 TOKEN_BASELINES = ("mask", "pad")
+SIGNS = ("signed", "absolute", "positive")  # of relevance, for metrics
+CHANNELS = ("sum", "sum_abs", "l2", "mean")  # how the elements of a feature become one number
 BASELINES = (*NUMBER_BASELINES, *TOKEN_BASELINES)
 
 # A layer without a name is the model itself, which Python can point at and the command cannot.

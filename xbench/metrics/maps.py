@@ -37,11 +37,15 @@ def relevance(case: Case, maps: Maps) -> tuple[Tensor, Tensor]:
 
     K is the largest number of features of a sample; features that a sample lacks are 0.
     """
+    summed = by_feature(case, maps.density)
+    return summed, torch.arange(summed.shape[1], device=summed.device) < case.counts.to(summed.device)[:, None]
+
+
+def by_feature(case: Case, values: Tensor) -> Tensor:
+    """Values of the elements, (n, d), summed within each feature: (n, K) in double precision."""
     feature, outside = case.membership
-    density = maps.density.double()
+    values = values.double()
     if outside is not None:
-        density = density.masked_fill(outside, 0)
-    counts = case.counts.to(density.device)
-    summed = density.new_zeros(len(density), int(counts.max()))
-    summed.scatter_add_(1, feature.expand(len(density), -1), density)
-    return summed, torch.arange(summed.shape[1], device=density.device) < counts[:, None]
+        values = values.masked_fill(outside, 0)
+    summed = values.new_zeros(len(values), int(case.counts.max()))
+    return summed.scatter_add_(1, feature.expand(len(values), -1), values)

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.metrics.maps import Maps
+from xbench.core.names import CHANNELS, SIGNS
+from xbench.metrics.maps import Maps, by_feature, relevance
 
-SIGNS = ("signed", "absolute", "positive")
-CHANNELS = ("sum", "sum_abs", "l2", "mean")
-NORMALISERS = ("none", "max", "sum", "range")
+NORMALISERS = ("none", "range")
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Postprocess:
     Args:
         sign: "signed" as it is, "absolute" its size, "positive" 0 where it is negative.
         channels: "sum" of the elements (what adds up to the output), "sum_abs" of their sizes, "l2" their norm, "mean".
-        normaliser: of the features of a sample: "none", "max" (divided by the largest size), "sum" (of the sizes),
-            "range" (from 0 to 1). Never over several samples.
+        normaliser: of the features of a sample: "none", or "range" (from 0 to 1). Never over several samples.
     """
 
     sign: str = "signed"
@@ -46,38 +44,24 @@ class Postprocess:
 
         K is the most features that a sample has; features that one lacks are 0.
         """
-        feature, outside = case.membership
-        density = maps.density.double()
-        if outside is not None:
-            density = density.masked_fill(outside, 0)
-        feature = feature.expand(len(density), -1)
-        counts = case.counts.to(density.device)
-        empty = density.new_zeros(len(density), int(counts.max()))
-        own = torch.arange(empty.shape[1], device=density.device) < counts[:, None]
-        each = {"sum_abs": density.abs(), "l2": density.square()}.get(self.channels, density)
-        phi = empty.scatter_add(1, feature, each)
-        if self.channels == "l2":
-            phi = phi.sqrt()
-        if self.channels == "mean":
-            member = torch.ones_like(density) if outside is None else (~outside).double().expand_as(density)
-            phi = phi / empty.scatter_add(1, feature, member).clamp(min=1)
+        phi, own = relevance(case, maps)
+        if self.channels == "sum_abs":
+            phi = by_feature(case, maps.density.abs())
+        elif self.channels == "l2":
+            phi = by_feature(case, maps.density.double().square()).sqrt()
+        elif self.channels == "mean":
+            phi = phi / by_feature(case, torch.ones_like(maps.density)).clamp(min=1)
         phi = phi.abs() if self.sign == "absolute" else phi.clamp(min=0) if self.sign == "positive" else phi
         return self._normalised(phi, own), own
 
     def _normalised(self, phi: Tensor, own: Tensor) -> Tensor:
         if self.normaliser == "none":
             return phi
-        if self.normaliser == "range":
-            low = phi.masked_fill(~own, torch.inf).amin(1, keepdim=True)
-            span = phi.masked_fill(~own, -torch.inf).amax(1, keepdim=True) - low
-            return ((phi - low) / torch.where(span > 0, span, 1)).masked_fill(~own, 0)
-        size = phi.abs().sum(1, keepdim=True) if self.normaliser == "sum" else phi.abs().amax(1, keepdim=True)
-        return phi / torch.where(size > 0, size, 1)
+        low = phi.masked_fill(~own, torch.inf).amin(1, keepdim=True)
+        span = phi.masked_fill(~own, -torch.inf).amax(1, keepdim=True) - low
+        return ((phi - low) / torch.where(span > 0, span, 1)).masked_fill(~own, 0)
 
 
 SIGNED = Postprocess()
-ABSOLUTE = Postprocess("absolute")
 _CALLED = {"sum": "", "sum_abs": "sum of absolute values", "l2": "norm of the channels", "mean": "mean of the elements"}
-_NORMALISED = {
-    "none": "", "max": "divided by the largest", "sum": "as shares of the whole", "range": "scaled from 0 to 1",
-}  # fmt: skip
+_NORMALISED = {"none": "", "range": "scaled from 0 to 1"}

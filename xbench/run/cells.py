@@ -6,12 +6,13 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from xbench.algorithms.base import Algorithm
 from xbench.config import sources
+from xbench.config.keys import processing
 from xbench.config.nodes import canonical, identity, instantiate, source
 from xbench.datasets.cache import sha256_file
 from xbench.datasets.record import Dataset, Split
@@ -52,7 +53,7 @@ class Algorithms:
     def of(cls, cfg: DictConfig) -> Algorithms:
         return cls(
             tuple(_algorithm(str(name), node) for name, node in cfg.algorithm.items()),
-            tuple(_metric(str(name), node) for name, node in cfg.metric.items()),
+            tuple(_metric(str(name), _processed(cfg, node)) for name, node in cfg.metric.items()),
         )
 
 
@@ -206,6 +207,12 @@ def _algorithm(name: str, node: DictConfig) -> Named[Algorithm]:
     if not isinstance(component, Algorithm):
         raise TypeError(f"algorithm.{name}: {node['_target_']} is no Algorithm")
     return Named(name, component, _identity(node, component.facts.version))
+
+
+def _processed(cfg: DictConfig, node: DictConfig) -> DictConfig:
+    """The metric's node with the post-processing of the command, as far as it has these parameters."""
+    chosen = {name: value for name, value in processing(cfg.postprocess).items() if name in canonical(node)}
+    return cast(DictConfig, OmegaConf.merge(node, chosen)) if chosen else node
 
 
 def _metric(name: str, node: DictConfig) -> Named[Metric]:

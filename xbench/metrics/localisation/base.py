@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
+from xbench.core.names import SIGNS
 from xbench.core.truth import Truth
 from xbench.metrics.base import Metric
 from xbench.metrics.maps import Maps
-
-SIGNS = ("positive", "absolute")
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class LocalisationMetric(Metric):
     the area of the mask.
 
     Args:
-        sign: "positive": only positive relevance counts (ranks: the largest first); "absolute": magnitudes.
+        sign: "positive" or "signed": only positive relevance counts (ranks: the largest first); "absolute": magnitudes.
     """
 
     sign: str = "positive"

@@ -75,6 +75,7 @@ epochs: 2
 }
 
 
+@pytest.mark.slow
 def test_a_ninth_modality_is_one_file(tmp_path: Path) -> None:
     for folder, name in ((PACKAGE, "xbench"), (Path(CONF), "conf")):
         shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -35,6 +35,7 @@ def test_every_measure_has_a_figure_as_pdf_and_png(built):
         assert b"CreationDate" not in data
 
 
+@pytest.mark.slow
 def test_a_rebuild_gives_the_same_bytes_and_leaves_global_state_alone(built, sample_store, part, tmp_path):
     store, manifest = sample_store
     drawn = part(manifest, "digits", "sensitivity_max", "infidelity")
@@ -67,6 +68,7 @@ def test_reuse_draws_again_only_what_changed(sample_store, part, tmp_path):
     assert rebuilt()
 
 
+@pytest.mark.slow
 def test_reuse_draws_only_figures_whose_content_changed(sample_store, part, tmp_path):
     store, manifest = sample_store
     manifest = part(manifest, "digits", "completeness")
@@ -96,6 +98,7 @@ def test_reuse_draws_only_figures_whose_content_changed(sample_store, part, tmp_
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "label",
     [r"$\frac{$", "half a pair \ud800", "方" * 100, "[t] of LRP", "<b>&%_#"],
@@ -160,6 +163,7 @@ def test_a_folder_that_cannot_be_written_exits_1(built, tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_builds_from_the_store_without_torch(sample_store, part, tmp_path):
     store, manifest = sample_store
     store.save_manifest(part(manifest, "digits"))

@@ -120,6 +120,7 @@ def test_what_an_adaptive_algorithm_reports_is_gathered_over_its_cells(sample_st
     ]
 
 
+@pytest.mark.slow
 def test_the_command_stores_what_the_report_says(run):
     chosen = ["algorithm=[ig_tol,kernel_shap,smoothgrad]", "metric=[]", "algorithm.kernel_shap.n_samples=20"]
     assert blobs(run, *chosen, "algorithm.ig_tol.n_steps=1", "algorithm.ig_tol.max_steps=64", "run.block=3") == 0

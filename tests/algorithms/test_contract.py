@@ -58,8 +58,7 @@ def test_maps_have_the_shape_of_the_site_and_are_not_constant(name, site, readou
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rows", [1, 7])
-@every_readout
+@pytest.mark.parametrize(("readout", "rows"), [("target", 1), ("neuron", 7)])
 @everywhere
 def test_rows_do_not_change_the_maps(name, site, readout, rows):
     method = algorithm(name)
@@ -134,14 +133,16 @@ def test_the_model_is_left_as_it_was_after_an_error(name, site, readout):
     _mixed(made.model)
     before, fuse = state(made.model), fuse_of(made)
     _, run = prepared(made, method)
-    run()
-    fuse.calls = 0
-    run()
-    if fuse.calls:
-        fuse.calls, fuse.fail_at = 0, min(2, fuse.calls)
-        with pytest.raises(RuntimeError, match="fuse has blown"):
+    said, most = "", 0
+    for fail_at in (2, 1):  # at the first evaluation where there is no second one
+        fuse.calls, fuse.fail_at = 0, fail_at
+        try:
             run()
-        assert fuse.calls == fuse.fail_at
+        except RuntimeError as error:
+            said = str(error)
+            break
+        most = max(most, fuse.calls)
+    assert "fuse has blown" in said or most == 0  # a control evaluates nothing
     assert state(made.model) == before
 
 

@@ -96,7 +96,7 @@ def test_the_rows_counted_are_the_rows_sent(name, site):
     run()
     sent, counted = sum(fuse_of(made).rows), explainer.engine.counters.forward_rows
     plan = method.plan(explainer.case(distribution=method.facts.distribution), explainer.x)
-    if isinstance(plan, Plan) and plan.shared is not None and explainer.subject.by_points_alone:
+    if isinstance(plan, Plan) and plan.common and explainer.subject.by_points_alone:
         assert counted / 2 < sent < counted  # one row instead of those of a point that all samples have
     elif isinstance(plan, Plan) and plan.n_points and plan.want == Want.VALUE:
         first, *others = plan.points  # of all samples; slices may have fewer points

@@ -193,6 +193,7 @@ def test_the_error_of_kernel_shap_falls_until_it_is_exact(paired):
     assert errors[5] < 1e-24
 
 
+@pytest.mark.slow
 def test_kernel_shap_is_right_on_average():
     k, n = 8, 400
     model, x, x0 = Game(k), numbers(1, k).expand(n, k), numbers(1, k, seed=2)

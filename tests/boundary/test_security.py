@@ -133,6 +133,7 @@ def test_values_of_the_environment_are_named(monkeypatch: pytest.MonkeyPatch) ->
     assert redact({"list": ["ok"], "status": "ok"}) == {"list": ["${oc.env:SHORT}"], "status": "ok"}
 
 
+@pytest.mark.slow
 def test_no_value_of_the_environment_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A parameter from the environment, one that the shell put in, and an error that quotes it."""
     monkeypatch.setenv("OURS", "value-of-ours")

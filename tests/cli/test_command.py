@@ -288,6 +288,7 @@ def python(*words: str, folder: Path, **environment: str) -> subprocess.Popen[st
     )
 
 
+@pytest.mark.slow
 def test_help_names_every_key(tmp_path: Path) -> None:
     out, err = python("-m", "xbench", "--help", folder=tmp_path).communicate(timeout=60)
     assert err == ""

@@ -171,6 +171,7 @@ def test_presets_and_controls(composer: Composer) -> None:
     assert algorithms(composer, "~algorithm@control.random", "algorithm=ig") == [["ig", "constant"]]
 
 
+@pytest.mark.slow
 def test_sweeps_expand_as_hydra_does(composer: Composer) -> None:
     expanded = algorithms(composer, "algorithm=[ig,saliency],deeplift", "controls=false", multirun=True)
     assert expanded == [["ig", "saliency"], ["deeplift"]]
@@ -245,6 +246,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overrides", "words"), WRONG, ids=lambda value: " ".join(value))
 def test_what_is_wrong_is_named_with_what_is_allowed(
     composer: Composer, overrides: list[str], words: list[str]

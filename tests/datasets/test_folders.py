@@ -160,6 +160,7 @@ def test_grey_and_transparent_images_are_shown_as_a_reader_sees_them(tmp_path: P
     assert (values["glass"] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "it is empty"), (b"GIF89a?", ""), (b"text", "no picture in JPEG, PNG")]
 )

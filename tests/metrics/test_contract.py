@@ -339,6 +339,7 @@ class Recorder(nn.Module):
         return self.model(x)
 
 
+@pytest.mark.slow
 def test_what_is_shared_is_evaluated_alike_for_every_algorithm(metric: Metric, model: nn.Module):
     # Both evaluate the point they are given and no other, so what enters the model is what the metric drew. What the
     # map orders differs, and another model or target is evaluated at the same points.
@@ -398,6 +399,7 @@ def test_evidence_has_an_identity(metric: Metric):
         assert identity(replace(each)) == identity(each)
 
 
+@pytest.mark.slow
 def test_metrics_of_one_question_share_their_evidence():
     assert identity(_metric("deletion_auc").evidence[0]) == identity(_metric("pixel_flipping").evidence[0])
     assert identity(_metric("sensitivity_max").evidence[0]) == identity(_metric("sensitivity_avg").evidence[0])

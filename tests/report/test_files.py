@@ -50,6 +50,7 @@ def test_a_rebuild_gives_the_same_bytes_and_leaves_global_state_alone(built, sam
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_reuse_draws_again_only_what_changed(sample_store, part, tmp_path):
     store, manifest = sample_store
     manifest = part(manifest, "digits")

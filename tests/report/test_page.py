@@ -158,6 +158,7 @@ def test_the_best_of_a_column_is_bold_and_controls_stand_apart(built):
     assert "Random map" not in methods
 
 
+@pytest.mark.slow
 def test_the_banner_appears_exactly_with_standin_data(built, sample_store, part, tmp_path):
     assert 'aria-label="Stand-in data"' in built.html
     store, manifest = sample_store

@@ -73,6 +73,7 @@ def test_a_map_of_cells_lies_over_the_spectrogram():
     assert set(heat[heat != 0].tolist()) == {2.0}  # real and imaginary part are added
 
 
+@pytest.mark.slow
 def test_the_command_explains_cells_and_takes_the_layers_names(run: Run, capsys: pytest.CaptureFixture[str]):
     given = ["dataset=tones", "dataset.train=40", "dataset.n=8", "model.epochs=1", "n=4", "features=cells", "name=t"]
     assert run(*given, "algorithm=[ig,feature_ablation]", "metric=[infidelity,relevance_rank]", "baseline=noise") == 0

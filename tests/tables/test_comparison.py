@@ -126,9 +126,13 @@ def test_what_the_metrics_do_to_the_samples_is_said_once_and_with_the_data_where
     maker.done("lime", "infidelity", {"infidelity": [1.0]}, info={"perturbation": "removed words"})
     maker.done("ig", "completeness", {"completeness": [1.0]}, info={"perturbation": ""})
     assert maker.build().grid.notes == ("Perturbations: infidelity: removed words.",)
+    maker.done("ig", "deletion", {"deletion": [1.0]}, info={"perturbation": "removed words"})
+    assert maker.build().grid.notes == ("Perturbations: infidelity, deletion: removed words.",)
     maker.done("ig", "infidelity", {"infidelity": [1.0]}, block=1, dataset="e", info={"perturbation": "squares"})
     maker.cells[-1]["dataset"] = "e"
-    assert maker.build().grid.notes[0] == "Perturbations: infidelity: removed words (d); infidelity: squares (e)."
+    assert maker.build().grid.notes[0] == (
+        "Perturbations: infidelity: removed words (d); infidelity: squares (e); deletion: removed words."
+    )
 
 
 def test_a_metric_that_suits_no_method_is_a_note_and_no_column(maker):

@@ -223,11 +223,11 @@ def _perturbations(cells: Iterable[StoredCell]) -> list[str]:
         metric, what = cell.group[3], cell.result["info"].get("perturbation") if cell.result else None
         if metric is not None and what:
             done.setdefault(metric, {}).setdefault(what, {})[cell.group[1]] = None
-    texts = [
-        f"{metric}: {what}" + (f" ({', '.join(data)})" if len(found) > 1 else "")
-        for metric, found in done.items()
-        for what, data in found.items()
-    ]
+    alike: dict[str, list[str]] = {}  # metrics that do the same are named together
+    for metric, found in done.items():
+        for what, data in found.items():
+            alike.setdefault(what + (f" ({', '.join(data)})" if len(found) > 1 else ""), []).append(metric)
+    texts = [f"{', '.join(metrics)}: {what}" for what, metrics in alike.items()]
     return [f"Perturbations: {'; '.join(texts)}."] if texts else []
 
 

@@ -137,6 +137,22 @@ def test_names_are_read_without_torch() -> None:
     assert done.stdout == "False\n"
 
 
+def test_the_python_functions_leave_the_rooms_of_the_command_alone() -> None:
+    # The command caches data sets and models in `run`; a notebook that explains a model keeps none of them.
+    code = (
+        "import sys, torch, xbench\nmodel, x = torch.nn.Linear(2, 2), torch.ones(3, 2)\n"
+        "maps = xbench.attribute(model, x, 'saliency', target=0)\n"
+        "assert torch.equal(maps, model.weight[0].detach().abs().expand(3, 2))\n"
+        "xbench.measure(model, x, 'saliency', 'infidelity', target=0)\n"
+        "print({name.split('.')[1] for name in sys.modules if name.startswith('xbench.')})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    known = {"api", *FLOORS["api"]}
+    for _ in FLOORS:
+        known |= {below for name in known for below in FLOORS[name]}
+    assert ast.literal_eval(done.stdout) <= known
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) in FORMULAS])
 def test_formulas_do_not_know_how_they_are_run(name: str) -> None:
     assert not [each for each in imported(name) if each.startswith(("hydra", "omegaconf", "torch.cuda"))]

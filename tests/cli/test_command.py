@@ -20,6 +20,8 @@ from xbench.__main__ import main
 from xbench.cli import session
 from xbench.cli.plan import text as plan_text
 from xbench.config.keys import RUN, SETTINGS
+from xbench.core.names import BASELINES
+from xbench.modalities import MODALITIES
 from xbench.run.planned import Outcome, PlannedCell, of_config
 from xbench.run.progress import Display
 
@@ -295,6 +297,10 @@ def test_help_names_every_key(tmp_path: Path) -> None:
     for key in (*SETTINGS, *(f"run.{name}" for name in RUN if name not in ("id", "beside"))):
         assert f"{key} " in out or f"{key}:" in out, key
     assert "deeplift" in out
+    text = " ".join(out.split())
+    for name, modality in MODALITIES.items():
+        assert f" {name}: {', '.join(modality.features)}" in text
+    assert all(f" {name}" in text for name in BASELINES)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from xbench.boundary.printable import say
 from xbench.config.nodes import CONF, ConfigError
+from xbench.modalities import MODALITIES
 
 # Hydra 1.3 needs an explicit version_base; 1.4 has only this behaviour, and warns if it is given.
 VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+
+
+def _features(indent: int) -> str:
+    """The names that `features=` takes, by kind of data, as lines of the help text in conf/config.yaml."""
+    kinds = "; ".join(f"{name}: {', '.join(kind.features)}" for name, kind in MODALITIES.items())
+    return textwrap.fill(kinds, 120 - indent).replace("\n", "\n" + " " * indent)
+
+
+OmegaConf.register_new_resolver("xbench.features", _features, replace=True)
 
 
 def run(task: Callable[[Any], None], arguments: Sequence[str]) -> int:

@@ -13,7 +13,8 @@ from xbench.store.store import Store, StoreError
 from xbench.tables import tables
 
 FILES = ["scores.parquet", "summary.csv", "comparison.csv", "comparison.md", "comparison.tex", "cells.csv"]
-FILES += ["curves.parquet", "agreement.csv", "agreement.parquet", "environment.json"]
+FILES += ["curves.parquet", "agreement.csv", "agreement.parquet", "trust.csv", "trust.parquet"]
+FILES += ["environment.json"]
 
 
 def test_scores_hold_every_planned_sample(sample):

@@ -7,7 +7,7 @@ from xbench.algorithms.attention_rollout import AttentionRollout
 from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.blur_ig import BlurIG
 from xbench.algorithms.conductance import Conductance
-from xbench.algorithms.controls import Constant, Edges, Inverse, Random, TrueMap
+from xbench.algorithms.controls import Constant, Edges, ExactMap, Inverse, Random, TrueMap
 from xbench.algorithms.deconvolution import Deconvolution
 from xbench.algorithms.deeplift import DeepLift
 from xbench.algorithms.deeplift_shap import DeepLiftShap
@@ -58,6 +58,7 @@ __all__ = [
     "DeepLift",
     "DeepLiftShap",
     "Edges",
+    "ExactMap",
     "External",
     "ExternalAlgorithm",
     "Facts",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.needs import Need
 from xbench.core.plan import Plans
+
+Tells = Literal["", "exact", "mask"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Facts:
         through_neuron: whether, for a chosen neuron, the map explains the part of the output that passes through the
             neuron, not the neuron itself.
         control: whether the map is a visual reference, not an explanation.
+        answer: what a control's map tells of the known answer: "exact", how much every feature counts, or "mask", where
+            the evidence lies; "": nothing.
         version: number raised when the numbers change, so that stored results are recomputed.
     """
 
@@ -51,6 +56,7 @@ class Facts:
     whole: bool = False
     through_neuron: bool = False
     control: bool = False
+    answer: Tells = ""
     version: int = 1
 
     @property

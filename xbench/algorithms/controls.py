@@ -10,9 +10,10 @@ from torch import Tensor
 
 from xbench.algorithms.base import Algorithm, Facts
 from xbench.algorithms.input_x_gradient import InputXGradient
+from xbench.algorithms.integrated_gradients import IntegratedGradients
 from xbench.core.case import Case
 from xbench.core.masking import value_dtype
-from xbench.core.needs import Need
+from xbench.core.needs import Need, NotApplicable
 from xbench.core.plan import Plan, Plans, Want, sequence
 
 
@@ -70,7 +71,9 @@ class Inverse(Algorithm):
     def facts(self) -> Facts:
         inner = self.of.facts
         citation = f"control: the opposite of {inner.label}; {inner.citation}"
-        return replace(inner, label=f"Inverse ({inner.label})", citation=citation, complete=False, control=True)
+        return replace(
+            inner, label=f"Inverse ({inner.label})", citation=citation, complete=False, control=True, answer=""
+        )
 
     def check(self, case: Case) -> None:
         self.of.check(case)
@@ -127,13 +130,37 @@ class TrueMap(Algorithm):
 
     @property
     def facts(self) -> Facts:
-        return Facts("True map", "control: the mask of the data set", needs=(Need.TRUTH,), control=True)
+        return Facts("True map", "control: the mask of the data set", needs=(Need.TRUTH,), control=True, answer="mask")
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         truth = case.truth
         assert truth is not None, "only asked where the evidence is known"
         evidence = truth.evidence & truth.inside
         return _map(case, evidence[:, truth.cells].to(value_dtype(x)))
+
+
+@dataclass(frozen=True)
+class ExactMap(Algorithm):
+    """The exact attribution of a function that is written down, not learnt: the ceiling where amounts are known.
+
+        W_cj (x_j - x0_j)     of the linear function of `planted_linear`
+        w x_i x_j / 2         of each column of a pair, of `planted_interaction` at baseline 0
+
+    Integrated Gradients, whose rule integrates the straight slopes of both exactly; Shapley values are the same numbers
+    for 2^K evaluations.
+    """
+
+    @property
+    def facts(self) -> Facts:
+        about = "control: the attribution in closed form, by Integrated Gradients"
+        return Facts("Exact map", about, needs=(Need.GRADIENT,), complete=True, control=True, answer="exact")
+
+    def check(self, case: Case) -> None:
+        if case.planted is None:
+            raise NotApplicable("needs a function whose attribution is known: dataset=planted_linear model=known")
+
+    def plan(self, case: Case, x: Tensor) -> Plans:
+        return IntegratedGradients(n_steps=2).plan(case, x)
 
 
 def _map(case: Case, values: Tensor) -> Plan:

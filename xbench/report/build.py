@@ -11,7 +11,19 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from xbench.report import agreement, curves, distributions, figures, gallery, methods, page, problems, tradeoff, versus
+from xbench.report import (
+    agreement,
+    curves,
+    distributions,
+    figures,
+    gallery,
+    methods,
+    page,
+    problems,
+    tradeoff,
+    trust,
+    versus,
+)
 from xbench.report.collect import Manifest, Setting
 from xbench.store.store import Store
 from xbench.tables import tables
@@ -33,6 +45,7 @@ def page_of(
         **page.overview(manifest, found, built),
         **versus.comparisons(built, found),
         **agreement.matrices(built, found),
+        **trust.tables(built),
         **problems.problems(store, built),
         **methods.methods(found, store, manifest),
         **page.environments(built, manifest),
@@ -70,7 +83,9 @@ def _pictures(
     tradeoffs = [tradeoff.tradeoff(setting, built.summary, columns) for setting in finished]
     spreads = [distributions.distributions(setting, scores, columns) for setting in finished]
     falls = [curves.curves(setting, built.curves) for setting in finished]
-    drafts = [draft for draft in (*tradeoffs, *itertools.chain(*spreads, *falls)) if isinstance(draft, figures.Draft)]
+    trusted = trust.picture(built)
+    every = (*tradeoffs, *itertools.chain(*spreads, *falls), *trusted)
+    drafts = [draft for draft in every if isinstance(draft, figures.Draft)]
     drawn: dict[str, figures.Picture] = {}
     for draft in drafts:
         progress(len(drawn), len(drafts))
@@ -78,7 +93,7 @@ def _pictures(
     progress(len(drawn), len(drafts))
     kept = {file for picture in drawn.values() for file in picture.files}
     for stale in (
-        path for kind in ("tradeoff", "distribution", "curve") for path in folder.glob(f"{kind}-*.p[dn][fg]")
+        path for kind in ("tradeoff", "distribution", "curve", "trust") for path in folder.glob(f"{kind}-*.p[dn][fg]")
     ):
         if f"{folder.name}/{stale.name}" not in kept:
             stale.unlink()
@@ -94,6 +109,7 @@ def _pictures(
         "tradeoffs": [drawn[d.name] if isinstance(d, figures.Draft) else d for d in tradeoffs],
         "distributions": blocks(spreads),
         "curves": blocks(falls),
+        "trust_figures": [drawn[draft.name] for draft in trusted],
     }
 
 

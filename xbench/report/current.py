@@ -22,7 +22,7 @@ def digest(tables: Tables, found: Sequence[Setting], manifest: Manifest) -> str:
     Maps are represented by the key, seconds and counters of their cells, which change when a cell is computed again.
     """
     hashed = hashlib.sha256()
-    for frame in (tables.scores, tables.summary, tables.cells, tables.agreement, tables.curves):
+    for frame in (tables.scores, tables.summary, tables.cells, tables.agreement, tables.curves, tables.trust):
         hashed.update(frame.to_csv(index=False).encode())
     facts = [
         dict(manifest),

@@ -16,6 +16,7 @@ CONTENTS = (
     ("distributions", "Distributions"),
     ("curves", "Removal curves"),
     ("agreement", "Agreement"),
+    ("trust", "Trust"),
     ("gallery", "Gallery"),
     ("problems", "What is missing"),
     ("methods", "Methods"),
@@ -137,6 +138,7 @@ def _controls(found: Sequence[Setting]) -> str:
         "inverse": "is a method's map with the opposite sign",
         "edges": "draws the edges of the image",
         "truth": "is the mask that the data come with",
+        "exact": "is the attribution of a known function in closed form",
     }
     controls = {m.name: m.label for setting in found for m in setting.methods if m.control}
     does = [f"{label} {told.get(name, 'looks at neither model nor data')}" for name, label in controls.items()]

@@ -153,6 +153,7 @@ class Block:
             "citation": facts.citation,
             "label": facts.label,
             "control": facts.control,
+            "answer": facts.answer,
             "parameters": {k: v for k, v in unit.algorithm.identity.items() if not k.startswith("_")},
             "readout": self.job.cfg.output,
             "site": self.prepared.layer or "input",

@@ -97,14 +97,14 @@ def _common(sets: NDArray[np.bool_]) -> Numbers:
 
 
 def _rank_correlation(importance: Numbers, flat: NDArray[np.bool_]) -> Numbers:
-    ranks = np.stack([_mean_ranks(row) for row in importance])
+    ranks = np.stack([mean_ranks(row) for row in importance])
     ranks -= ranks.mean(1, keepdims=True)
     size = np.sqrt(np.square(ranks).sum(1, keepdims=True))
     scaled = ranks / np.where(flat[:, None], 1, size)
     return np.clip(scaled @ scaled.T, -1, 1)
 
 
-def _mean_ranks(values: Numbers) -> Numbers:
+def mean_ranks(values: Numbers) -> Numbers:
     """The rank of every value from 0 on; equal ones share their mean."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     mean: Numbers = (np.cumsum(counts) - (counts + 1) / 2)[which]

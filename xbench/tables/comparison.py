@@ -11,7 +11,7 @@ from xbench.tables.columns import PEAK_MEMORY, RUNTIME, TableColumn, ordered
 from xbench.tables.outcomes import StoredCell
 
 _HARDWARE_BOUND = (RUNTIME.name, PEAK_MEMORY.name)
-_CONTROLS = ("random", "constant")
+CONTROLS = ("random", "constant")
 _REASON_LENGTH = 160
 
 
@@ -143,7 +143,7 @@ def _labels(cells: Iterable[StoredCell]) -> tuple[dict[str, str], set[str]]:
         info = cell.record.get("info", {}) if cell.record and cell.kind == "attribution" else {}
         if name not in labels or labels[name] == name:
             labels[name] = info.get("label") or name
-        if info.get("control", name in _CONTROLS):
+        if info.get("control", name in CONTROLS):
             controls.add(name)
     shared = Counter(labels.values())
     return {name: f"{text} ({name})" if shared[text] > 1 else text for name, text in labels.items()}, controls

@@ -58,7 +58,7 @@ def build(store: Store, cells: Iterable[StoredCell], manifest: Mapping[str, Any]
         model, dataset, algorithm, _ = cell.group
         if cell.kind != "attribution" or algorithm is None or not cell.result:
             continue
-        read = _read(store, cell)
+        read = relevance_of(store, cell)
         if read is None:
             lacking[algorithm] = None
         else:
@@ -77,7 +77,7 @@ def _top(manifest: Mapping[str, Any]) -> float:
     return float(first.get("agreement") or 0)
 
 
-def _read(store: Store, cell: StoredCell) -> _Relevance | None:
+def relevance_of(store: Store, cell: StoredCell) -> _Relevance | None:
     """None where the cell holds no relevance, or its file is gone or damaged."""
     assert cell.key is not None
     try:

@@ -64,7 +64,7 @@ def mean_intervals(values: np.ndarray, level: float = 0.95) -> list[Interval]:
             found |= {int(column): mean_interval(every[:, column], level) for column in columns}
             continue
         defined = np.sort(every[:, columns], axis=0)[:count]  # NaN goes last
-        shares = _drawn_shares(int(count))
+        shares = drawn_shares(int(count))
         tail = (1 - level) / 2
         for column, own in zip(columns, defined.T, strict=True):
             if own[0] == own[-1]:
@@ -77,7 +77,7 @@ def mean_intervals(values: np.ndarray, level: float = 0.95) -> list[Interval]:
 
 
 @functools.lru_cache(maxsize=4)
-def _drawn_shares(n: int) -> np.ndarray:
+def drawn_shares(n: int) -> np.ndarray:
     """How much of each of n values is in the mean of each resample, (`_RESAMPLES`, n)."""
     generator = np.random.default_rng([_SEED, n])
     rows = max(1, _BLOCK // n)

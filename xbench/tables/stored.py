@@ -20,8 +20,9 @@ def results(name: str = "latest", store: Path | str = "results") -> Tables:
     Returns:
         pandas frames `.scores` (a row per model, data set, algorithm, metric and sample), `.summary` (means with
         intervals), `.comparison` (the table of the report), `.cells`, `.curves` (of ordered removal, per
-        sample), `.agreement` (of each two methods: means with intervals) and `.agreement_scores` (per sample); and
-        `.environment`.
+        sample), `.agreement` (of each two methods: means with intervals) and `.agreement_scores` (per sample),
+        `.trust` (how far to trust each column, where the answer is known) and `.trust_distances` (of each map to the
+        answer, per sample); and `.environment`.
 
     Raises:
         KeyError: the store holds no such run; the message lists its runs.

@@ -16,7 +16,7 @@ import pandas as pd
 from xbench.boundary.files import write_atomic
 from xbench.store.environment import hardware_id
 from xbench.store.store import Store
-from xbench.tables import alike, columns, comparison, curves, latex, outcomes, pairs, plain_text
+from xbench.tables import alike, answers, columns, comparison, curves, latex, outcomes, pairs, plain_text
 from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Grid
 from xbench.tables.outcomes import StoredCell
@@ -41,6 +41,8 @@ FILES = (
     "curves.parquet",
     "agreement.csv",
     "agreement.parquet",
+    "trust.csv",
+    "trust.parquet",
     "environment.json",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a spreadsheet formula
@@ -58,6 +60,8 @@ class Tables:
     samples: n = ok + undefined samples, mean and interval over the ok ones, NaN if there are none.
     `curves` holds the removal curves of every sample: the output at each share of removed features.
     `agreement` is the agreement of every two methods: mean and interval; `agreement_scores` gives it per sample.
+    `trust` is how far to trust each column, where a control holds the known answer (`xbench.tables.trust`);
+    `trust_distances` is the distance of each method to that answer, per sample.
     """
 
     scores: pd.DataFrame
@@ -67,6 +71,8 @@ class Tables:
     curves: pd.DataFrame
     agreement: pd.DataFrame
     agreement_scores: pd.DataFrame
+    trust: pd.DataFrame
+    trust_distances: pd.DataFrame
     environment: dict[str, Any]
     grid: Grid
 
@@ -90,6 +96,7 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
     labels = {row.algorithm: row.label for row in grid.rows if not row.control}
     agreement = pairs.build(store, cells, manifest)
     grid = replace(grid, notes=(*grid.notes, *alike.notes(store, cells, scores, measures, labels), *agreement.notes))
+    trust = answers.build(store, cells, scores, of)
     run = {name: manifest.get(name) for name in ("name", "created", "command", "config", "n", "seed")}
     return Tables(
         scores=scores,
@@ -99,6 +106,8 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
         curves=curves.build(store, cells),
         agreement=agreement.summary,
         agreement_scores=agreement.scores,
+        trust=trust.summary,
+        trust_distances=trust.distances,
         environment={"run": run, "environments": environments},
         grid=grid,
     )
@@ -120,6 +129,8 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
         _parquet(tables.curves),
         _csv(tables.agreement),
         _parquet(tables.agreement_scores),
+        _csv(tables.trust),
+        _parquet(tables.trust_distances),
         json.dumps(tables.environment, indent=1, allow_nan=False).encode(),
     )
     files = [Path(directory) / name for name in FILES]

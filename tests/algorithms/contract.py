@@ -33,6 +33,10 @@ SHAPES = {"input": (1, 6, 6), "embedding": (7, 4), "conv": (2, 4, 4), "attention
 CHANNELS = {"input": 2, "embedding": 6, "conv": 2}  # of the last convolution
 
 
+# Of functions that are written down only, which no network here is: tests/algorithms/test_controls.py.
+OF_KNOWN_FUNCTIONS = {"exact"}
+
+
 def _nodes() -> dict[str, dict[str, Any]]:
     """The config of every algorithm: each file of the group that names a class."""
     folder = Path(__file__).parents[2] / "conf" / "algorithm"
@@ -40,7 +44,10 @@ def _nodes() -> dict[str, dict[str, Any]]:
     return {
         name: node
         for name, node in files.items()
-        if isinstance(node, dict) and "_target_" in node and "???" not in node.values()  # ???: the user's to fill
+        if isinstance(node, dict)
+        and "_target_" in node
+        and "???" not in node.values()  # ???: the user's to fill
+        and name not in OF_KNOWN_FUNCTIONS
     }
 
 

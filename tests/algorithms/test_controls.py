@@ -12,7 +12,8 @@ from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
 from xbench import metrics as m
 from xbench.algorithms.base import Algorithm
-from xbench.datasets.planted import PlantedLinear
+from xbench.core.needs import NotApplicable
+from xbench.datasets.planted import PlantedInteraction, PlantedLinear
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
 
@@ -89,3 +90,24 @@ def test_on_planted_data_the_true_map_is_the_ceiling_and_an_inverse_lies_below_t
     flipped = {name: mean(m.PixelFlipping(), method) for name, method in
                {"exact": exact, "random": a.Random(), "inverse": a.Inverse(exact)}.items()}  # fmt: skip
     assert flipped["exact"] > flipped["random"] > flipped["inverse"]
+
+
+@pytest.mark.parametrize("function", [PlantedLinear(n=8), PlantedInteraction(n=8)], ids=["linear", "products"])
+def test_the_exact_map_is_the_closed_form(function: PlantedLinear | PlantedInteraction) -> None:
+    data = function.load()
+    model, x = data.known().double(), data.test.inputs.double()
+    found = xbench.attribute(model, x, a.ExactMap(), target=0)
+    if isinstance(function, PlantedLinear):
+        x0 = numbers(*x.shape, seed=1)
+        found = xbench.attribute(model, x, a.ExactMap(), target=0, baselines=x0)
+        torch.testing.assert_close(found, model.linear.weight[0].detach() * (x - x0))
+    empty = torch.zeros_like(x[:1])
+    if isinstance(function, PlantedInteraction):
+        for i, j in zip(model.left[0].tolist(), model.right[0].tolist(), strict=True):
+            torch.testing.assert_close(found[:, i], found[:, j])
+        torch.testing.assert_close(found.sum(1), model(x)[:, 0] - model(empty)[:, 0])
+
+
+def test_the_exact_map_needs_a_function_that_is_written_down() -> None:
+    with pytest.raises(NotApplicable, match="needs a function whose attribution is known: dataset=planted_linear"):
+        xbench.attribute(weights(ConvNet()), numbers(2, 1, 6, 6), a.ExactMap(), target=0)

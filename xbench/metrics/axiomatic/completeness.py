@@ -35,6 +35,7 @@ class Completeness(Metric):
     """|sum(phi) - (f(x) - f(x0))| / |f(x) - f(x0)|; a local map is multiplied by x - x0 first.
 
     NaN where f(x) = f(x0). Features given as groups count once.
+    Pitfall: a map with the right sum may lie in the wrong places; where f(x) is near f(x0), the gap is large for all.
     Source: the completeness axiom of Sundararajan, Taly, Yan 2017 (arXiv 1703.01365); summation-to-delta of
     Shrikumar, Greenside, Kundaje 2017 (arXiv 1704.02685).
     """

@@ -18,7 +18,8 @@ class Dummy(Metric):
     """The share of the absolute relevance on dummies: features that no output of the function depends on.
 
     For functions whose dummies are known: dataset=planted_linear model=known. A feature is a dummy if all its elements
-    are. A map of zeros has no shares: NaN. A trained model may use what does not matter, so nothing is known of it.
+    are. A map of zeros has no shares: NaN.
+    Pitfall: a trained model may use what does not matter, so nothing is known of it.
     Source: the dummy axiom of Shapley 1953; sensitivity (b) of Sundararajan, Taly, Yan 2017, "Axiomatic Attribution for
     Deep Networks" (arXiv 1703.01365).
     """

@@ -47,8 +47,9 @@ def following(target: Tensor, outputs: Sequence[int]) -> Tensor:
 class Linearity(Metric):
     """|M(f + g) - M(f) - M(g)| / (|M(f)| + |M(g)|), the explained output f and the next one g.
 
-    0 for a linear method; 1/2 for a map that does not depend on the output. NaN where both maps are zero. Two outputs
-    of one model stand for the two functions of the axiom, so a method that is linear here need not be so elsewhere.
+    0 for a linear method; 1/2 for a map that does not depend on the output. NaN where both maps are zero.
+    Pitfall: two outputs of one model stand for the two functions of the axiom, so a method that is linear here need
+    not be so elsewhere.
     Source: the linearity axiom of Sundararajan, Taly, Yan 2017, "Axiomatic Attribution for Deep Networks"
     (arXiv 1703.01365).
     """

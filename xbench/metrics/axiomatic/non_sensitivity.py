@@ -17,9 +17,9 @@ class NonSensitivity(SingleFeatures):
     """How many features have either no relevance or no effect, but not both.
 
     An effect is that the output changes when the feature, alone, goes to its baseline (the paper draws it from its
-    distribution): a feature that matters only with others has none, and a right map's relevance there counts as a
-    mistake. The evaluations are those of `MonotonicityCorrelation`. Floats are never quite 0: what is below a share of
-    the sample's largest counts as none.
+    distribution). The evaluations are those of `MonotonicityCorrelation`. Floats are never quite 0: what is below a
+    share of the sample's largest counts as none.
+    Pitfall: a feature that matters only with others has no effect, and a right map's relevance there is a mistake.
     Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
 
     Args:

@@ -20,7 +20,8 @@ class Symmetry(Metric):
     Where x_i x0_j = x0_i x_j, as at baseline 0, each of a pair does alone what the other does, whatever else is there:
     Shapley values, and so the axiom, give both the same. A local map is multiplied by x - x0 first. For functions
     whose pairs are known: dataset=planted_interaction model=known. A map of zeros has no shares: NaN, as where no pair
-    is symmetric. Equal is not right: a constant map keeps the axiom.
+    is symmetric.
+    Pitfall: equal is not right: a constant map keeps the axiom.
     Source: the symmetry axiom of Shapley 1953; Sundararajan, Taly, Yan 2017, "Axiomatic Attribution for Deep Networks"
     (arXiv 1703.01365).
     """

@@ -17,8 +17,8 @@ class EffectiveComplexity(Metric):
     """The number of features whose absolute relevance is more than a share of the sample's largest.
 
     The paper counts the most relevant features that keep the output; of the map alone its count is by a threshold on
-    the relevance, which is relative here: an absolute one counts the map's scale. A map of zeros has none: NaN. The
-    threshold decides: maps of many small values change places with it.
+    the relevance, which is relative here: an absolute one counts the map's scale. A map of zeros has none: NaN.
+    Pitfall: the threshold decides: maps of many small values change places with it.
     Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
 
     Args:

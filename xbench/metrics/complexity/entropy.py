@@ -19,7 +19,8 @@ class Entropy(Metric):
         H = -sum_k p_k ln p_k,  p_k = |phi_k| / sum_j |phi_j|
 
     "Complexity" in the paper and in Quantus. A map of zeros has none: NaN. Its largest value grows with the number of
-    features: compare samples of one data set. A simple map need not be a right one.
+    features: compare samples of one data set.
+    Pitfall: a simple map need not be a right one.
     Source: Bhatt, Weller, Moura 2020, "Evaluating and Aggregating Feature-based Model Explanations"
     (arXiv 2005.00631).
     """

@@ -18,7 +18,8 @@ class Sparseness(Metric):
 
         G = sum_k (2k - K - 1) |phi|_(k) / (K sum_k |phi|_(k)),  |phi|_(1) <= ... <= |phi|_(K)
 
-    Undefined (NaN) for a map of zeros. A sparse map need not be correct.
+    Undefined (NaN) for a map of zeros.
+    Pitfall: a sparse map need not be correct.
     Source: Chalasani, Chen, Chowdhury, Wu, Jha 2020, "Concise Explanations of Neural Networks using Adversarial
     Training" (arXiv 1810.06583).
     """

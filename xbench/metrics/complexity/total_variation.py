@@ -20,8 +20,8 @@ class TotalVariation(Metric):
         TV = sum over neighbours i, j of |phi_i - phi_j| / sum_i |phi_i|
 
     Neighbours are next to each other in height, width or time; pixels of one feature share its relevance, so large
-    features make smooth maps. 0 for a constant map; a map of zeros has none: NaN. A smooth map need not be a right
-    one: blurring it lowers the number.
+    features make smooth maps. 0 for a constant map; a map of zeros has none: NaN.
+    Pitfall: a smooth map need not be a right one: blurring it lowers the number.
     Source: Rudin, Osher, Fatemi 1992, "Nonlinear total variation based noise removal algorithms" (Physica D 60);
     of maps, Fong, Vedaldi 2017, "Interpretable Explanations of Black Boxes by Meaningful Perturbation"
     (arXiv 1704.03296).

@@ -69,6 +69,7 @@ class Infidelity(Metric):
     (already multiplied by x - x0) is multiplied by I / (x - x0) instead of I. A zero map has relative infidelity 1. If
     the output never changes, the relative number is undefined (NaN). beta is fitted on the same draws, so the scaled
     and relative numbers are low by about a factor (P - 1)/P.
+    Pitfall: the distribution of I decides what is asked: rankings of two distributions need not agree.
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
     (arXiv 1901.09392).
 

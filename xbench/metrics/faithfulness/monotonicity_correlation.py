@@ -72,6 +72,7 @@ class MonotonicityCorrelation(SingleFeatures):
 
     A feature is replaced by its baseline (the paper draws it from its distribution). NaN if the map or the changes are
     constant, as for a sample with one feature.
+    Pitfall: without signs, so a map and its inverse score the same; what features do together it does not see.
     Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
     """
 

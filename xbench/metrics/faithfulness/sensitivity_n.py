@@ -19,8 +19,9 @@ class SensitivityN(Metric):
     """Pearson's correlation of sum_S phi_k and f(x) - f(x without S) over random subsets S of n features, several n.
 
     The mean over the sizes, and each of them. A map that satisfies sensitivity-n for all n has 1, which only a linear
-    model admits. Removed features are at the baseline. NaN where the map or the changes are constant. The map is
-    taken as it is, as in the paper, which compares maps already multiplied by the input.
+    model admits. Removed features are at the baseline. NaN where the map or the changes are constant.
+    Pitfall: the map is taken as it is, as in the paper, which compares maps already multiplied by the input: slopes
+    lose.
     Source: Ancona, Ceolini, Öztireli, Gross 2018, "Towards better understanding of gradient-based attribution methods
     for Deep Neural Networks" (arXiv 1711.06104).
 

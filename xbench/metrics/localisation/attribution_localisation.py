@@ -18,8 +18,9 @@ class AttributionLocalisation(RelevanceMass):
 
         mu_w = (R_in / R) / (S_in / S)
 
-    The weight makes objects of different sizes comparable; without it this is the relevance mass. The largest value
-    is S / S_in, so small objects rule the mean. NaN where a map has no relevance of the sign at all.
+    The weight makes objects of different sizes comparable; without it this is the relevance mass. NaN where a
+    map has no relevance of the sign at all.
+    Pitfall: the largest value is S / S_in, so small objects rule the mean.
     Source: Kohlbrenner, Bauer, Nakajima, Binder, Samek, Lapuschkin 2020, "Towards Best Practice in Explaining Neural
     Network Decisions with LRP" (IJCNN, arXiv 1910.09840).
     """

@@ -21,7 +21,8 @@ class Focus(RelevanceMass):
 
     For mosaics of several images, some of the explained class and the others of other classes, explained with
     `target=label`: dataset=shapes dataset.grid=2. The paper's have two cells of four; with one cell it is the grid
-    pointing game. A model that looks at the other cells too, for evidence against its class, is no fault of the map.
+    pointing game.
+    Pitfall: a model that looks at the other cells too, for evidence against its class, is no fault of the map.
     Source: Arias-Duart, Parés, Garcia-Gasulla, Giménez-Ábalos 2022, "Focus! Rating XAI Methods and Finding Biases"
     (arXiv 2109.15035).
     """

@@ -18,6 +18,7 @@ class LocalisationAUC(LocalisationMetric):
     """Area under the ROC curve (0.5 is chance), and average precision (chance is the mask's area), of the cells.
 
     A mask that covers the whole sample has no AUROC: NaN.
+    Pitfall: the ROC curve of a small mask is decided by the many cells outside: average precision is stricter there.
     Source: Fong, Vedaldi 2017, "Interpretable Explanations of Black Boxes by Meaningful Perturbation" for masks as
     labels of the cells; DeYoung et al. 2020, "ERASER" (arXiv 1911.03429) for average precision (AUPRC) on rationales.
     """

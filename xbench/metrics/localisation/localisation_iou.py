@@ -17,8 +17,8 @@ from xbench.metrics.localisation.base import LocalisationMetric
 class LocalisationIoU(LocalisationMetric):
     """The cells above a share of the largest relevance, as a set, against the mask: what both have, over what either.
 
-    NaN where a map has no relevance of the sign at all. Maps that differ in their tails alone score differently: the
-    threshold decides.
+    NaN where a map has no relevance of the sign at all.
+    Pitfall: the threshold decides: maps that differ in their tails alone score differently.
     Source: Zhou, Khosla, Lapedriza, Oliva, Torralba 2016, "Learning Deep Features for Discriminative Localization"
     (CVPR, arXiv 1512.04150), whose segments are the cells above 20 % of the largest; there
     it is a box around them that is compared.

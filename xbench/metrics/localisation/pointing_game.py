@@ -19,6 +19,7 @@ class PointingGame(LocalisationMetric):
     """1 where the most relevant cell (pixel, word, column) lies in the mask, else 0; the mean is the share of hits.
 
     Ties for the most relevant cell count by the share of tied cells inside the mask.
+    Pitfall: one cell decides; all the rest of the map may be noise.
     Source: Zhang, Bargal, Lin, Brandt, Shen, Sclaroff 2018, "Top-Down Neural Attention by Excitation Backprop"
     (IJCV, arXiv 1608.00507).
 

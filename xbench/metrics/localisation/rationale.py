@@ -17,6 +17,7 @@ from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 class Rationale(LocalisationMetric):
     """Compares the set of a sample's most relevant cells with the marked cells (words, tokens).
 
+    Pitfall: `share` is one number for all samples, so a sample with fewer marked cells cannot reach precision 1.
     Source: DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models" (arXiv 1911.03429), token
     level: soft scores become a set by taking a share of the tokens that is fixed for a data set.
 

@@ -22,6 +22,7 @@ _ARRAS = (
 class RelevanceMass(LocalisationMetric):
     """The share of the relevance that lies in the mask; NaN if a map has no relevance of that sign.
 
+    Pitfall: chance is the mask's area, so data sets with other areas cannot be compared.
     Source: Arras, Osman, Samek 2022, "CLEVR-XAI" (arXiv 2003.07258), relevance mass accuracy.
     """
 
@@ -54,6 +55,7 @@ class RelevanceMass(LocalisationMetric):
 class RelevanceRank(LocalisationMetric):
     """The share of the K most relevant cells that lies in the mask, K being the mask's own size.
 
+    Pitfall: by rank alone: how much relevance lies in the mask does not count.
     Source: Arras, Osman, Samek 2022, "CLEVR-XAI" (arXiv 2003.07258), relevance rank accuracy.
     """
 
@@ -86,6 +88,7 @@ class GridPointingGame(RelevanceMass):
 
     For mosaics whose mask is the whole cell of the label, explained with `target=label`: dataset=shapes
     dataset.grid=2. It equals the relevance mass of such masks, under its established name and source.
+    Pitfall: a model that looks at the other cells, for evidence against its class, is no fault of the map.
     Source: Böhle, Fritz, Schiele 2021, "Convolutional Dynamic Alignment Networks for Interpretable Classifications"
     (CVPR, arXiv 2104.00032).
     """

@@ -16,7 +16,7 @@ from xbench.metrics.localisation.base import LocalisationMetric, largest_inside
 class TopKIntersection(LocalisationMetric):
     """The share of the k most relevant cells that lies in the mask; k is at most the number of the sample's cells.
 
-    With a mask smaller than k the best value is below 1: compare only samples of one data set.
+    Pitfall: with a mask smaller than k the best value is below 1: compare only samples of one data set.
     Source: Theiner, Müller-Budack, Ewerth 2022, "Interpretable Semantic Photo Geolocation" (WACV,
     arXiv 2104.14995).
 

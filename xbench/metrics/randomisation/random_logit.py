@@ -35,9 +35,9 @@ class OtherTarget(SimilarityUnderChange):
 class RandomLogit(Metric):
     """Spearman's correlation between the map and the map of another output of the same sample, drawn at random.
 
-    A map that explains its output differs between outputs; 1 means that it does not. Lower is better only if the
-    outputs use different features: for two classes with mirrored logits the correct map is the negative, which scores
-    -1.
+    A map that explains its output differs between outputs; 1 means that it does not.
+    Pitfall: lower is better only if the outputs use different features: for two classes with mirrored logits the
+    correct map is the negative, which scores -1.
     Source: Sixt, Granz, Landgraf 2020, "When Explanations Lie: Why Many Modified BP Attributions Fail"
     (arXiv 1912.09818).
     """

@@ -18,6 +18,7 @@ class SensitivityAvg(SensitivityMetric):
 
     Undefined (NaN) in the same cases; `sensitivity_avg_floor` is the mean at radius 0. A mean, unlike a maximum, does
     not grow with the number of draws.
+    Pitfall: a map that ignores the sample, such as a constant, is perfectly robust.
     Source: Bhatt, Weller, Moura 2020, "Evaluating and Aggregating Feature-based Model Explanations" (arXiv 2005.00631).
     """
 

@@ -24,9 +24,10 @@ class SensitivityMax(SensitivityMetric):
     same holds for a sample that no draw changes, such as zeros under a relative radius. A stochastic method makes new
     draws for every explanation, as it does in use; `sensitivity_max_floor` records the change caused by these draws
     alone, the same maximum at radius 0 (0 for deterministic methods, NaN for a callable, for which it is unknown).
+    Pitfall: a maximum grows with the number of draws: compare equal settings only.
     Source: Yeh, Hsieh, Suggala, Inouye, Ravikumar 2019, "On the (In)fidelity and Sensitivity of Explanations"
     (arXiv 1901.09392); the other perturbations are for data whose small changes are not noise: masked
-    tokens, masked time, dropped edges. A maximum grows with the number of draws: compare equal settings only.
+    tokens, masked time, dropped edges.
 
     The parameters are those of `SensitivityMetric`.
     """

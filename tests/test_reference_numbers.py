@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from tests.algorithms import test_contract as algorithms
-from tests.metrics import test_contract as metrics
+from tests.metrics import contract as metrics
 from tests.metrics.toys import known
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench import algorithms as a
@@ -50,9 +50,9 @@ def of_algorithm(name: str) -> tuple[int, Numbers]:
 
 
 def of_metric(name: str) -> tuple[int, Numbers]:
-    metric = metrics._metric(name)
-    setting = metrics._setting(metric, list(range(metrics.N)))
-    columns = metrics.score(known(weights(ConvNet())), metrics._samples(), metric, a.Saliency(abs=False), **setting)
+    metric = metrics.parameterised(name)
+    setting = metrics.setting_of(metric, list(range(metrics.N)))
+    columns = metrics.score(known(weights(ConvNet())), metrics.samples(), metric, a.Saliency(abs=False), **setting)
     return metric.facts.version, {column: told(values.nan_to_num(-1.0)) for column, values in columns.items()}
 
 
@@ -78,7 +78,7 @@ def of_model(name: str) -> tuple[int, Numbers]:
 
 COMPONENTS = {
     **{f"algorithm {name}": partial(of_algorithm, name) for name in OWN},
-    **{f"metric {name}": partial(of_metric, name) for name in metrics._names()},
+    **{f"metric {name}": partial(of_metric, name) for name in metrics.names()},
     **{f"model {name}": partial(of_model, name) for name in networks()},
 }
 

@@ -26,6 +26,7 @@ from xbench.core.needs import NotApplicable
 from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Column, Metric, MetricFacts
 from xbench.metrics.maps import Maps
+from xbench.run.messages import Answered
 
 
 class Bare(BaseException):
@@ -109,7 +110,7 @@ def _say_twice() -> None:
     send = Connection.send
 
     def twice(self: Connection, word: object) -> None:
-        for _ in range(1 if isinstance(word, str) else 2):
+        for _ in range(2 if isinstance(word, Answered) else 1):
             send(self, word)
 
     Connection.send = twice  # type: ignore[method-assign]

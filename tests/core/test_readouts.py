@@ -44,7 +44,7 @@ def test_no_target_stays_none():
     ("target", "message"),
     [
         ([0, 1], r"one per sample \(3\), got shape \(2,\)"),
-        (torch.zeros(3, 1, 1, dtype=torch.int64), r"got shape \(3, 1, 1\)"),
+        (torch.zeros(3, 1, 1, 1, dtype=torch.int64), r"got shape \(3, 1, 1, 1\)"),
         (torch.tensor([0.0, 1.0, 2.0]), "expected integer indices, got torch.float32"),
         ("predicted", "expected an output's index, got 'predicted'"),
         (True, "expected an output's index, got True"),

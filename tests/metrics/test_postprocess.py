@@ -62,3 +62,10 @@ def test_the_command_names_sign_and_channels_in_one_word() -> None:
             processing(wrong)
     with pytest.raises(ValueError, match="normaliser: expected one of none, range"):
         Postprocess(normaliser="max")
+
+
+def test_samples_without_any_feature_have_no_relevance() -> None:
+    case, _ = case_of(torch.zeros(2, 3, dtype=torch.float64), features=torch.full((2, 3), -1))
+    for channels in AGGREGATED:
+        found, own = Postprocess(channels=channels).relevance(case, maps_of(numbers(2, 3), local=False))
+        assert found.shape == own.shape == (2, 0)

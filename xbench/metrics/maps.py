@@ -48,4 +48,6 @@ def by_feature(case: Case, values: Tensor) -> Tensor:
     if outside is not None:
         values = values.masked_fill(outside, 0)
     summed = values.new_zeros(len(values), int(case.counts.max()))
+    if not summed.shape[1]:  # no sample has a feature
+        return summed
     return summed.scatter_add_(1, feature.expand(len(values), -1), values)

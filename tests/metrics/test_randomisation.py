@@ -15,6 +15,9 @@ from tests.metrics.toys import bag, linear, score
 from tests.models_for_tests import ConvNet, TwoInputs, mlp, numbers, weights
 from xbench.algorithms import Algorithm, Constant, InputXGradient, IntegratedGradients, NoiseTunnel, Random, Saliency
 from xbench.core.needs import NotApplicable
+from xbench.explain.explainer import Explainer
+from xbench.explain.request import Request
+from xbench.explain.score import Explanation, score_maps
 from xbench.metrics import MPRT, EfficientMPRT, InputInvariance, Metric, MPRTBottomUp, SmoothMPRT
 from xbench.metrics.randomisation.random_weights import cascade, histogram_entropy, redrawn, weighted
 
@@ -209,3 +212,10 @@ def test_the_model_is_left_without_hooks(images: Tensor) -> None:
 def test_bad_arguments_are_refused(kind: type[Metric], arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**arguments)
+
+
+def test_the_rows_of_every_changed_model_count(model: nn.Module, images: Tensor) -> None:
+    made = Explainer(Request(model, images, target=1))
+    explanation, counters = Explanation.of(SIGNED, made), made.restart()
+    score_maps(made, MPRT(cascades=3), explanation)
+    assert counters.forward_rows == counters.backward_rows == 3 * N  # all weights, and two cascades before

@@ -188,8 +188,9 @@ def _changed(explainer: Explainer, evidence: Changed, maps: Maps, algorithm: Alg
     def others() -> Iterator[Tensor]:
         for change in evidence.changes(case, explained):
             other = explainer.changed(change.model, change.target, change.shift)
-            yield other.attribute(_smoothed(algorithm, change.smoothing), share)
-            explainer.engine.counters.add(other.engine.counters)
+            found = other.attribute(_smoothed(algorithm, change.smoothing), share)
+            explainer.engine.counters.add(other.engine.counters)  # before `reduce`, which may not ask for more
+            yield found
 
     return evidence.reduce(case.part(rows), maps.part(rows), others())
 

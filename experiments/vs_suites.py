@@ -1,6 +1,9 @@
 """How long do the metrics of a comparison take, beside Quantus and AttriBench?
 
-    python experiments/vs_suites.py [--workload cnn] [--peer-python PATH] [--rounds 3] [--threads 2] [--write]
+    python experiments/vs_suites.py [--n 8] [--part rows|times|both] [--workload cnn] [--peer-python PATH] [--write]
+
+First the rows, which need no peer: what ten algorithms with `metric=all` evaluate in one run, beside what the metrics
+evaluate in runs of their own (vs_suites_rows.md). Then the times, of the peers that are installed.
 
 Ten algorithms on the small CNN (32 images 1x28x28) or on ResNet-18 (4 images 3x224x224). The peers get the maps and,
 where they explain again, the methods of Captum; their seconds are those of the calls of their metrics alone. Those of
@@ -26,6 +29,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +41,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments.parts import shared
 from experiments.parts.methods import captums, methods
 from experiments.parts.printing import finish, hardware, number, table
 from experiments.parts.whole import ALGORITHMS, options, write_config
@@ -216,11 +221,29 @@ def show(found: Mapping[str, tuple[float, float, float]]) -> str:
     return f"{table(header, lines)}\n\nTarget for the ratio: {TARGET:.0f} over Quantus."
 
 
+def count(workloads: Sequence[str], n: int, write: bool, metrics: str = "all") -> Mapping[str, shared.Rows]:
+    """Print how many rows sharing saves."""
+    found = {name: shared.run(name, n, metrics=metrics) for name in workloads}
+    about = "How many rows do ten algorithms and all metrics evaluate in one run, and in runs of their own?"
+    command = f"python experiments/{NAME}.py --part rows --n {n}"
+    finish(f"{NAME}_rows", about, command, hardware(torch.get_num_threads()), shared.show(found), write)
+    return found
+
+
+def installed(peer: str) -> list[str]:
+    """Those of the peers that a Python has."""
+    code = f"import importlib.util as u; print(*(p for p in {list(PEERS)} if u.find_spec(p)))"
+    return subprocess.run([peer, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+
+
 def main(arguments: Sequence[str] | None = None) -> Mapping[str, tuple[float, float, float]]:
-    """Print the table; the seconds of both."""
+    """Print the tables; the seconds of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has the peers")
     parser.add_argument("--workload", choices=("cnn", "resnet18"), default="cnn")
+    parser.add_argument("--n", type=int, default=8, help="samples, where rows are counted")
+    parser.add_argument("--part", choices=("rows", "times", "both"), default="both")
+    parser.add_argument("--models", nargs="+", choices=list(shared.WORKLOADS), default=list(shared.WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--write", action="store_true", help="write the table below experiments/")
@@ -231,6 +254,13 @@ def main(arguments: Sequence[str] | None = None) -> Mapping[str, tuple[float, fl
         warnings.simplefilter("ignore")
         print(json.dumps(PEERS[given.peer](load(given.workload))))
         return {}
+    if given.part != "times":
+        count(given.models, given.n, given.write)
+    if given.part == "rows":
+        return {}
+    if missing := [name for name in PEERS if name not in installed(given.peer_python)]:
+        print(f"no times: {given.peer_python} lacks {', '.join(missing)}; see --help")
+        return {}
     found = race(given.peer_python, given.workload, given.rounds, given.threads)
     w = load(given.workload)
     about = (
@@ -238,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> Mapping[str, tuple[float, fl
         f"{len(chosen(w))} algorithms on the {w.title}; what is compared with what is told by "
         f"`python experiments/{NAME}.py --help`."
     )
-    command = f"python experiments/{NAME}.py --workload {given.workload} --rounds {given.rounds}"
+    command = f"python experiments/{NAME}.py --part times --workload {given.workload} --rounds {given.rounds}"
     name = NAME if given.workload == "cnn" else f"{NAME}_{given.workload}"
     finish(name, about, command, hardware(given.threads), show(found), given.write)
     return found

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
+from experiments import beside_quantus, every_modality, memory_growth, two_workers, vs_suites, whole_job
 from experiments import estimators_vs_captum as estimators
-from experiments import every_modality, memory_growth, two_workers, whole_job
-from experiments.parts import whole
+from experiments.parts import shared, whole
 from experiments.parts.workloads import load
 
 pytestmark = pytest.mark.slow
@@ -108,3 +108,35 @@ def test_methods_find_the_planted_evidence_and_reach_the_closed_form(capsys):
     assert "| planted_interaction | shapley_exact |" in printed
     assert all(float(error) < 1e-5 for *_, error in every_modality.closed_forms())
     assert found.command in printed
+
+
+def test_shared_evidence_is_counted_once_and_seen_by_the_hook():
+    metrics = "[deletion_auc,insertion_auc,srg,completeness,sensitivity_max,local_lipschitz]"
+    rows = shared.run("cnn", 2, ("saliency", "ig"), metrics)
+    curves, changes, again = 2 * 2 * 21 * 2, 2 * 2, 2 * 10 * (1 + 5)  # two orders, two methods; x and x0; draws
+    assert rows.together == curves + changes + again
+    assert rows.alone == 2 * curves + changes + 2 * again  # each curve serves two metrics, the draws too
+    assert rows.one_by_one == rows.alone + changes  # of each method by itself
+    assert rows.hooked >= rows.cells == rows.together + 2 * (1 + 5)
+    assert "0.5" in shared.show({"cnn": rows})
+
+
+def test_rows_are_told_where_no_peer_is_installed(monkeypatch, capsys):
+    rows = shared.Rows(1000, 4000, 8000, 1200, 1100)
+    monkeypatch.setattr(shared, "run", lambda *_, **__: rows)
+    monkeypatch.setattr(vs_suites, "installed", lambda _: ["attribench"])
+    assert vs_suites.main(["--n", "1", "--models", "cnn"]) == {}
+    printed = capsys.readouterr().out
+    assert "0.25" in printed
+    assert "lacks quantus" in printed
+
+
+def test_an_error_of_a_peer_is_a_finding(capsys, monkeypatch):
+    def fails():
+        raise IndexError("70 is out of bounds\nfor 64")
+
+    assert beside_quantus.told(fails) == "IndexError: 70 is out of bounds"
+    assert beside_quantus.told(lambda: [0.0]) == "[0.0]"
+    monkeypatch.setattr(beside_quantus, "find_spec", lambda _: None)
+    assert beside_quantus.main() == []
+    assert "quantus is not installed" in capsys.readouterr().out

@@ -116,6 +116,17 @@ def resnet18() -> Workload:
     )  # fmt: skip
 
 
+def resnet18_small() -> Workload:
+    """ResNet-18: 8 images 3x64x64, 16 patches of 16x16."""
+    from torchvision.models import resnet18 as build
+
+    x = torch.rand(8, 3, 64, 64)
+    return Workload(
+        "ResNet-18, 8 images 3x64x64", build(weights=None).eval(), x, torch.arange(8), torch.rand(4, 3, 64, 64),
+        grid(64, 16), (3, 16, 16), (1, 16, 16), steps=10, draws=10, layer="layer3", convolution="layer4",
+    )  # fmt: skip
+
+
 def transformer() -> Workload:
     """A transformer of 4 layers and width 256: 16 sequences of 32 tokens, points at the embedding."""
     features = torch.arange(32)[None, :, None].expand(1, 32, 256).clone()
@@ -141,9 +152,11 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "mlp": mlp,
 }
 
+SMALL: dict[str, Callable[[], Workload]] = {"resnet18_small": resnet18_small}  # where rows are counted, not timed
+
 
 def load(name: str) -> Workload:
     """The same workload in every process; the global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return WORKLOADS[name]()
+        return {**WORKLOADS, **SMALL}[name]()

@@ -2,8 +2,9 @@
 
     python experiments/beside_quantus.py
 
-Needs quantus 0.6.0 in the same Python; without it the script says so and ends. Each line is one claim of the page and
-what Quantus returns.
+Needs quantus 0.6.0 in the same Python; without it the script says so and ends. The first table has a line for each
+claim of the page, and what Quantus returns; the second has the metrics that both define alike, and how far their
+numbers are apart on the same perturbations.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from experiments.parts.printing import table
+from experiments.parts.quantus_equal import Pairs
 
 N, CLASSES = 4, 3
 SETTING = {"abs": False, "normalise": False, "disable_warnings": True}
@@ -202,7 +204,9 @@ def main() -> list[list[str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lines = [[name, told(claim)] for name, claim in Cases().claims()]
+        apart = [[name, f"{difference:.0e}"] for name, difference in Pairs().lines()]
     print(table(["case", "Quantus"], lines))
+    print("\n" + table(["metric", "largest relative difference"], apart))
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -102,13 +103,14 @@ class Prepared:
             layer, read = (name and f"network.{name}" for name in (layer, read))
             neuron = neuron and (f"network.{neuron[0]}", neuron[1])
         inputs = tuple(t.to(self.device) for t in encoded.inputs)
+        me = weakref.proxy(self)  # a block is freed as it ends, without waiting for the collector of cycles
         setting = Request(
             model=model,
             inputs=inputs if len(inputs) > 1 else inputs[0],
             target=self.chosen.target,
             baselines=baselines,
             distribution=distribution,
-            named_baselines=self._named_baseline,
+            named_baselines=lambda name: me._named_baseline(name),
             extra=encoded.extra,
             features=encoded.features,
             features_called=self.cfg.features or encoded.called,

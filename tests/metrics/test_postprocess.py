@@ -30,7 +30,7 @@ SIGNED: dict[str, Callable[[float], float]] = {
 
 @pytest.mark.parametrize("sign", SIGNED)
 @pytest.mark.parametrize("channels", AGGREGATED)
-@pytest.mark.parametrize("normaliser", ["none", "range"])
+@pytest.mark.parametrize("normaliser", ["none", "range", "max"])
 def test_each_choice_is_that_of_the_loop(sign: str, channels: str, normaliser: str) -> None:
     phi = numbers(2, 6, seed=3)
     case, _ = case_of(torch.zeros(2, 6, dtype=torch.float64), features=FEATURES)
@@ -44,6 +44,9 @@ def test_each_choice_is_that_of_the_loop(sign: str, channels: str, normaliser: s
         if normaliser == "range":
             low, high = min(values), max(values)
             values = [(value - low) / (high - low) if high > low else 0.0 for value in values]
+        if normaliser == "max":
+            size = max(map(abs, values))
+            values = [value / size if size else 0.0 for value in values]
         assert found[row][: 2 + row].tolist() == pytest.approx(values)
         assert found[row][2 + row :].tolist() == [0.0] * (1 - row)
 
@@ -57,11 +60,12 @@ def test_the_default_is_the_sum_that_everything_else_takes() -> None:
 def test_the_command_names_sign_and_channels_in_one_word() -> None:
     assert processing(None) == {}
     assert processing("absolute+l2") == processing("l2+absolute") == {"sign": "absolute", "channels": "l2"}
-    for wrong in ("abs", "signed+positive", "l2+sum", "", "absolute+"):
+    assert processing("max+positive") == {"sign": "positive", "normaliser": "max"}
+    for wrong in ("abs", "signed+positive", "l2+sum", "", "absolute+", "none", "range+max"):
         with pytest.raises(ValueError, match="postprocess must be one of signed, absolute, positive"):
             processing(wrong)
-    with pytest.raises(ValueError, match="normaliser: expected one of none, range"):
-        Postprocess(normaliser="max")
+    with pytest.raises(ValueError, match="normaliser: expected one of none, range, max, got 'sum'"):
+        Postprocess(normaliser="sum")
 
 
 def test_samples_without_any_feature_have_no_relevance() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
@@ -80,6 +82,20 @@ def test_the_estimate_is_that_of_the_loop() -> None:
         assert found["faithfulness_estimate"][i] == pytest.approx(pearsonr(removed, drops).statistic)
     with pytest.raises(NotApplicable, match="needs at most 11 features"):
         score(model, x, FaithfulnessEstimate(11), phi, target=1, features=PATCHES)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: type(m).__name__)
+def test_what_stands_in_place_of_a_removed_feature_is_a_choice(metric: Metric) -> None:
+    model, x, phi = weights(ConvNet()), samples(), numbers(N, 1, 6, 6, seed=3)
+    setting = {"target": 1, "features": PATCHES}
+    mean = torch.full_like(x, 0.3)
+    found = score(model, x, replace(metric, imputer="mean"), phi, named_baselines=lambda _: mean, **setting)
+    torch.testing.assert_close(found, score(model, x, metric, phi, baselines=mean, **setting))
+    assert not torch.allclose(found[metric.main], score(model, x, metric, phi, **setting)[metric.main])
+    with pytest.raises(NotApplicable, match="needs a data set that has the baseline 'mean'"):
+        score(model, x, replace(metric, imputer="mean"), phi, **setting)
+    with pytest.raises(ValueError, match="imputer: expected one of baseline, linear"):
+        replace(metric, imputer="zeros")
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: type(m).__name__)

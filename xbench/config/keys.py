@@ -6,7 +6,18 @@ from typing import Literal
 
 from xbench.boundary.files import file_name
 from xbench.config import devices
-from xbench.core.names import BASELINES, CHANNELS, SIGNS, SITE, SITE_FORMS, TARGETS, Compile, Output, Precision
+from xbench.core.names import (
+    BASELINES,
+    CHANNELS,
+    NORMALISERS,
+    SIGNS,
+    SITE,
+    SITE_FORMS,
+    TARGETS,
+    Compile,
+    Output,
+    Precision,
+)
 from xbench.modalities import FEATURES
 
 GROUPS = ("algorithm", "dataset", "metric", "model", "run", "experiment")
@@ -110,14 +121,16 @@ class Settings:
 
 
 def processing(text: str | None) -> dict[str, str]:
-    """`postprocess` as parameters of metrics: "absolute+l2" is sign and channels."""
+    """`postprocess` as parameters of metrics: "absolute+l2+max" is sign, channels and normaliser."""
+    scales = [name for name in NORMALISERS if name != "none"]
+    kinds = {"sign": SIGNS, "channels": CHANNELS, "normaliser": scales}
     found: dict[str, str] = {}
     for part in [] if text is None else text.split("+"):
-        kind = "sign" if part in SIGNS else "channels"
-        if part not in (*SIGNS, *CHANNELS) or kind in found:
+        kind = next((kind for kind, known in kinds.items() if part in known), None)
+        if kind is None or kind in found:
             raise ValueError(
-                f"postprocess must be one of {', '.join(SIGNS)}, one of {', '.join(CHANNELS)}, both joined by +, or "
-                f"null, got {text!r}"
+                f"postprocess must be one of {', '.join(SIGNS)}, one of {', '.join(CHANNELS)}, one of "
+                f"{', '.join(scales)}, joined by +, or null, got {text!r}"
             )
         found[kind] = part
     return found

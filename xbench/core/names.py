@@ -11,6 +11,7 @@ TARGETS = ("predicted", "label")  # targets that are not numbers
 NUMBER_BASELINES = ("zero", "mean", "blur", "noise", "uniform", "train")
 TOKEN_BASELINES = ("mask", "pad")
 SIGNS = ("signed", "absolute", "positive")  # of relevance, for metrics
+NORMALISERS = ("none", "range", "max")  # of the relevance of a sample's features
 CHANNELS = ("sum", "sum_abs", "l2", "mean")  # how the elements of a feature become one number
 BASELINES = (*NUMBER_BASELINES, *TOKEN_BASELINES)
 

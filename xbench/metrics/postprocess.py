@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.names import CHANNELS, SIGNS
+from xbench.core.names import CHANNELS, NORMALISERS, SIGNS
 from xbench.metrics.maps import Maps, by_feature, relevance
-
-NORMALISERS = ("none", "range")
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,8 @@ class Postprocess:
     Args:
         sign: "signed" as it is, "absolute" its size, "positive" 0 where it is negative.
         channels: "sum" of the elements (what adds up to the output), "sum_abs" of their sizes, "l2" their norm, "mean".
-        normaliser: of the features of a sample: "none", or "range" (from 0 to 1). Never over several samples.
+        normaliser: of the features of a sample: "none", "range" (least to greatest become 0 to 1), or "max" (divided by
+            the greatest size). Never over several samples.
     """
 
     sign: str = "signed"
@@ -57,6 +56,9 @@ class Postprocess:
     def _normalised(self, phi: Tensor, own: Tensor) -> Tensor:
         if self.normaliser == "none":
             return phi
+        if self.normaliser == "max":
+            size = phi.abs().masked_fill(~own, 0).amax(1, keepdim=True) if phi.shape[1] else phi.new_ones(len(phi), 1)
+            return phi / torch.where(size > 0, size, 1)
         low = phi.masked_fill(~own, torch.inf).amin(1, keepdim=True)
         span = phi.masked_fill(~own, -torch.inf).amax(1, keepdim=True) - low
         return ((phi - low) / torch.where(span > 0, span, 1)).masked_fill(~own, 0)
@@ -64,4 +66,4 @@ class Postprocess:
 
 SIGNED = Postprocess()
 _CALLED = {"sum": "", "sum_abs": "sum of absolute values", "l2": "norm of the channels", "mean": "mean of the elements"}
-_NORMALISED = {"none": "", "range": "scaled from 0 to 1"}
+_NORMALISED = {"none": "", "range": "scaled from 0 to 1", "max": "divided by the greatest size"}

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.core.draws import Draws
-from xbench.core.masking import coalition
 from xbench.core.needs import NotApplicable
 from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Metric
+from xbench.metrics.curves import removal
 from xbench.metrics.evidence import Shared
+from xbench.metrics.imputers.base import BASELINE, Imputer
+from xbench.metrics.imputers.known import imputer_of
 from xbench.metrics.maps import Maps, relevance
 from xbench.metrics.ranks import settled
 
@@ -33,6 +35,7 @@ class RandomSubsets(Shared):
 
     n_draws: int
     share: float
+    imputer: Imputer = BASELINE
 
     def removed(self, case: Case, index: int) -> Tensor:
         """The set number `index` of every sample, (n, K) bool."""
@@ -40,9 +43,10 @@ class RandomSubsets(Shared):
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         def points() -> Iterator[Tensor]:
+            without = removal(case, x, self.imputer)
             yield x
             for index in range(self.n_draws):
-                yield coalition(case, x, ~self.removed(case, index))
+                yield without(self.removed(case, index))
 
         def drops(answers: Iterator[Answer]) -> Tensor:
             found = torch.stack([answer.value for answer in answers], dim=1)
@@ -82,23 +86,28 @@ class SubsetMetric(Metric):
     Args:
         n_draws: subsets of each sample.
         share: of a sample's features that a subset has, at least one and never all.
+        imputer: what stands in place of a removed feature, as in `CurveMetric`.
     """
 
     n_draws: int = 50
     share: float = 0.2
+    imputer: Imputer | str = "baseline"
 
     def __post_init__(self) -> None:
         check_draws(self.n_draws, self.share)
+        imputer_of(self.imputer)
 
     @property
     def evidence(self) -> tuple[RandomSubsets, ...]:
-        return (RandomSubsets(self.n_draws, self.share),)
+        return (RandomSubsets(self.n_draws, self.share, imputer_of(self.imputer)),)
 
     def describe(self, case: Case) -> str:
-        return f"{100 * self.share:g}% of the {case.called} at the baseline, {self.n_draws} random subsets"
+        removed = f"{100 * self.share:g}% of the {case.called} {imputer_of(self.imputer).describe(case)}"
+        return f"{removed}, {self.n_draws} random subsets"
 
     def check(self, case: Case) -> None:
         several_features(case)
+        imputer_of(self.imputer).check(case)
 
 
 def several_features(case: Case) -> None:

@@ -18,7 +18,7 @@ from xbench.metrics.subsets import SubsetMetric, predicted
 class FaithfulnessCorrelation(SubsetMetric):
     """Pearson's correlation, over random subsets S of one size, of sum_S phi_k and f(x) - f(x without S).
 
-    Removed features are at the baseline. NaN where the map or the changes are constant.
+    NaN where the map or the changes are constant.
     Pitfall: the size of the subsets decides: methods may change places with it.
     Source: Bhatt, Weller, Moura 2020, "Evaluating and Aggregating Feature-based Model Explanations"
     (arXiv 2005.00631).

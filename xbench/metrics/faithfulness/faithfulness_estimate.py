@@ -17,7 +17,7 @@ from xbench.metrics.ranks import pearson
 class FaithfulnessEstimate(SingleFeatures):
     """Pearson's correlation of phi_k and f(x) - f(x without k) over the features k of a sample.
 
-    With signs. Removed features are at the baseline; the evaluations are those of `MonotonicityCorrelation`. NaN where
+    With signs. The evaluations are those of `MonotonicityCorrelation`. NaN where
     the map or the changes are constant, as for a sample of one feature.
     Pitfall: one feature at a time: what features do together it does not see.
     Source: Alvarez-Melis, Jaakkola 2018, "Towards Robust Interpretability with Self-Explaining Neural Networks"

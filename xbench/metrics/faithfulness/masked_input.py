@@ -29,7 +29,7 @@ class MaskedInput(Ranked):
 
     def plan(self, case: Case, x: Tensor, maps: Maps) -> Plan:
         phi, _ = self.postprocess.relevance(case, maps)
-        mask = to_elements(case, phi.nan_to_num().to(x.dtype), x)
+        mask = to_elements(case, phi.nan_to_num().clamp(min=0).to(x.dtype), x)
         return Plan([x, blend(case, x, mask)], 2, Want.VALUE, values)
 
 
@@ -47,13 +47,18 @@ class AverageDrop(Metric):
     Args:
         sign: of the relevance: signed, absolute or positive.
         channels: how the elements of a feature become one number.
+        normaliser: how relevance becomes the share that is kept: "range", the least 0 and the greatest 1, or "max",
+            divided by the greatest, which keeps something of the least. Negative shares are 0.
     """
 
     sign: str = "positive"
     channels: str = "sum"
+    normaliser: str = "range"
 
     def __post_init__(self) -> None:
-        Postprocess(self.sign, self.channels)
+        Postprocess(self.sign, self.channels, self.normaliser)
+        if self.normaliser == "none":
+            raise ValueError("normaliser: expected range or max, got 'none': the sample is multiplied by shares")
 
     @property
     def facts(self) -> MetricFacts:
@@ -79,10 +84,11 @@ class AverageDrop(Metric):
 
     @property
     def evidence(self) -> tuple[MaskedInput]:
-        return (MaskedInput(Postprocess(self.sign, self.channels, "range")),)
+        return (MaskedInput(Postprocess(self.sign, self.channels, self.normaliser)),)
 
     def describe(self, case: Case) -> str:
-        return f"{case.called} mixed with the baseline in proportion to their {self.sign} relevance"
+        scaled = "" if self.normaliser == "range" else ", divided by the greatest"
+        return f"{case.called} mixed with the baseline in proportion to their {self.sign} relevance{scaled}"
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         y, o = found[0].double().unbind(1)

@@ -9,27 +9,32 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.masking import coalition
 from xbench.core.needs import NotApplicable
 from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.curves import removal
 from xbench.metrics.evidence import Shared
+from xbench.metrics.imputers.base import BASELINE, Imputer
+from xbench.metrics.imputers.known import imputer_of
 from xbench.metrics.maps import Maps, relevance
 from xbench.metrics.ranks import spearman
 
 
 @dataclass(frozen=True)
 class EachFeature(Shared):
-    """f(x) - f(x with feature k at its baseline), (n, K); 0 for features that a sample lacks."""
+    """f(x) - f(x without feature k), (n, K); 0 for features that a sample lacks."""
+
+    imputer: Imputer = BASELINE
 
     def plan(self, case: Case, x: Tensor) -> Plan:
         k_max = int(case.counts.max())
         feature = torch.arange(k_max, device=x.device)
 
         def points() -> Iterator[Tensor]:
+            without = removal(case, x, self.imputer)
             yield x
             for k in range(k_max):
-                yield coalition(case, x, (feature != k).expand(len(x), -1))
+                yield without((feature == k).expand(len(x), -1))
 
         def drops(answers: Iterator[Answer]) -> Tensor:
             full = next(answers).value.double()
@@ -45,33 +50,37 @@ class SingleFeatures(Metric):
 
     Args:
         max_features: samples with more features are skipped, because each feature costs one evaluation.
+        imputer: what stands in place of a removed feature, as in `CurveMetric`.
     """
 
     max_features: int = 256
+    imputer: Imputer | str = "baseline"
 
     def __post_init__(self) -> None:
         if self.max_features < 2:
             raise ValueError(f"max_features: expected at least 2, got {self.max_features}")
+        imputer_of(self.imputer)
 
     @property
     def evidence(self) -> tuple[EachFeature]:
-        return (EachFeature(),)
+        return (EachFeature(imputer_of(self.imputer)),)
 
     def describe(self, case: Case) -> str:
-        return f"each of the {case.called} at the baseline"
+        return f"each of the {case.called} {imputer_of(self.imputer).describe(case)}"
 
     def check(self, case: Case) -> None:
         most = int(case.counts.max())
         if most > self.max_features:
             raise NotApplicable(f"needs at most {self.max_features} features (max_features): a sample has {most}")
+        imputer_of(self.imputer).check(case)
 
 
 @dataclass(frozen=True)
 class MonotonicityCorrelation(SingleFeatures):
     """Spearman's correlation of |phi_k| and |f(x) - f(x without k)| over the features k of a sample.
 
-    A feature is replaced by its baseline (the paper draws it from its distribution). NaN if the map or the changes are
-    constant, as for a sample with one feature.
+    The paper draws a removed feature from its distribution, as `imputer="train"` does. NaN if the map or the changes
+    are constant, as for a sample with one feature.
     Pitfall: without signs, so a map and its inverse score the same; what features do together it does not see.
     Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
     """

@@ -19,7 +19,7 @@ class MuFidelity(SubsetMetric):
     """Spearman's correlation, over random subsets S of one size, of sum_S phi_k and f(x) - f(x without S).
 
     Faithfulness correlation by ranks, on the same subsets: no outlier decides it, and no bend of the output.
-    Removed features are at the baseline. NaN where the map or the changes are constant.
+    NaN where the map or the changes are constant.
     Pitfall: single pixels hardly change the output: the paper's features of images are the cells of a grid.
     Source: Fel, Cadène, Chalvidal, Cord, Vigouroux, Serre 2021, "Look at the Variance! Efficient Black-box
     Explanations with Sobol-based Sensitivity Analysis" (arXiv 2111.04138), after Bhatt, Weller, Moura 2020.
@@ -46,7 +46,6 @@ class LDS(MuFidelity):
 
     Over random halves of the features, which no method has seen. The sum of what is left is the whole less that of
     what is removed, and the output f(x) less its drop: the ranks are those of `MuFidelity`, at another size.
-    Removed features are at the baseline.
     Pitfall: with few features the halves are few, and a method that samples them too has seen most.
     Source: Park, Georgiev, Ilyas, Leclerc, Mądry 2023, "TRAK" (arXiv 2303.14186), for training samples; Cohen-Wang,
     Shah, Georgiev, Mądry 2024, "ContextCite" (arXiv 2409.00729), for features.

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from xbench.core.case import Case
 from xbench.metrics.base import Column, Metric, MetricFacts
+from xbench.metrics.imputers.base import Imputer
+from xbench.metrics.imputers.known import imputer_of
 from xbench.metrics.maps import Maps
 from xbench.metrics.ranks import pearson
 from xbench.metrics.subsets import RandomSubsets, check_draws, predicted, several_features
@@ -19,7 +21,7 @@ class SensitivityN(Metric):
     """Pearson's correlation of sum_S phi_k and f(x) - f(x without S) over random subsets S of n features, several n.
 
     The mean over the sizes, and each of them. A map that satisfies sensitivity-n for all n has 1, which only a linear
-    model admits. Removed features are at the baseline. NaN where the map or the changes are constant.
+    model admits. NaN where the map or the changes are constant.
     Pitfall: the map is taken as it is, as in the paper, which compares maps already multiplied by the input: slopes
     lose.
     Source: Ancona, Ceolini, Öztireli, Gross 2018, "Towards better understanding of gradient-based attribution methods
@@ -29,13 +31,16 @@ class SensitivityN(Metric):
         n_draws: subsets of each size.
         shares: the sizes n, as shares of a sample's features; the subsets of an equal share are those of
             `FaithfulnessCorrelation`, `MuFidelity` and `LDS`.
+        imputer: what stands in place of a removed feature, as in `CurveMetric`; 0 in the paper.
     """
 
     n_draws: int = 50
     shares: tuple[float, ...] = (0.2, 0.5, 0.8)
+    imputer: Imputer | str = "baseline"
 
     def __post_init__(self) -> None:
         check_draws(self.n_draws, *self.shares)
+        imputer_of(self.imputer)
         if len(set(self.names)) < len(self.shares):
             raise ValueError(f"shares: expected different whole percentages, got {self.shares}")
 
@@ -68,14 +73,16 @@ class SensitivityN(Metric):
 
     @property
     def evidence(self) -> tuple[RandomSubsets, ...]:
-        return tuple(RandomSubsets(self.n_draws, share) for share in self.shares)
+        return tuple(RandomSubsets(self.n_draws, share, imputer_of(self.imputer)) for share in self.shares)
 
     def describe(self, case: Case) -> str:
         shares = ", ".join(f"{100 * share:g}%" for share in self.shares)
-        return f"{shares} of the {case.called} at the baseline, {self.n_draws} random subsets each"
+        removed = f"{shares} of the {case.called} {imputer_of(self.imputer).describe(case)}"
+        return f"{removed}, {self.n_draws} random subsets each"
 
     def check(self, case: Case) -> None:
         several_features(case)
+        imputer_of(self.imputer).check(case)
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         scores = []

@@ -40,7 +40,7 @@ class SmoothlyRandom(Changed):
 
 @dataclass(frozen=True)
 class SmoothMPRT(Metric):
-    """MPRT of maps that are means over noisy copies of the sample: the mean over cascades, and `smooth_mprt_full`.
+    """MPRT of maps that are means over noisy copies of the sample: the mean over cascades.
 
     Without it a method whose maps are noisy scores well: noise is unlike any other noise.
     Pitfall: all maps are explained `nt_samples` times, and a map of the input alone becomes smoother too.
@@ -49,13 +49,14 @@ class SmoothMPRT(Metric):
 
     Args:
         cascades: at how many stages of the cascade samples are explained again, evenly spread; the last is the whole
-            model.
+            model, and the only one by default, because each costs `nt_samples` explanations. With more of them
+            `smooth_mprt_full` is the last alone.
         order: bottom_up (the authors' advice) or top_down.
         nt_samples: noisy copies.
         stdevs: standard deviation of the noise, a share of each sample's range.
     """
 
-    cascades: int = 2
+    cascades: int = 1
     order: Order = "bottom_up"
     nt_samples: int = 10
     stdevs: float = 0.1
@@ -75,9 +76,9 @@ class SmoothMPRT(Metric):
             "lower", label="Smooth MPRT, all weights", low=-1, high=1, detail=True,
             meaning="The same with all weights drawn anew.",
         )  # fmt: skip
-        columns = {"smooth_mprt": main, "smooth_mprt_full": full}
+        columns = {"smooth_mprt": main} if self.cascades == 1 else {"smooth_mprt": main, "smooth_mprt_full": full}
         needs = (Need.MODULE, Need.NUMBERS)
-        return MetricFacts("Smooth MPRT", CITATION, columns, "randomisation", needs, anywhere=True)
+        return MetricFacts("Smooth MPRT", CITATION, columns, "randomisation", needs, version=2, anywhere=True)
 
     @property
     def evidence(self) -> tuple[SmoothlyRandom]:
@@ -88,4 +89,5 @@ class SmoothMPRT(Metric):
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
         alike = found[0].double()
-        return {"smooth_mprt": alike.mean(1), "smooth_mprt_full": alike[:, -1]}
+        scores = {"smooth_mprt": alike.mean(1), "smooth_mprt_full": alike[:, -1]}
+        return {name: scores[name] for name in self.facts.columns}

@@ -128,7 +128,7 @@ def test_squares_are_removed_whatever_the_features_are(metric: Metric, column: s
         score(linear(8), numbers(3, 8), metric, numbers(3, 8), target=1)
 
 
-def test_irof_ranks_segments_by_their_mean_and_needs_a_positive_output() -> None:
+def test_irof_ranks_segments_by_their_mean_and_needs_a_probability() -> None:
     model, x, phi = weights(ConvNet()), samples(), numbers(N, 1, 6, 6, seed=3)
     uneven = (torch.arange(36) >= 5).long() + (torch.arange(36) >= 20).long()
     metric = IROF(3, segments="features")
@@ -138,11 +138,13 @@ def test_irof_ranks_segments_by_their_mean_and_needs_a_positive_output() -> None
         outs = outputs(model, x[i], phi[i], uneven, 3, mean=True)
         curve = [out.softmax(0)[1].item() for out in outs]
         assert found[i] == pytest.approx(1 - trapezoid([f / curve[0] for f in curve]))
-    middle = model(x)[:, 1].median().item()
-    raw = score(lambda x: model(x) - middle, x, metric, phi, **setting)["irof"]
-    positive = model(x)[:, 1] - middle > 0
-    assert (raw.isnan() == ~positive).all()
-    assert positive.sum() == N // 2
+    own = score(lambda x: model(x).softmax(1), x, metric, phi, **setting)["irof"]
+    torch.testing.assert_close(own, found)
+    for output in ("logit", "value", "log_probability"):
+        with pytest.raises(NotApplicable, match="IROF needs a probability as the explained output: give output=prob"):
+            score(model, x, metric, phi, output=output, **setting)
+    missing = score(lambda x: torch.tensor([[1.0, 0.0]]).double().expand(len(x), -1), x, metric, phi, **setting)
+    assert missing["irof"].isnan().all()
     segmented = score(model, x, IROF(4), phi, output="probability", target=1)["irof"]
     assert segmented.isfinite().all()
 

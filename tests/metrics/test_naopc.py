@@ -109,8 +109,10 @@ def test_average_drop_increase_and_gain_are_those_of_the_loop() -> None:
         assert found["average_drop"][i] == pytest.approx(max(0, y - o) / y)
         assert found["average_increase"][i] == float(o > y)
         assert found["average_gain"][i] == pytest.approx(max(0, o - y) / (1 - y))
-    logits = score(lambda x: x.flatten(1).sum(1) + 99, x, AverageDrop(), phi)
-    assert all(values.isnan().all() for values in logits.values())
+    certain = score(lambda x: torch.tensor([[1.0, 0.0]]).double().expand(len(x), -1), x, AverageDrop(), phi, target=0)
+    assert all(values.isnan().all() for values in certain.values())
+    with pytest.raises(NotApplicable, match="Average drop needs a probability as the explained output"):
+        score(lambda x: x.flatten(1).sum(1) / 99, x, AverageDrop(), phi)
 
 
 def test_prediction_gaps_of_a_linear_model() -> None:

@@ -18,6 +18,7 @@ class Need(enum.Enum):
     TRUTH = "masks of where the evidence lies"
     GRAPHS = "graphs"
     OUTPUTS = "a choice among several outputs"
+    PROBABILITIES = "a probability as the explained output"
 
 
 class NotApplicable(ValueError):

@@ -39,6 +39,7 @@ _ADVICE = {
     Need.GRAPHS: "the features are no nodes or edges",
     Need.TRUTH: "the data come without",
     Need.OUTPUTS: "there is one, or a neuron is explained",
+    Need.PROBABILITIES: "give output=probability",
     Need.ATTENTION: "no attention weights (samples, heads, positions, positions) were seen in the model",
 }
 # What features of graphs are called; without a name, as in `xbench.measure`, it is the user who says what they are.
@@ -259,12 +260,24 @@ class Explainer:
             Need.OUTPUTS: lambda: (
                 subject.target is not None and self.setting.neuron is None and math.prod(self.outputs) > 1
             ),
+            Need.PROBABILITIES: lambda: self.setting.neuron is None and self._probable,
         }
         missing = next((need for need in needs if not has[need]()), None)
         if missing is None:
             return None
         hidden = black_box and missing in (Need.GRADIENT, Need.MODULE)
         return f"needs {missing.value}: {'the model is a black box' if hidden else _ADVICE[missing]}"
+
+    @functools.cached_property
+    def _probable(self) -> bool:
+        """Whether a probability is explained: by `output`, or because the model's own outputs of a sample are some."""
+        if self.setting.output == "probability":
+            return True
+        if self.setting.output == "log_probability" or math.prod(self.outputs) < 2:
+            return False
+        with torch.inference_mode(False), frozen(self.setting.model), torch.no_grad():
+            output = self.subject.readout.tensor(self._first()).double()[0]
+        return bool((output >= 0).all()) and bool((output.sum(0) - 1).abs().max() < 1e-4)
 
     @functools.cached_property
     def outputs(self) -> tuple[int, ...]:

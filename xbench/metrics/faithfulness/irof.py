@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.needs import NotApplicable
+from xbench.core.needs import Need, NotApplicable
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.curves import Regions, undefined_where_nan
 from xbench.metrics.faithfulness.removal import CurveMetric, area
@@ -20,8 +20,8 @@ class IROF(CurveMetric):
     """The area over the curve f(x without the most relevant segments) / f(x), segments ranked by their mean relevance.
 
     Segments are superpixels of the image (scikit-image, the extra `superpixels`); `segments=features` takes the
-    features instead, for any data. NaN where f(x) is not positive: give `output=probability`, as the paper does. The
-    paper fills with the mean: `imputer=mean`.
+    features instead, for any data. f(x) is a probability: skipped for logits, so give `output=probability`, as
+    the paper does. NaN where it is 0. The paper fills with the mean: `imputer=mean`.
     Pitfall: one superpixel that holds the object decides it all.
     Source: Rieger, Hansen 2020, "IROF: a low resource evaluation metric for explanation methods" (arXiv 2003.08747).
 
@@ -48,7 +48,7 @@ class IROF(CurveMetric):
             "the largest mean relevance are removed.",
         )  # fmt: skip
         source = "Rieger, Hansen 2020, IROF: a low resource evaluation metric for explanation methods, arXiv 2003.08747"
-        return MetricFacts("IROF", source, {"irof": column}, "faithfulness")
+        return MetricFacts("IROF", source, {"irof": column}, "faithfulness", (Need.PROBABILITIES,))
 
     def check(self, case: Case) -> None:
         if self.segments == "superpixels" and (len(case.layout.shapes) != 1 or len(case.layout.shapes[0]) != 3):

@@ -39,7 +39,7 @@ class AverageDrop(Metric):
 
         average_drop = max(0, y - o) / y        average_increase = [o > y]        average_gain = max(0, o - y) / (1 - y)
 
-    NaN where y is not a probability in (0, 1): give `output=probability`, as the papers do.
+    y is a probability: skipped for logits, so give `output=probability`, as the papers do; NaN where it is 0 or 1.
     Pitfall: a map that is large everywhere keeps the whole sample and wins; read it beside `sparseness`.
     Source: Chattopadhyay, Sarkar, Howlader, Balasubramanian 2018, "Grad-CAM++" (arXiv 1710.11063); gain: Zhang, Torres,
     Sicre, Avrithis, Ayache 2023, "Opti-CAM" (arXiv 2301.07002).
@@ -80,7 +80,7 @@ class AverageDrop(Metric):
             "Chattopadhyay, Sarkar, Howlader, Balasubramanian 2018, Grad-CAM++: Improved Visual Explanations for Deep "
             "Convolutional Networks, arXiv 1710.11063"
         )
-        return MetricFacts("Average drop", source, columns, "faithfulness", needs=(Need.NUMBERS,))
+        return MetricFacts("Average drop", source, columns, "faithfulness", needs=(Need.NUMBERS, Need.PROBABILITIES))
 
     @property
     def evidence(self) -> tuple[MaskedInput]:

@@ -2,12 +2,12 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-_RESAMPLES = 2000
+RESAMPLES = 2000
 _SEED = 20190
 _BLOCK = 2**22  # drawn indices held at once: 32 MiB
 
@@ -78,23 +78,26 @@ def mean_intervals(values: np.ndarray, level: float = 0.95) -> list[Interval]:
 
 @functools.lru_cache(maxsize=4)
 def drawn_shares(n: int) -> np.ndarray:
-    """How much of each of n values is in the mean of each resample, (`_RESAMPLES`, n)."""
+    """How much of each of n values is in the mean of each resample, (`RESAMPLES`, n)."""
+    return np.concatenate(list(drawn_blocks(n)))
+
+
+def drawn_blocks(n: int) -> Iterator[np.ndarray]:
+    """`drawn_shares` some resamples at a time, (r, n) each, in bounded memory."""
     generator = np.random.default_rng([_SEED, n])
     rows = max(1, _BLOCK // n)
-    shares = np.empty((_RESAMPLES, n))
-    for start in range(0, _RESAMPLES, rows):
-        drawn = generator.integers(n, size=(min(rows, _RESAMPLES - start), n))
-        for row, places in enumerate(drawn, start):
-            shares[row] = np.bincount(places, minlength=n) / n
-    return shares
+    for start in range(0, RESAMPLES, rows):
+        drawn = generator.integers(n, size=(min(rows, RESAMPLES - start), n))
+        places = drawn + n * np.arange(len(drawn))[:, None]
+        yield np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape) / n
 
 
 def _resampled_means(values: np.ndarray) -> np.ndarray:
-    """Means of `_RESAMPLES` samples drawn with replacement from `values` (n,), in bounded memory."""
+    """Means of `RESAMPLES` samples drawn with replacement from `values` (n,), in bounded memory."""
     generator = np.random.default_rng([_SEED, values.size])
     rows = max(1, _BLOCK // values.size)
     parts = [
-        values[generator.integers(values.size, size=(min(rows, _RESAMPLES - start), values.size))].mean(axis=1)
-        for start in range(0, _RESAMPLES, rows)
+        values[generator.integers(values.size, size=(min(rows, RESAMPLES - start), values.size))].mean(axis=1)
+        for start in range(0, RESAMPLES, rows)
     ]
     return np.concatenate(parts)

@@ -34,7 +34,7 @@ def test_what_is_undefined_for_every_method_alike_is_said_once(maker):
     for algorithm in ("a", "b", "c"):
         maker.done(algorithm, "error", {"error": [None, 0.5]})
         maker.done(algorithm, "other", {"other": [None, 0.5]})
-    assert maker.build().grid.notes == ("† every method, Error, Other: 1 of 2 undefined.",)
+    assert maker.build().grid.notes[0] == "† every method, Error, Other: 1 of 2 undefined."
 
 
 def test_a_mean_over_part_of_the_samples_is_marked_and_not_ranked(maker):
@@ -125,9 +125,9 @@ def test_what_the_metrics_do_to_the_samples_is_said_once_and_with_the_data_where
     maker.done("ig", "infidelity", {"infidelity": [1.0]}, info={"perturbation": "removed words"})
     maker.done("lime", "infidelity", {"infidelity": [1.0]}, info={"perturbation": "removed words"})
     maker.done("ig", "completeness", {"completeness": [1.0]}, info={"perturbation": ""})
-    assert maker.build().grid.notes == ("Perturbations: infidelity: removed words.",)
+    assert maker.build().grid.notes[0] == "Perturbations: infidelity: removed words."
     maker.done("ig", "deletion", {"deletion": [1.0]}, info={"perturbation": "removed words"})
-    assert maker.build().grid.notes == ("Perturbations: infidelity, deletion: removed words.",)
+    assert maker.build().grid.notes[0] == "Perturbations: infidelity, deletion: removed words."
     maker.done("ig", "infidelity", {"infidelity": [1.0]}, block=1, dataset="e", info={"perturbation": "squares"})
     maker.cells[-1]["dataset"] = "e"
     assert maker.build().grid.notes[0] == (

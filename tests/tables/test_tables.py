@@ -13,6 +13,7 @@ from xbench.store.store import Store, StoreError
 from xbench.tables import tables
 
 FILES = ["scores.parquet", "summary.csv", "comparison.csv", "comparison.md", "comparison.tex", "cells.csv"]
+FILES += ["pairwise.csv", "pairwise.parquet"]
 FILES += ["curves.parquet", "agreement.csv", "agreement.parquet", "trust.csv", "trust.parquet"]
 FILES += ["environment.json"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from xbench.report import words
 from xbench.report.collect import Setting
 from xbench.tables.columns import FAMILIES, TableColumn, shown_unit
-from xbench.tables.comparison import Comparison, Row
+from xbench.tables.comparison import MARKED, Comparison, Row
 from xbench.tables.tables import Tables
 
 _ARROWS = {"lower": ("↓", "lower is better"), "higher": ("↑", "higher is better")}
@@ -25,6 +25,7 @@ def comparisons(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
     glossary = [(column.label, column.meaning) for column in tables.grid.columns if column.meaning]
     return {
         "comparisons": shown,
+        "marked": MARKED,
         "glossary": glossary if shown else [],
         "table_notes": list(tables.grid.notes) if shown else [],
     }
@@ -81,7 +82,7 @@ def _cell(entry: Comparison | None, column: TableColumn) -> dict[str, Any]:
     return empty | {
         "value": repr(entry.mean),
         "text": words.in_unit(entry.mean, column.unit),
-        "best": entry.best,
+        "best": entry.marked,
         "marks": marks,
         # Equal ends carry no information (row counts, one sample) and are omitted.
         "interval": "" if low == high else f"{low} – {high}",

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from xbench.tables import pairwise
 from xbench.tables.columns import PEAK_MEMORY, RUNTIME, TableColumn, ordered
 from xbench.tables.outcomes import StoredCell
 
 _HARDWARE_BOUND = (RUNTIME.name, PEAK_MEMORY.name)
 CONTROLS = ("random", "constant")
 _REASON_LENGTH = 160
+MARKED = f"the best mean and all that are not significantly worse ({pairwise.RULE}); of costs the best alone"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Comparison:
     n: int  # samples measured
     n_undefined: int  # measured samples whose value is undefined
     n_absent: int  # samples planned but not measured: their cells have no result
-    best: bool = False
+    best: bool = False  # no method has a better mean
+    marked: bool = False  # the best, or not significantly worse
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Grid:
     @property
     def caption(self) -> str:
         """The meaning of the numbers and the data, in plain sentences."""
-        what = "Means over samples with 95 % bootstrap intervals; best in bold. Runtime and rows are per sample."
-        return f"{what} {'; '.join(self.subjects.values())}."
+        what = "Means over samples with 95 % bootstrap intervals. Runtime and rows are per sample."
+        return f"{what} In bold: {MARKED}. {'; '.join(self.subjects.values())}."
 
 
 def build(
@@ -62,16 +65,18 @@ def build(
     scores: pd.DataFrame,
     columns: Mapping[str | None, tuple[TableColumn, ...]],
     cells: Sequence[StoredCell],
+    compared: pd.DataFrame,
     *,
     one_hardware: bool,
     remarks: Sequence[str] = (),
 ) -> Grid:
     """Rank and annotate a summary. Without `one_hardware` runtime and peak memory are not ranked.
 
-    `remarks` are the run's remarks on its data; they come first among the notes.
+    `compared` is the table of `pairwise`, which says what is significantly worse than the best. `remarks` are the run's
+    remarks on its data; they come first among the notes.
     """
     entries = _entries(summary, scores)
-    labels, controls = _labels(cells)
+    labels, controls = called(cells)
     rows = [
         Row(model, dataset, name, labels[name], name in controls, found)
         for (model, dataset, name), found in entries.items()
@@ -85,13 +90,14 @@ def build(
     notes = [*remarks]
     notes += _notes(rows, shown, [cell for cell in cells if cell.group[3] not in void], labels)
     notes += [f"– skipped: {', '.join(names)}: {reason}" for reason, names in _by_reason(void).items()]
+    notes += _too_few(rows, compared)
     if not one_hardware:
         notes.append("Runtime and peak memory were measured on different hardware and are not ranked.")
-    return Grid(tuple(shown), tuple(_with_best(rows, ranked)), subjects, tuple(notes))
+    return Grid(tuple(shown), tuple(_marked(_with_best(rows, ranked), ranked, compared)), subjects, tuple(notes))
 
 
 def frame(grid: Grid) -> pd.DataFrame:
-    """The comparison with raw numbers (no units changed): mean, interval ends and status of every column."""
+    """The comparison with raw numbers (no units changed): of every column the mean, interval ends, mark and status."""
     names = [column.name for column in grid.columns]
     records = []
     for row in grid.rows:
@@ -103,11 +109,12 @@ def frame(grid: Grid) -> pd.DataFrame:
                 f"{name}_mean": entry.mean if entry else math.nan,
                 f"{name}_ci_low": entry.low if entry else math.nan,
                 f"{name}_ci_high": entry.high if entry else math.nan,
+                f"{name}_marked": bool(entry and entry.marked),
                 f"{name}_status": entry.status if entry else "",
             }
         records.append(record)
     head = ["model", "dataset", "algorithm", "label", "control"]
-    tail = [f"{name}_{part}" for name in names for part in ("mean", "ci_low", "ci_high", "status")]
+    tail = [f"{name}_{part}" for name in names for part in ("mean", "ci_low", "ci_high", "marked", "status")]
     return pd.DataFrame(records, columns=[*head, *tail])
 
 
@@ -132,7 +139,7 @@ def _entries(summary: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str
     return entries
 
 
-def _labels(cells: Iterable[StoredCell]) -> tuple[dict[str, str], set[str]]:
+def called(cells: Iterable[StoredCell]) -> tuple[dict[str, str], set[str]]:
     """The display name of each algorithm (with its config name if two share a label), and the controls."""
     labels: dict[str, str] = {}
     controls: set[str] = set()
@@ -191,6 +198,38 @@ def _with_best(rows: Sequence[Row], columns: Sequence[TableColumn]) -> list[Row]
         return replace(entry, best=_ranks(row, entry) and entry.mean == winner)
 
     return [replace(row, entries={name: mark(row, name, entry) for name, entry in row.entries.items()}) for row in rows]
+
+
+def _marked(rows: Sequence[Row], columns: Sequence[TableColumn], compared: pd.DataFrame) -> list[Row]:
+    """Mark the best, and what is not significantly worse than one of them; no test compares costs."""
+    close = pairwise.not_worse(compared)
+    ranked = {column.name for column in columns}
+    best: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        for name, entry in row.entries.items():
+            if entry.best:
+                best.setdefault((row.model, row.dataset, name), []).append(row.algorithm)
+
+    def mark(row: Row, name: str, entry: Comparison) -> Comparison:
+        where = (row.model, row.dataset, name)
+        near = any((*where, row.algorithm, winner) in close for winner in best.get(where, ()))
+        return replace(entry, marked=entry.best or (name in ranked and _ranks(row, entry) and near))
+
+    return [replace(row, entries={name: mark(row, name, entry) for name, entry in row.entries.items()}) for row in rows]
+
+
+def _too_few(rows: Sequence[Row], compared: pd.DataFrame) -> list[str]:
+    """A note for each model and data set whose samples are too few for any two methods to differ significantly."""
+    notes = []
+    controls = {row.algorithm for row in rows if row.control}
+    tested = compared[compared["p"].notna() & ~compared["algorithm"].isin(controls) & ~compared["other"].isin(controls)]
+    for (model, dataset), here in tested.groupby(["model", "dataset"], sort=False):
+        pairs, n = here.groupby("metric").size().max(), here["n"].max()
+        needed = pairwise.samples_needed(pairs)
+        if n < needed:
+            what = f"{pairs} {'pair' if pairs == 1 else 'pairs'} of methods on {model}, {dataset}"
+            notes.append(f"With n = {n} no difference can be significant: {what} need {needed} samples.")
+    return notes
 
 
 def _ranks(row: Row, entry: Comparison) -> bool:

@@ -115,7 +115,7 @@ def _entry(entry: Comparison | None, column: TableColumn) -> str:
         return _escape(f"– {entry.status}") + sign
     mean, interval = numbers(entry, column)
     text = re.sub(r"e(-?\d+)", r"$\\times$10\\textsuperscript{\1}", mean).replace("-", "$-$")
-    text = f"\\textbf{{{text}}}" if entry.best else text
+    text = f"\\textbf{{{text}}}" if entry.marked else text
     if not interval:
         return text + sign
     low, high = re.sub(r"e(-?\d+)", r"{\\times}10^{\1}", interval[1:-1]).split(", ")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from xbench.tables.columns import TableColumn, shown_unit
-from xbench.tables.comparison import Comparison, Grid, Row
+from xbench.tables.comparison import MARKED, Comparison, Grid, Row
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
@@ -73,7 +73,7 @@ def markdown(grid: Grid) -> str:
 
 
 def terminal(grid: Grid, width: int = 100) -> str:
-    """Means only, the best marked `*`; columns beyond `width` continue in another block."""
+    """Means only, marked ones with `*`; columns beyond `width` continue in another block."""
     lines: list[str] = []
     for pair, rows in groups(grid):
         found = list(rows)
@@ -94,7 +94,7 @@ def terminal(grid: Grid, width: int = 100) -> str:
                 for index, name in enumerate(left)
             ]
             lines.append("")
-    notes = ["* best; runtime and rows are per sample", *grid.notes]
+    notes = [f"* {MARKED}. Runtime and rows are per sample.", *grid.notes]
     return "\n".join([*lines, *(line for note in notes for line in textwrap.wrap(note, width))]) + "\n"
 
 
@@ -122,7 +122,7 @@ def _markdown_entry(entry: Comparison | None, column: TableColumn) -> str:
     if entry.status != "ok":
         return f"– {entry.status}{mark(entry)}"
     mean, interval = numbers(entry, column)
-    bold = f"**{mean}**" if entry.best else mean
+    bold = f"**{mean}**" if entry.marked else mean
     return f"{bold}{mark(entry)} {interval}".rstrip()
 
 
@@ -136,7 +136,7 @@ def _terminal_column(rows: Sequence[Row], column: TableColumn) -> list[str]:
         elif entry.status != "ok":
             texts.append((entry.status, mark(entry)))
         else:
-            texts.append((numbers(entry, column)[0], ("*" if entry.best else "") + mark(entry)))
+            texts.append((numbers(entry, column)[0], ("*" if entry.marked else "") + mark(entry)))
     marks = max((len(sign) for _, sign in texts), default=0)
     digits = max((len(text) for text, _ in texts), default=0)
     cells = [f"{text:>{digits}}{sign:<{marks}}" for text, sign in texts]

@@ -19,7 +19,8 @@ def results(name: str = "latest", store: Path | str = "results") -> Tables:
 
     Returns:
         pandas frames `.scores` (a row per model, data set, algorithm, metric and sample), `.summary` (means with
-        intervals), `.comparison` (the table of the report), `.cells`, `.curves` (of ordered removal, per
+        intervals), `.comparison` (the table of the report), `.pairwise` (each two methods on the same samples of every
+        column: difference with its interval, p-values, effect sizes), `.cells`, `.curves` (of ordered removal, per
         sample), `.agreement` (of each two methods: means with intervals) and `.agreement_scores` (per sample),
         `.trust` (how far to trust each column, where the answer is known) and `.trust_distances` (of each map to the
         answer, per sample); and `.environment`.

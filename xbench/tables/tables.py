@@ -14,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from xbench.boundary.files import write_atomic
+from xbench.config.arguments import nearest
 from xbench.store.environment import hardware_id
 from xbench.store.store import Store
-from xbench.tables import alike, answers, columns, comparison, curves, latex, outcomes, pairs, plain_text
+from xbench.tables import alike, answers, columns, comparison, curves, latex, outcomes, pairs, pairwise, plain_text
 from xbench.tables.columns import TableColumn
 from xbench.tables.comparison import Grid
 from xbench.tables.outcomes import StoredCell
@@ -38,6 +39,8 @@ FILES = (
     "comparison.md",
     "comparison.tex",
     "cells.csv",
+    "pairwise.csv",
+    "pairwise.parquet",
     "curves.parquet",
     "agreement.csv",
     "agreement.parquet",
@@ -58,6 +61,7 @@ class Tables:
     `scores` holds every planned sample of every column, with status "ok", "undefined" (value NaN), or the status of a
     cell without a result (error, oom, timeout, crashed, nonfinite, skipped, missing). `summary` covers measured
     samples: n = ok + undefined samples, mean and interval over the ok ones, NaN if there are none.
+    `pairwise` compares each two methods on the same samples of every column (`xbench.tables.pairwise`).
     `curves` holds the removal curves of every sample: the output at each share of removed features.
     `agreement` is the agreement of every two methods: mean and interval; `agreement_scores` gives it per sample.
     `trust` is how far to trust each column, where a control holds the known answer (`xbench.tables.trust`);
@@ -68,6 +72,7 @@ class Tables:
     summary: pd.DataFrame
     comparison: pd.DataFrame
     cells: pd.DataFrame
+    pairwise: pd.DataFrame
     curves: pd.DataFrame
     agreement: pd.DataFrame
     agreement_scores: pd.DataFrame
@@ -75,6 +80,22 @@ class Tables:
     trust_distances: pd.DataFrame
     environment: dict[str, Any]
     grid: Grid
+
+    def equivalence(self, column: str, rope: float) -> pd.DataFrame:
+        """How probable it is that two methods differ by at most `rope` in a column: `pairwise.equivalence`.
+
+        Args:
+            column: a column of `summary`, such as "deletion_auc".
+            rope: the region of practical equivalence, in the column's unit.
+
+        Raises:
+            KeyError: there is no such column; the message lists them.
+            ValueError: no direction of the column is better, or `rope` is negative.
+        """
+        found = {each.name: each for each in self.grid.columns}
+        if column not in found:
+            raise KeyError(f"no column {column!r}; {nearest(column, list(found))}")
+        return pairwise.equivalence(self.scores, found[column], rope)
 
 
 def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
@@ -84,11 +105,13 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
     scores = _scores(cells, of)
     summary = _summary(scores, of)
     environments = _environments(store, cells)
+    compared = pairwise.build(scores, of, comparison.called(cells)[1])
     grid = comparison.build(
         summary,
         scores,
         of,
         cells,
+        compared,
         one_hardware=_one_hardware(cells, environments),
         remarks=manifest.get("notes", ()),
     )
@@ -103,6 +126,7 @@ def build(store: Store, manifest: Mapping[str, Any]) -> Tables:
         summary=summary,
         comparison=comparison.frame(grid),
         cells=_cells(cells),
+        pairwise=compared,
         curves=curves.build(store, cells),
         agreement=agreement.summary,
         agreement_scores=agreement.scores,
@@ -126,6 +150,8 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
         plain_text.markdown(tables.grid).encode(),
         latex.table(tables.grid).encode(),
         _csv(tables.cells),
+        _csv(tables.pairwise),
+        _parquet(tables.pairwise),
         _parquet(tables.curves),
         _csv(tables.agreement),
         _parquet(tables.agreement_scores),
@@ -140,7 +166,7 @@ def write(tables: Tables, directory: Path | str) -> list[Path]:
 
 
 def terminal(tables: Tables, width: int = 100) -> str:
-    """The comparison as plain text, `width` columns wide if names allow: means, the best marked `*`."""
+    """The comparison as plain text, `width` columns wide if names allow: means, marked ones with `*`."""
     return plain_text.terminal(tables.grid, width)
 
 

@@ -83,7 +83,7 @@ def test_every_missing_or_unusual_number_has_its_reason(maker):
     assert reasons == {
         "same": "equal on every sample",
         "constant": "the same difference on every sample",
-        "few": "few samples differ: Student's t interval",
+        "few": "too few different values to resample: Student's t interval",
         "runtime": "a cost is measured per block of samples: not tested",
     }
     assert pair(built, "a", "b", "same")[["p", "p_better", "rank_biserial"]].tolist() == [1.0, 0.5, 0.0]

@@ -12,6 +12,7 @@ from xbench.tables.tables import Tables
 CONTENTS = (
     ("run", "What was run"),
     ("comparison", "Comparison"),
+    ("pairwise", "Pairs of methods"),
     ("tradeoff", "Faithfulness, robustness, time"),
     ("distributions", "Distributions"),
     ("curves", "Removal curves"),

@@ -34,7 +34,7 @@ _NONE = "no sample with both values"
 _ONE = "one sample: no interval"
 _EQUAL = "equal on every sample"
 _CONSTANT = "the same difference on every sample"
-_FEW = "few samples differ: Student's t interval"
+_FEW = "too few different values to resample: Student's t interval"
 
 
 def build(

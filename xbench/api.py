@@ -14,9 +14,10 @@ from xbench.core.readouts import Target
 from xbench.core.sites import Sites
 from xbench.explain.consistency import inconsistencies as found_inconsistencies
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation, Given
 from xbench.explain.problem import AnyModel, AttributionProblem, Inputs, OneOrMany, Problem, ScoringProblem
 from xbench.explain.request import Request, as_module, layers_by_name
-from xbench.explain.score import Explanation, Given, score_maps
+from xbench.explain.score import score_maps
 from xbench.explain.short_form import ShortForm
 from xbench.metrics.base import Metric
 

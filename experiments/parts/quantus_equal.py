@@ -13,8 +13,9 @@ from torch import Tensor, nn
 import xbench
 from xbench.algorithms import InputXGradient
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request
-from xbench.explain.score import Explanation, score_maps
+from xbench.explain.score import score_maps
 from xbench.metrics import (
     DeletionAUC,
     Entropy,

@@ -11,8 +11,9 @@ from tests.models_for_tests import numbers
 from xbench.algorithms import FeatureAblation, NoiseTunnel
 from xbench.core.plan import Plan, Want, sequence, values
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request
-from xbench.explain.score import Explanation, score_maps
+from xbench.explain.score import score_maps
 from xbench.metrics import SensitivityMax
 
 N, D = 3, 4

@@ -26,9 +26,11 @@ from xbench.algorithms import (
 from xbench.config.compose import component
 from xbench.config.nodes import identity
 from xbench.engine.speed import Speed
+from xbench.explain.evidence import gather
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request
-from xbench.explain.score import Explanation, gather, score_maps
+from xbench.explain.score import score_maps
 from xbench.metrics import Infidelity, Metric, Ranked
 from xbench.metrics.robustness.reexplained import NearbyMetric
 

@@ -21,9 +21,9 @@ from xbench.algorithms import (
     Random,
     Saliency,
 )
+from xbench.explain.evidence import gather
 from xbench.explain.explainer import Explainer
 from xbench.explain.request import Request
-from xbench.explain.score import gather
 from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval
 from xbench.metrics.maps import Maps
 

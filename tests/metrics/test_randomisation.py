@@ -16,8 +16,9 @@ from tests.models_for_tests import ConvNet, TwoInputs, mlp, numbers, weights
 from xbench.algorithms import Algorithm, Constant, InputXGradient, IntegratedGradients, NoiseTunnel, Random, Saliency
 from xbench.core.needs import NotApplicable
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request
-from xbench.explain.score import Explanation, score_maps
+from xbench.explain.score import score_maps
 from xbench.metrics import MPRT, EfficientMPRT, InputInvariance, Metric, MPRTBottomUp, SmoothMPRT
 from xbench.metrics.randomisation.random_weights import cascade, histogram_entropy, redrawn, weighted
 

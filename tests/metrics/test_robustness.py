@@ -11,9 +11,10 @@ from tests.metrics.toys import case_of, linear, score, with_hidden
 from tests.models_for_tests import ConvNet, Quadratic, numbers, weights
 from xbench.algorithms import Constant, FeatureAblation, InputXGradient, IntegratedGradients, Random, Saliency
 from xbench.core.needs import NotApplicable
+from xbench.explain.evidence import gather
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request
-from xbench.explain.score import Explanation, gather
 from xbench.metrics import (
     Consistency,
     Continuity,

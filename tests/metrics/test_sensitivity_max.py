@@ -22,8 +22,9 @@ from xbench.algorithms import (
     Saliency,
 )
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request
-from xbench.explain.score import Explanation, score_maps
+from xbench.explain.score import score_maps
 from xbench.metrics import FeatureRemoval, SensitivityMax, TimeRemoval
 from xbench.metrics.perturbations import Removal
 

@@ -10,8 +10,9 @@ from xbench.algorithms import Algorithm
 from xbench.core.case import Case
 from xbench.engine.speed import Speed
 from xbench.explain.explainer import Explainer
+from xbench.explain.explanation import Explanation
 from xbench.explain.request import Request, as_module
-from xbench.explain.score import Explanation, score_maps
+from xbench.explain.score import score_maps
 from xbench.metrics import Metric
 from xbench.metrics.maps import Maps
 

@@ -21,12 +21,15 @@ from xbench.datasets.record import Dataset, Split
 from xbench.engine import Counters, NonFiniteError
 from xbench.engine.evaluation import synchronise
 from xbench.engine.memory import PeakMemory
-from xbench.explain.score import Explanation, gather, score_maps
+from xbench.explain.evidence import gather
+from xbench.explain.explanation import Explanation
+from xbench.explain.score import score_maps
 from xbench.inputs.pictures import heats, picture
 from xbench.metrics.maps import Maps, relevance
 from xbench.models.record import Model
-from xbench.run.cells import Algorithms, Cell, Identities, Named, evidence_of
+from xbench.run.cells import Algorithms, Cell, evidence_of
 from xbench.run.decisions import Decisions
+from xbench.run.identities import Identities, Named
 from xbench.run.prepared import Prepared
 from xbench.run.result import Arrays, CellResult, NeededFailed, failed
 from xbench.store.records import CellKind, canonical, cell_key

@@ -15,7 +15,7 @@ from xbench.datasets.record import Dataset, Split
 from xbench.engine.rewrites.choice import TRIED, Decision, EvaluationKind
 from xbench.engine.rewrites.trial import settled
 from xbench.models.record import Model
-from xbench.run.cells import Identities
+from xbench.run.identities import Identities
 from xbench.run.prepared import Prepared, speed_of
 from xbench.store.records import cell_key
 from xbench.store.store import Store

@@ -15,7 +15,8 @@ from xbench.datasets.record import Dataset
 from xbench.explain.request import on_device
 from xbench.models.record import Model
 from xbench.run.block import OpenJob
-from xbench.run.cells import Algorithms, Identities
+from xbench.run.cells import Algorithms
+from xbench.run.identities import Identities
 from xbench.run.rehearsal import try_samples
 from xbench.store.environment import environment
 from xbench.store.records import digest

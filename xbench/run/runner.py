@@ -18,9 +18,10 @@ from xbench.config import devices
 from xbench.config.nodes import ConfigError, instantiate
 from xbench.datasets.record import Split
 from xbench.run.block import OpenJob
-from xbench.run.cells import Algorithms, Cell, Identities, blocks, evidence_of, known, units
+from xbench.run.cells import Algorithms, Cell, blocks, evidence_of, known, units
 from xbench.run.estimates import Times
 from xbench.run.executor import Here, Workers, WorkItem
+from xbench.run.identities import Identities
 from xbench.run.open_job import dataset_of, open_job, opened
 from xbench.run.planned import Entry, Outcome, of_config
 from xbench.run.prepared import Prepared

@@ -44,7 +44,7 @@ class Fuse(nn.Module):
         if self.fail_at is not None and self.calls >= self.fail_at:
             raise RuntimeError("the fuse has blown")
         if self.max_rows is not None and len(x) > self.max_rows:
-            raise torch.OutOfMemoryError(f"no room for {len(x)} rows")
+            raise torch.cuda.OutOfMemoryError(f"no room for {len(x)} rows")
         return x
 
 

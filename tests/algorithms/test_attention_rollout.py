@@ -141,6 +141,7 @@ def test_of_a_decoder_the_last_token_is_explained(method, layer):
         def forward(self, ids: Tensor) -> Tensor:
             x = self.embedding(ids)[:, None]
             seen = (ids != 0)[:, None, None] & torch.ones(T, T, dtype=torch.bool).tril()
+            seen = seen | (ids == 0).all(1)[:, None, None, None]  # torch 2.3 gives NaN for a query without keys
             x = nn.functional.scaled_dot_product_attention(x, x, x, seen)[:, 0]
             ends = (ids != 0).sum(1) - 1
             return self.out(x[torch.arange(len(x)), ends])
@@ -186,6 +187,7 @@ def test_a_single_head_without_a_dimension_for_heads():
     torch.testing.assert_close(positions(maps), ((level + torch.eye(T)) / 2)[:, 0])
 
 
+@pytest.mark.skipif(torch.__version__ < "2.5", reason="this torch has no enable_gqa")
 def test_the_fused_attention_of_groups_of_heads():
     """Grouped queries: 2 heads of keys serve 4 heads of queries; a causal mask."""
 

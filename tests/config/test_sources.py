@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -173,8 +174,8 @@ def test_what_is_installed_is_known_by_its_version_and_its_files(
     install("1.0", THING + "# installed again\n")
     assert source(component) != first
     assert source(node(TOP)) == imports_it  # libraries that your code uses are in the environment of a cell
-    for path in (tmp_path / "site-packages").glob("*.dist-info/*"):
-        path.unlink()
+    for folder in (tmp_path / "site-packages").glob("*.dist-info"):
+        shutil.rmtree(folder)
     install("2.0", THING)
     assert source(component) != first
 

@@ -202,7 +202,7 @@ def test_out_of_memory_halves_the_rows_until_they_fit():
 
     def fail(rows: int) -> None:
         if rows > 6:
-            raise torch.OutOfMemoryError(f"no room for {rows} rows")
+            raise torch.cuda.OutOfMemoryError(f"no room for {rows} rows")
 
     made.model.fail = fail
     found = made.run(values_and_gradients(2))
@@ -216,7 +216,7 @@ def test_out_of_memory_halves_the_rows_until_they_fit():
 @pytest.mark.parametrize(
     "error",
     [
-        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: 8 bytes"),
     ],
@@ -246,7 +246,7 @@ def test_one_row_that_does_not_fit_is_an_error_with_its_cause():
     made = bench(4)
 
     def fail(rows: int) -> None:
-        raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+        raise torch.cuda.OutOfMemoryError("tried to allocate 9 GiB")
 
     made.model.fail = fail
     with pytest.raises(OutOfMemory, match="single example in flight: tried to allocate 9 GiB"):
@@ -265,7 +265,7 @@ def test_a_repeat_sees_the_same_points_although_the_model_writes_into_its_input(
 
     def fail(rows: int) -> None:
         if rows > 2:
-            raise torch.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError
 
     model.fail = fail
     case = explainer.case(distribution=False)

@@ -147,7 +147,7 @@ def test_half_of_what_is_free_is_the_budget_of_choice(auto, monkeypatch):
 
 
 def test_memory_errors_are_told_from_others():
-    assert is_out_of_memory(torch.OutOfMemoryError("x"))
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("can't allocate memory"))

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         BertForSequenceClassification(config).save_pretrained(path)
-    BertTokenizerFast(vocab=str(path / "vocab.txt")).save_pretrained(path)
+    BertTokenizerFast.from_pretrained(path).save_pretrained(path)
     return path
 
 

@@ -124,7 +124,7 @@ class Readout:
         if target is not None and target.dim() == 3:
             return torch.stack([_pick(output, each) for each in target.unbind(1)]).sum(0)
         if target is None:
-            if output[0].numel() != 1:
+            if output.numel() != rows:
                 raise TargetError(f"the model has outputs of shape {tuple(output.shape[1:])}: name a target")
             return output.reshape(rows)
         return _pick(output, target)

@@ -74,7 +74,7 @@ def _c_library(name: str) -> Callable[..., int] | None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the error means that an allocation failed, on either kind of device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 

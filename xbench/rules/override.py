@@ -8,7 +8,7 @@ The model itself is not changed, so nothing must be restored.
 import abc
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from types import FunctionType
@@ -23,6 +23,7 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from xbench.rules.errors import UnknownOperation, UnknownOperationWarning
 from xbench.rules.hooked import is_passed_on
+from xbench.rules.indexing import IndexingSeen
 from xbench.rules.operations import CONSTANT, LIKE
 from xbench.rules.signatures import by_position
 
@@ -155,7 +156,7 @@ def refuse_if_used(tensors: Iterable[Tensor], refuse: Callable[[], None]) -> Non
     """
 
     def check(gradient: Tensor) -> None:
-        if bool(gradient.any()):
+        if bool((gradient != 0).any()):  # torch 2.3 warns at any() of complex numbers
             refuse()
 
     for tensor in tensors:
@@ -181,7 +182,7 @@ class Override(TorchFunctionMode, abc.ABC):
         super().__init__()
         self._unknown = unknown
         self._open: list[Callable[..., Any]] = []
-        self._hooks: list[AbstractContextManager[None]] = []
+        self._within: list[ExitStack] = []
         # Autograd numbers its nodes: nodes with higher numbers than this one were created while the rule was active.
         with torch.enable_grad():
             node: Any = torch.zeros((), requires_grad=True).neg().grad_fn
@@ -190,15 +191,16 @@ class Override(TorchFunctionMode, abc.ABC):
     def __enter__(self) -> Self:
         # Non-reentrant checkpoints would fail only in the backward pass, with an unclear message about saved tensors.
         reason = f"{self.title} cannot pass through torch.utils.checkpoint: it runs layers a second time, where "
-        allowed = disable_saved_tensors_hooks(reason + _CHECKPOINTS)
-        allowed.__enter__()
-        self._hooks.append(allowed)
+        within = ExitStack()
+        within.enter_context(disable_saved_tensors_hooks(reason + _CHECKPOINTS))
+        within.enter_context(IndexingSeen())
+        self._within.append(within)
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - an exception's type, value and traceback
         super().__exit__(*error)
-        self._hooks.pop().__exit__(*error)
+        self._within.pop().close()
 
     @abc.abstractmethod
     def handle(self, call: Call) -> object:

@@ -135,7 +135,7 @@ ROWS: dict[str, Function] = {  # x: (n, 6)
     "layer_norm": lambda x: F.layer_norm(x, (6,), _fixed(6), _fixed(6)),
     "layer_norm keyword": lambda x: F.layer_norm(input=x, normalized_shape=(6,), weight=_fixed(6), eps=1e-3),
     "torch.layer_norm": lambda x: torch.layer_norm(x, (6,)),
-    "rms_norm": lambda x: F.rms_norm(x, (6,), _fixed(6)),
+    **({"rms_norm": lambda x: F.rms_norm(x, (6,), _fixed(6))} if hasattr(F, "rms_norm") else {}),  # not in torch 2.3
     "batch_norm": nn.BatchNorm1d(6, dtype=torch.float64).eval().requires_grad_(False),
     "normalize": lambda x: F.normalize(x, dim=1),
     "norm": lambda x: x.norm(dim=1),

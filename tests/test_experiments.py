@@ -5,7 +5,15 @@ import sys
 import pytest
 import torch
 
-from experiments import beside_quantus, every_modality, memory_growth, two_workers, vs_suites, whole_job
+from experiments import (
+    beside_quantus,
+    every_modality,
+    memory_growth,
+    paired_statistics,
+    two_workers,
+    vs_suites,
+    whole_job,
+)
 from experiments import estimators_vs_captum as estimators
 from experiments.parts import shared, whole
 from experiments.parts.workloads import load
@@ -140,3 +148,22 @@ def test_an_error_of_a_peer_is_a_finding(capsys, monkeypatch):
     monkeypatch.setattr(beside_quantus, "find_spec", lambda _: None)
     assert beside_quantus.main() == []
     assert "quantus is not installed" in capsys.readouterr().out
+
+
+def test_statistics_are_measured_and_put_into_the_page(tmp_path, monkeypatch):
+    page = tmp_path / "statistics.md"
+    page.write_text("".join(f"{name}\n<!-- {name} -->\nold\n<!-- end -->\n" for name in ("coverage", "level", "speed")))
+    monkeypatch.setattr(paired_statistics, "PAGE", page)
+    monkeypatch.setattr(paired_statistics, "COUNTS", (8,))
+    shown = paired_statistics.main(["--tables", "400", "--size", "20", "3", "2", "--write"])
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown["coverage"].splitlines()[2:]]
+    assert [line[0] for line in lines] == list(paired_statistics.DIFFERENCES)
+    for name, n, *shares in lines:
+        assert n == "8"
+        assert float(shares[-1]) > float(shares[0])  # wider than the percentiles
+        assert float(shares[-1]) > 0.75 + 0.15 * (name == "normal")
+    assert "continuous | 60" in " ".join(shown["level"].split())
+    assert "of these, every two methods" in shown["speed"]
+    text = page.read_text()
+    assert "old" not in text
+    assert all(table in text for table in shown.values())

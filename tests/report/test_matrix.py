@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.tables.maker import Maker
-from xbench.report import matrix, words
-from xbench.report.collect import settings
+from xbench.report import distributions, matrix, words
+from xbench.report.collect import MethodFacts, Setting, settings
 from xbench.store.store import Store
 
 
@@ -32,6 +32,7 @@ def made(tmp_path):
 
 FACTS: dict[str, dict[str, object]] = {"lead": {"lead": True}, "kind": {"direction": "none"}}
 STEPS = np.arange(20.0)
+METHODS = (MethodFacts("a", "A", False, ()), MethodFacts("b", "B", False, ()))
 
 
 def cells(of):
@@ -100,3 +101,17 @@ def test_the_page_shows_the_matrices_and_the_rule_of_its_marks(built):
     section = built.html.split('id="pairwise"')[1]
     assert "Wilcoxon signed-rank tests of paired samples" in section
     assert "the best mean and all that are not significantly worse" in built.html
+
+
+def test_of_many_boxes_the_column_that_leads_each_family_is_drawn(made, monkeypatch):
+    of = {"lead": STEPS, "c1": STEPS, "c2": STEPS + 1}
+    built, _ = made({"a": of, "b": of}, family="robustness")
+    setting = Setting("m", "d", "m-d", 20, None, False, "", None, (), (), METHODS)
+
+    def drawn():
+        columns = [column for column in built.grid.columns if column.name in of]
+        return [draft.name for draft in distributions.distributions(setting, built.scores, columns)]
+
+    assert drawn() == ["distribution-lead-m-d", "distribution-c1-m-d", "distribution-c2-m-d"]
+    monkeypatch.setattr(distributions, "MOST_BOXES", 5)
+    assert drawn() == ["distribution-lead-m-d"]

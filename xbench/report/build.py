@@ -53,6 +53,7 @@ def page_of(
         **page.environments(built, manifest),
         **_pictures(built, scores, columns, found, directory / "figures", reuse, progress),
         "galleries": _galleries(store, found, scores, columns),
+        "most_boxes": distributions.MOST_BOXES,
         "latex": (directory / "tables" / "comparison.tex").read_text(encoding="utf-8"),
         "files": [f"tables/{name}" for name in tables.FILES],
     }

@@ -10,20 +10,26 @@ from matplotlib.figure import Figure
 
 from xbench.report import figures, words
 from xbench.report.collect import MethodFacts, Setting
-from xbench.tables.columns import RUNTIME, TableColumn, shown_unit
+from xbench.tables.columns import RUNTIME, TableColumn, leaders, shown_unit
 
 METHOD, CONTROL = "#3b76af", "#9aa0a6"
+MOST_BOXES = 600
 _MAX_VECTOR_DOTS = 1500  # more dots are rasterised inside the PDF
 
 
 def distributions(setting: Setting, scores: pd.DataFrame, columns: Sequence[TableColumn]) -> list[figures.Draft]:
-    """One figure per column that varies: a box and the samples per algorithm. Of the costs, only time varies."""
+    """One figure per column that varies: a box and the samples per algorithm. Of the costs, only time varies.
+
+    With more than `MOST_BOXES` boxes the page is too large to be read: only the column that leads each family is drawn.
+    """
     mine = scores[(scores["model"] == setting.model) & (scores["dataset"] == setting.dataset)]
     mine = mine[np.isfinite(mine["value"].astype(float))]
     varied = mine.groupby("metric")["value"].nunique() > 1  # a constant has no distribution
     mine = mine[mine["metric"].map(varied)]
     measured = set(mine["metric"])
     shown = [c for c in columns if c.name in measured and (c.family != "cost" or c.name == RUNTIME.name)]
+    if len(shown) * len(setting.methods) > MOST_BOXES:
+        shown = leaders(shown)
     return [_distribution(setting, column, mine[mine["metric"] == column.name]) for column in shown]
 
 

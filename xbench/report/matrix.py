@@ -8,7 +8,7 @@ from typing import Any
 
 from xbench.report import words
 from xbench.report.collect import MethodFacts, Setting
-from xbench.tables.columns import FAMILIES, TableColumn, leading
+from xbench.tables.columns import TableColumn, leaders
 from xbench.tables.pairwise import LEVEL, RULE
 from xbench.tables.tables import Tables
 
@@ -34,10 +34,7 @@ def matrices(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
 
 
 def _shown(columns: Sequence[TableColumn]) -> Sequence[TableColumn]:
-    if len(columns) <= _FEW_COLUMNS:
-        return columns
-    leaders = [leading(columns, family) for family in FAMILIES]
-    return [column for column in leaders if column is not None]
+    return columns if len(columns) <= _FEW_COLUMNS else leaders(columns)
 
 
 def _entries(rows: Any) -> dict[tuple[str, str], PairRow]:  # noqa: ANN401  (a frame)

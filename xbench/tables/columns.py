@@ -128,6 +128,12 @@ def leading(columns: Iterable[TableColumn], family: str) -> TableColumn | None:
     return preferred[0] if preferred else None
 
 
+def leaders(columns: Iterable[TableColumn]) -> list[TableColumn]:
+    """The column that stands for each family, of those that have one."""
+    every = list(columns)
+    return [column for family in FAMILIES if (column := leading(every, family)) is not None]
+
+
 def _columns(
     metric: str | None, known: Mapping[str, Mapping[str, Any]], names: Mapping[str, int]
 ) -> tuple[TableColumn, ...]:

@@ -114,9 +114,9 @@ def test_plain_command_is_a_quick_default(command: Command, capsys: pytest.Captu
     (cfg,) = runner.configs
     assert (cfg.choice.dataset, cfg.n, list(cfg.algorithm)[2]) == ("digits", 32, "ig")
     said = capsys.readouterr()
-    assert "a table of 29 cells" in said.out
+    assert "a table of 50 cells" in said.out
     assert "report: reports/latest/index.html" in said.out
-    assert "[29/29] ok" in said.err
+    assert "[50/50] ok" in said.err
 
 
 @pytest.mark.slow

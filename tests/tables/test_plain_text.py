@@ -43,13 +43,16 @@ def test_one_model_and_dataset_need_no_columns(maker):
 
 
 def test_terminal_is_readable(sample):
-    text = tables.terminal(sample, width=100)
-    assert max(map(len, text.splitlines())) <= 100
+    text = tables.terminal(sample, width=150)
+    assert max(map(len, text.splitlines())) <= 150
     assert re.search(r"Integrated Gradients +0\.0543\* +0\.0739\* +0\.155\*†", text)
     assert re.search(r"DeepLIFT +oom +oom", text)
     assert "Random map (control)" in text
+    assert "not here" not in text
     narrow = tables.terminal(sample, width=40)
     assert len(narrow.splitlines()) > len(text.splitlines())
+    assert not re.search(r"0\.0543\* +0\.0739", narrow)
+    assert "In the report and its tables, not here: Infidelity; Infidelity, scaled." in " ".join(narrow.split())
 
 
 def test_headers_show_units_and_directions():

@@ -73,14 +73,21 @@ def markdown(grid: Grid) -> str:
 
 
 def terminal(grid: Grid, width: int = 100) -> str:
-    """Means only, marked ones with `*`; columns beyond `width` continue in another block."""
+    """Means only, marked ones with `*`; columns beyond `width` continue in another block.
+
+    Columns of detail are left out of a table that is wider than `width`, and a note names them.
+    """
     lines: list[str] = []
+    left_out: dict[str, None] = {}
     for pair, rows in groups(grid):
         found = list(rows)
         lines += textwrap.wrap(grid.subjects[pair], width)
         names = [f"{row.label} (control)" if row.control else row.label for row in found]
         first = max(map(len, names), default=0)
         columns = [_terminal_column(found, column) for column in grid.columns]
+        if first + sum(2 + len(column[-1]) for column in columns) > width:
+            left_out |= dict.fromkeys(column.label for column in grid.columns if column.detail)
+            columns = [each for each, column in zip(columns, grid.columns, strict=True) if not column.detail]
         while columns:
             fits = 1
             while fits < len(columns) and first + sum(2 + len(c[-1]) for c in columns[: fits + 1]) <= width:
@@ -95,6 +102,8 @@ def terminal(grid: Grid, width: int = 100) -> str:
             ]
             lines.append("")
     notes = [f"* {MARKED}. Runtime and rows are per sample.", *grid.notes]
+    if left_out:
+        notes.append(f"In the report and its tables, not here: {'; '.join(left_out)}.")
     return "\n".join([*lines, *(line for note in notes for line in textwrap.wrap(note, width))]) + "\n"
 
 

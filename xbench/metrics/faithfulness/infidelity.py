@@ -95,7 +95,7 @@ class Infidelity(Metric):
             "arXiv 1901.09392",
             {
                 "infidelity": Column(
-                    "lower", label="Infidelity", low=0, detail=True,
+                    "lower", label="Infidelity", low=0,
                     meaning="Mean squared difference between the change of the output that the map predicts for a "
                     "perturbation and the change that happens (Yeh et al. 2019). It depends on the scale of the map.",
                 ),

@@ -138,7 +138,7 @@ def test_no_coalition_is_drawn_twice(k, count, paired):
 @pytest.mark.parametrize(("k", "count"), [(5, 3), (6, 20), (6, 21), (6, 50), (7, 60)])
 def test_coalitions_are_drawn_with_the_probabilities_that_their_weights_undo(k, count, paired):
     """Frequencies over many draws; in pairs an odd number is that of one more, one of which is left out."""
-    n, rounded = 3000, count + count % 2 if paired else count
+    n, rounded = 1000, count + count % 2 if paired else count
     probability = drawn_with(k, rounded) * count / rounded
     found = np.zeros(2**k)
     for seed in range(n):

@@ -130,7 +130,10 @@ def test_presets_stand_apart_with_their_members(capsys):
     assert found["fast"][-1] == "saliency, input_x_gradient, ig, deeplift, gradient_shap"
     assert found["layer"][-1] == "activation, gradient_x_activation, conductance, internal_influence"
     assert "ig" not in found
-    assert presets(listed(capsys, "metrics"))["standard"][-1] == "infidelity, srg, sensitivity_max, random_logit, sparseness, completeness"
+    assert (
+        presets(listed(capsys, "metrics"))["standard"][-1]
+        == "infidelity, srg, sensitivity_max, random_logit, sparseness, completeness"
+    )
     few = listed(capsys, "algorithms", "layer")
     assert list(blocks(few)) == ["activation", "gradient_x_activation", "conductance", "internal_influence"]
     assert next(iter(presets(few))) == "layer"
@@ -191,6 +194,7 @@ def test_parameters_that_must_be_given_are_named(capsys):
     assert "class  xbench.algorithms.external.external.External\n" in text
 
 
+@pytest.mark.slow
 def test_metrics_say_which_direction_is_better(capsys):
     shown = blocks(listed(capsys, "metrics"))
     assert columns(shown["sensitivity_max"][0], "sensitivity_max") == [

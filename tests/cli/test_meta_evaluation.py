@@ -15,6 +15,7 @@ from xbench.tables.trust import NAMES
 EXPERIMENT = "experiment=meta_evaluation"
 
 
+@pytest.mark.slow
 def test_it_takes_data_of_every_modality_with_two_seeds() -> None:
     jobs = preflight(Composer(), [EXPERIMENT], multirun=False)
     assert {job.cfg.seed for job in jobs} == {0, 1}
@@ -26,6 +27,7 @@ def test_it_takes_data_of_every_modality_with_two_seeds() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
 def test_the_tiniest_form(run: Run) -> None:
     asked = ["algorithm=[ig,saliency,smoothgrad,truth,exact]", "metric=[localisation_auc,sparseness]", "n=6"]
     assert run(EXPERIMENT, "hydra.sweeper.params.dataset=planted_linear", *asked, "display=none") == 0

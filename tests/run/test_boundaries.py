@@ -22,6 +22,8 @@ from xbench.report.__main__ import main as report
 from xbench.store.store import Store
 from xbench.tables.outcomes import resolve
 
+pytestmark = pytest.mark.slow
+
 JOB = ["controls=false", "n=4"]
 
 
@@ -53,7 +55,6 @@ def outcomes() -> pd.DataFrame:
     return found.set_index(["algorithm", "metric"])[["status", "reason"]]
 
 
-@pytest.mark.slow
 def test_what_an_algorithm_raises_is_the_reason_of_its_cell(run: Run) -> None:
     names = faulty("algorithm", RAISED)
     assert blobs(run, *JOB, f"algorithm=[{','.join(names)},saliency]", "metric=[size]") == 1
@@ -65,7 +66,6 @@ def test_what_an_algorithm_raises_is_the_reason_of_its_cell(run: Run) -> None:
     assert set(found.loc["saliency", "status"]) == {"ok"}
 
 
-@pytest.mark.slow
 def test_what_a_metric_raises_is_the_reason_of_its_cell(run: Run) -> None:
     names = faulty("metric", RAISED)
     assert blobs(run, *JOB, "algorithm=[saliency]", f"metric=[{','.join(names)},size]") == 1
@@ -76,7 +76,6 @@ def test_what_a_metric_raises_is_the_reason_of_its_cell(run: Run) -> None:
     assert found.loc["size", "status"] == "ok"
 
 
-@pytest.mark.slow
 def test_what_a_model_raises_is_the_reason_of_its_cell(run: Run) -> None:
     faults = [f"model.module.fault={','.join(RAISED)}", "model.module._target_=tests.faults.FaultyNet"]
     assert blobs(run, *JOB, *faults, "algorithm=[deeplift,saliency]", "metric=[]", "-m") == 1

@@ -18,6 +18,7 @@ def said(run: Run, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple
     return captured.err, " ".join(captured.out.split()), table, page
 
 
+@pytest.mark.slow
 def test_more_samples_than_there_are(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     note = "wine: n=4000, and there are 35 samples to explain: all of them are."
     assert not any("samples to explain" in text for text in said(run, capsys, "dataset=wine"))

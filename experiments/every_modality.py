@@ -2,9 +2,9 @@
 
     python experiments/every_modality.py [--datasets shapes tones] [--n 32] [--files] [--write]
 
-For each data set the command `xbench dataset=NAME algorithm=fast metric=all` is run on its default model
-(metric=standard where nobody knows where the evidence lies), in a store of its own, and its comparison is kept. Where
-the data know where the evidence lies, the best method is set beside the random control: relevance rank (the share of
+For each data set the command `xbench dataset=NAME algorithm=fast metric=standard` (with localisation where the data
+know where the evidence lies) is run on its default model, in a store of its own, and its comparison is kept. Where the
+data know where the evidence lies, the best method is set beside the random control: relevance rank (the share of
 the K most relevant places that are evidence, K being how many there are), AUROC, and for mosaics the grid pointing
 game. The planted functions have attributions in closed form: how far methods are from it is printed first. `--files`
 takes the data sets that are read from files below `$XBENCH_DATA` as well.
@@ -82,7 +82,7 @@ def run(name: str, more: Sequence[str], n: int) -> Found:
     chosen += [] if any(option.startswith("algorithm=") for option in more) else ["algorithm=fast"]
     if not any(o.startswith("metric=") for o in given):
         data = component("dataset", name.split(",")[0], [o.removeprefix("dataset.") for o in more if "dataset." in o])
-        chosen += ["metric=standard" if data.load().test.masks is None else "metric=all"]
+        chosen += ["metric=standard" if data.load().test.masks is None else "metric=[standard,localisation]"]
     options = [*chosen, *more, f"n={n}"]
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()

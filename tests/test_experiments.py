@@ -115,7 +115,7 @@ def test_methods_find_the_planted_evidence_and_reach_the_closed_form(capsys):
     assert best == 1 > random + 0.2
     printed = capsys.readouterr().out
     assert "| planted_interaction | shapley_exact |" in printed
-    errors = re.findall(r"\| planted_\w+ *\| \w+ *\| *([\d.]+e[+-]\d+) \|", printed)
+    errors = re.findall(r"\| planted_\w+ *\| *\w+ \| *([\d.]+e[+-]\d+) \|", printed)
     assert len(errors) == 2 * len(every_modality.EXACT)
     assert max(map(float, errors)) < 1e-5
     assert found.command in printed

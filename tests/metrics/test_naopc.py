@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,15 @@ from tests.metrics.toys import case_of, linear, score
 from tests.models_for_tests import ConvNet, numbers, weights
 from xbench.algorithms import FeatureAblation, Random
 from xbench.core.needs import NotApplicable
-from xbench.metrics import AverageDrop, NormalisedAOPC, PredictionGap
+from xbench.metrics import (
+    AverageDrop,
+    FaithfulnessEstimate,
+    Metric,
+    MonotonicityCorrelation,
+    NonSensitivity,
+    NormalisedAOPC,
+    PredictionGap,
+)
 from xbench.metrics.faithfulness.naopc import OrderLimits
 from xbench.metrics.imputers.base import BASELINE
 
@@ -75,6 +84,25 @@ def test_a_sample_s_limits_do_not_depend_on_its_mates() -> None:
             torch.testing.assert_close(values[0], both[column][i])
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [NormalisedAOPC(), MonotonicityCorrelation(), FaithfulnessEstimate(), NonSensitivity()],
+    ids=lambda metric: type(metric).__name__,
+)
+def test_samples_of_too_many_features_have_no_score_and_the_others_theirs(metric: Metric) -> None:
+    model = weights(nn.Sequential(nn.Linear(10, 4), nn.Tanh(), nn.Linear(4, 1)))
+    x, phi = numbers(2, 10), numbers(2, 10, seed=2)
+    features = torch.stack([torch.arange(10) // 4, torch.arange(10)])
+    whole = score(model, x, metric, phi, target=0, features=features)
+    few = score(model, x, replace(metric, max_features=9), phi, target=0, features=features)
+    for column, values in few.items():
+        assert values[0] == whole[column][0]
+        assert values[1].isnan()
+        assert whole[column].isfinite().all()
+    with pytest.raises(NotApplicable, match=r"needs at most 2 features .max_features.: every sample has 3 or more"):
+        score(model, x, replace(metric, max_features=2), phi, target=0, features=features)
+
+
 def test_a_linear_model_s_best_order_is_that_of_its_terms() -> None:
     model, x = linear(8), numbers(5, 8)
     best = score(model, x, NormalisedAOPC(), FeatureAblation(), target=1)
@@ -95,7 +123,7 @@ def ablated(model: nn.Module, x: Tensor) -> Tensor:
 
 def test_limits_are_told_by_evidence_of_two_numbers() -> None:
     case, _ = case_of(numbers(2, 5))
-    assert OrderLimits(5, BASELINE) == NormalisedAOPC().evidence[0]
+    assert OrderLimits(5, 20, BASELINE) == NormalisedAOPC().evidence[0]
     assert int(case.counts.max()) == 5
 
 

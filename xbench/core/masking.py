@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
+from xbench.core.needs import NotApplicable
 
 
 def coalition(case: Case, x: Tensor, present: Tensor) -> Tensor:
@@ -45,6 +46,13 @@ def numbers(values: Tensor, label: str) -> Tensor:
     if values.requires_grad:
         raise ValueError(f"create_graph: {label} computes outside of torch, its maps have no gradient")
     return values.double().cpu()
+
+
+def require_few_features(case: Case, limit: int) -> None:
+    """NotApplicable where every sample has more features than the limit of a method that evaluates each of them."""
+    least = int(case.counts.min())
+    if least > limit:
+        raise NotApplicable(f"needs at most {limit} features (max_features): every sample has {least} or more")
 
 
 def require_features(case: Case) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from xbench.core.case import Case
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.faithfulness.monotonicity_correlation import SingleFeatures
-from xbench.metrics.maps import Maps, relevance
+from xbench.metrics.maps import Maps
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class NonSensitivity(SingleFeatures):
     Source: Nguyen, Martinez 2020, "On Quantitative Aspects of Model Interpretability" (arXiv 2007.07584).
 
     Args:
-        max_features: samples of more features are skipped, for each costs an evaluation.
+        max_features: samples of more features have NaN, for each costs an evaluation.
         tolerance: share of the largest relevance, and of the largest effect, up to which there is none.
     """
 
@@ -52,8 +52,8 @@ class NonSensitivity(SingleFeatures):
         return MetricFacts("Non-sensitivity", source, columns, family="axiomatic")
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        phi, own = relevance(case, maps)
-        count = ((self._none(phi) ^ self._none(found[0][:, : phi.shape[1]])) & own).sum(1).double()
+        phi, drops, own = self.compared(case, maps, found[0])
+        count = ((self._none(phi) ^ self._none(drops)) & own).sum(1).double()
         count = count.masked_fill(phi.isnan().any(1), float("nan"))
         return {"non_sensitivity": count, "non_sensitivity_share": count / own.sum(1)}
 

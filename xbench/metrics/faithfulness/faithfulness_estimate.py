@@ -9,7 +9,7 @@ from torch import Tensor
 from xbench.core.case import Case
 from xbench.metrics.base import Column, MetricFacts
 from xbench.metrics.faithfulness.monotonicity_correlation import SingleFeatures
-from xbench.metrics.maps import Maps, relevance
+from xbench.metrics.maps import Maps
 from xbench.metrics.ranks import pearson
 
 
@@ -37,5 +37,5 @@ class FaithfulnessEstimate(SingleFeatures):
         return MetricFacts("Faithfulness estimate", source, {"faithfulness_estimate": column}, family="faithfulness")
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        phi, own = relevance(case, maps)
-        return {"faithfulness_estimate": pearson(phi, found[0][:, : phi.shape[1]], own)}
+        phi, drops, own = self.compared(case, maps, found[0])
+        return {"faithfulness_estimate": pearson(phi, drops, own)}

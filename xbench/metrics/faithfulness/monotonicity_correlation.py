@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.needs import NotApplicable
+from xbench.core.masking import require_few_features
 from xbench.core.plan import Answer, Plan, Want
 from xbench.metrics.base import Column, Metric, MetricFacts
 from xbench.metrics.curves import removal
@@ -22,13 +22,15 @@ from xbench.metrics.ranks import spearman
 
 @dataclass(frozen=True)
 class EachFeature(Shared):
-    """f(x) - f(x without feature k), (n, K); 0 for features that a sample lacks."""
+    """f(x) - f(x without feature k), (n, K); 0 for features that a sample lacks. K is at most `max_features`."""
 
+    max_features: int
     imputer: Imputer = BASELINE
 
     def plan(self, case: Case, x: Tensor) -> Plan:
-        k_max = int(case.counts.max())
-        feature = torch.arange(k_max, device=x.device)
+        most = int(case.counts.max())
+        k_max = min(most, self.max_features)
+        feature = torch.arange(most, device=x.device)
 
         def points() -> Iterator[Tensor]:
             without = removal(case, x, self.imputer)
@@ -39,7 +41,7 @@ class EachFeature(Shared):
         def drops(answers: Iterator[Answer]) -> Tensor:
             full = next(answers).value.double()
             found = torch.stack([full - answer.value.double() for answer in answers], dim=1)
-            return found.masked_fill(feature >= case.counts.to(x.device)[:, None], 0)
+            return found.masked_fill(feature[:k_max] >= case.counts.to(x.device)[:, None], 0)
 
         return Plan(points(), 1 + k_max, Want.VALUE, drops)
 
@@ -49,7 +51,7 @@ class SingleFeatures(Metric):
     """Base of the metrics that compare relevance with the effect of removing each feature alone; they share it.
 
     Args:
-        max_features: samples with more features are skipped, because each feature costs one evaluation.
+        max_features: samples with more features have NaN, because each feature costs one evaluation.
         imputer: what stands in place of a removed feature, as in `CurveMetric`.
     """
 
@@ -63,16 +65,22 @@ class SingleFeatures(Metric):
 
     @property
     def evidence(self) -> tuple[EachFeature]:
-        return (EachFeature(imputer_of(self.imputer)),)
+        return (EachFeature(self.max_features, imputer_of(self.imputer)),)
 
     def describe(self, case: Case) -> str:
         return f"each of the {case.called} {imputer_of(self.imputer).describe(case)}"
 
     def check(self, case: Case) -> None:
-        most = int(case.counts.max())
-        if most > self.max_features:
-            raise NotApplicable(f"needs at most {self.max_features} features (max_features): a sample has {most}")
+        require_few_features(case, self.max_features)
         imputer_of(self.imputer).check(case)
+
+    def compared(self, case: Case, maps: Maps, drops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Relevance, drops and which features a sample has, (n, K) each; NaN for samples of too many features."""
+        phi, own = relevance(case, maps)
+        phi, own = phi[:, : self.max_features], own[:, : self.max_features]
+        many = (case.counts.to(phi.device) > self.max_features)[:, None]
+        # A part of the samples may have fewer features than all of them.
+        return phi.masked_fill(many, torch.nan), drops.double()[:, : phi.shape[1]], own
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,5 @@ class MonotonicityCorrelation(SingleFeatures):
         return MetricFacts("Monotonicity correlation", source, {"monotonicity_correlation": column}, "faithfulness")
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:
-        phi, own = relevance(case, maps)
-        drops = found[0].double()[:, : phi.shape[1]]  # a part of the samples may have fewer features
+        phi, drops, own = self.compared(case, maps, found[0])
         return {"monotonicity_correlation": spearman(phi.abs(), drops.abs(), own)}

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from xbench.core.case import Case
-from xbench.core.masking import require_features
-from xbench.core.needs import NotApplicable
+from xbench.core.masking import require_features, require_few_features
 from xbench.core.plan import Answer, Plan, Steps, Want
 from xbench.metrics.base import Column, Metric, MetricFacts
 from xbench.metrics.curves import ranks, removal, undefined_where_nan
@@ -32,10 +31,12 @@ class OrderLimits(Shared):
     """The least and the greatest mean output over all orders of removal, (n, 2): (1/K) sum_k f(x, k removed), k = 1..K.
 
     Of a sample of up to `EXACT` features all subsets are evaluated, and the best path through them is exact. Of more
-    the limits are found by beam search and are approximate: the real ones are no closer together.
+    the limits are found by beam search and are approximate: the real ones are no closer together. Of more than
+    `max_features` there are none, NaN.
     """
 
     beam: int
+    max_features: int
     imputer: Imputer
 
     def plan(self, case: Case, x: Tensor) -> Steps:
@@ -44,9 +45,10 @@ class OrderLimits(Shared):
 
     def _limits(self, case: Case, x: Tensor) -> Steps:
         counts = case.counts.cpu()
-        found = torch.zeros(len(x), 2, dtype=torch.float64, device=x.device)
+        found = torch.full((len(x), 2), torch.nan, dtype=torch.float64, device=x.device)
         for few, search in ((True, _exact), (False, self._beam_search)):
-            rows = ((counts <= EXACT) == few).nonzero().flatten()  # a sample's limits do not depend on its mates
+            chosen = ((counts <= EXACT) == few) & (counts <= self.max_features)
+            rows = chosen.nonzero().flatten()  # a sample's limits do not depend on its mates
             if len(rows):
                 here, own = rows.to(x.device), counts[rows].to(x.device)
                 without = removal(case.subset(rows), x[here], self.imputer)
@@ -111,9 +113,13 @@ def _without_twins(total: Tensor, sets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class OneByOne(Ranked):
-    """(1/K) sum_k f(x without k features), (n, 1): the features removed one by one in an order, k = 1..K."""
+    """(1/K) sum_k f(x without k features), (n, 1): the features removed one by one in an order, k = 1..K.
+
+    NaN for samples of more than `max_features`.
+    """
 
     order: str
+    max_features: int
     imputer: Imputer
     postprocess: Postprocess
 
@@ -121,13 +127,13 @@ class OneByOne(Ranked):
         phi, own = self.postprocess.relevance(case, maps)
         rank = ranks(case, phi if self.order == "morf" else -phi, own)
         without, count = removal(case, x, self.imputer), own.sum(1)
-        most = phi.shape[1]
+        most = min(phi.shape[1], self.max_features)
 
         def mean(answers: Iterator[Answer]) -> Tensor:
             whole = torch.zeros(len(x), dtype=torch.float64, device=x.device)
             for step, answer in enumerate(answers, start=1):
                 whole += torch.where(step <= count, answer.value.double(), 0)
-            return (whole / count).unsqueeze(1)
+            return (whole / count).masked_fill(count > most, torch.nan).unsqueeze(1)
 
         return Plan((without((rank < step) & own) for step in range(1, most + 1)), most, Want.VALUE, mean)
 
@@ -147,7 +153,7 @@ class NormalisedAOPC(Metric):
 
     Args:
         beam: orders that the search keeps.
-        max_features: samples of more are skipped: the limits take about K * K * beam evaluations.
+        max_features: samples of more have NaN: the limits take about K * K * beam evaluations.
         imputer: what stands in place of a removed feature.
         sign: of the relevance: signed, absolute or positive.
         channels: how the elements of a feature become one number.
@@ -189,16 +195,15 @@ class NormalisedAOPC(Metric):
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         imputer, process = imputer_of(self.imputer), Postprocess(self.sign, self.channels)
-        return OrderLimits(self.beam, imputer), OneByOne("morf", imputer, process), OneByOne("lerf", imputer, process)
+        curves = (OneByOne(order, self.max_features, imputer, process) for order in ("morf", "lerf"))
+        return OrderLimits(self.beam, self.max_features, imputer), *curves
 
     def describe(self, case: Case) -> str:
         return f"{case.called} {imputer_of(self.imputer).describe(case)}, one by one"
 
     def check(self, case: Case) -> None:
-        most = int(case.counts.max())
-        if most > self.max_features:
-            raise NotApplicable(f"needs at most {self.max_features} features (max_features): a sample has {most}")
         require_features(case)
+        require_few_features(case, self.max_features)
         imputer_of(self.imputer).check(case)
 
     def score(self, case: Case, x: Tensor, maps: Maps, *found: Tensor) -> dict[str, Tensor]:

@@ -53,6 +53,14 @@ def test_pairs_of_methods_and_pairs_with_a_control_are_adjusted_by_themselves(ma
         np.testing.assert_allclose(built.loc[family, "p_holm"], paired.holm(built.loc[family, "p"].to_numpy()))
 
 
+def test_pairs_are_compared_some_at_a_time(maker, random, monkeypatch):
+    for index, name in enumerate(("a", "b", "c", "random")):
+        maker.done(name, "error", {"error": list(random.normal(index / 4, 1, 12))})
+    whole = maker.build().pairwise
+    monkeypatch.setattr(pairwise, "_HELD", 30)
+    pd.testing.assert_frame_equal(maker.build().pairwise, whole)
+
+
 def test_samples_without_both_values_are_left_out_and_counted(maker):
     maker.done("a", "error", {"error": [1.0, None, 3.0, 4.0]})
     maker.done("b", "error", {"error": [2.0, 2.0, None, 6.0]})

@@ -50,13 +50,13 @@ class Posterior(NamedTuple):
     above: float
 
 
-def differences(values: Numbers) -> Numbers:
-    """All pairs of rows of (A, n), first less second, (A (A - 1) / 2, n) in the order of `np.triu_indices(A, 1)`.
+def differences(values: Numbers, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Numbers:
+    """The first less the second row of each pair, (P, n), from the rows' values (A, n).
 
     Two values are tied, and their difference is 0, where they differ by at most 1e-5 of the larger magnitude: maps of
     one method under two names differ by rounding, and a test of ranks takes every difference for one.
     """
-    first, second = np.triu_indices(len(values), 1)
+    first, second = pairs
     gap = values[first] - values[second]
     size = np.abs(values)
     found: Numbers = np.where(np.abs(gap) <= _TIED * np.maximum(size[first], size[second]), 0.0, gap)

@@ -7,7 +7,7 @@ one of the two was not measured. Formulas and sources are in `paired`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ RULE = (
 _NAMES = ("model", "dataset", "metric", "algorithm", "other")
 _COUNTS = ("n", "undefined", "absent")
 _NUMBERS = ("difference", "low", "high", "p", "p_holm", "p_better", "rank_biserial")
+_HELD = 2**22  # differences held at once: 32 MiB
 _TEXT = pd.Series(["text"]).dtype  # as in `tables`
 _SIGNS = {"higher": 1.0, "lower": -1.0}
 _COST = "a cost is measured per block of samples: not tested"
@@ -92,11 +93,11 @@ def equivalence(scores: pd.DataFrame, column: TableColumn, rope: float) -> pd.Da
     rows: list[tuple[object, ...]] = []
     for (model, dataset), group in scores[scores["metric"] == column.name].groupby(["model", "dataset"], sort=False):
         names, values, _ = _matrix(group)
-        found = _SIGNS[column.direction] * paired.differences(values)
-        for first, second, row in zip(*np.triu_indices(len(names), 1), found, strict=True):
-            below, within, above = paired.bayesian_signed_rank(row, rope)
-            n = int((~np.isnan(row)).sum())
-            rows.append((model, dataset, names[first], names[second], n, above, within, below))
+        for first, second in _pairs(len(names), most=1):
+            found = _SIGNS[column.direction] * paired.differences(values, (first, second))[0]
+            below, within, above = paired.bayesian_signed_rank(found, rope)
+            n = int((~np.isnan(found)).sum())
+            rows.append((model, dataset, names[first[0]], names[second[0]], n, above, within, below))
     return pd.DataFrame(rows, columns=["model", "dataset", "algorithm", "other", "n", "better", "equal", "worse"])
 
 
@@ -104,34 +105,46 @@ def _setting(
     setting: tuple[str, str, str], group: pd.DataFrame, column: TableColumn, controls: Collection[str]
 ) -> pd.DataFrame:
     names, values, measured = _matrix(group)
-    first, second = np.triu_indices(len(names), 1)
-    if not first.size:
+    labels, control = np.array(names, dtype=object), np.array([name in controls for name in names], dtype=bool)
+    parts = []
+    for first, second in _pairs(len(names), most=max(1, _HELD // max(1, values.shape[1]))):
+        found = paired.differences(values, (first, second))
+        n, both = (~np.isnan(found)).sum(1), (measured[first] & measured[second]).sum(1)
+        heads = dict(zip(_NAMES, (*setting, labels[first], labels[second]), strict=True))
+        counts = {"n": n, "undefined": both - n, "absent": values.shape[1] - both}
+        part = pd.DataFrame(heads | counts | _tested(found, n, column))
+        parts.append(part.assign(with_control=control[first] | control[second]))
+    if not parts:
         return _empty()
-    both = measured[first] & measured[second]
-    found = paired.differences(values)
-    n = (~np.isnan(found)).sum(1)
-    control = np.array([name in controls for name in names])
-    numbers, reasons = _tested(found, n, column, control[first] | control[second])
-    labels = np.array(names, dtype=object)
-    heads = dict(zip(_NAMES, (*setting, labels[first], labels[second]), strict=True))
-    counts = {"n": n, "undefined": both.sum(1) - n, "absent": both.shape[1] - both.sum(1)}
-    return pd.DataFrame(heads | counts | dict(zip(_NUMBERS, numbers, strict=True)) | {"reason": reasons})
+    whole = pd.concat(parts, ignore_index=True)
+    whole["p_holm"] = whole.groupby("with_control")["p"].transform(lambda p: paired.holm(p.to_numpy()))
+    return whole[list(_empty().columns)]
 
 
-def _tested(
-    found: Numbers, n: NDArray[np.int64], column: TableColumn, with_control: NDArray[np.bool_]
-) -> tuple[list[Numbers], list[str]]:
-    """The numbers of each pair in the order of `_NUMBERS`, and the reasons, from the differences (P, n)."""
+def _pairs(methods: int, most: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The rows of both methods of every pair, at most so many pairs at a time."""
+    first, second = np.triu_indices(methods, 1)
+    for start in range(0, len(first), most):
+        yield first[start : start + most], second[start : start + most]
+
+
+def _tested(found: Numbers, n: NDArray[np.int64], column: TableColumn) -> dict[str, Any]:
+    """The numbers of each pair but the adjusted one, and the reasons, from the differences (P, n)."""
     if column.family == "cost":
         mean = np.where(n > 0, np.nansum(found, axis=1) / np.maximum(n, 1), np.nan)
-        return [mean, *[np.full(len(n), np.nan)] * 6], [_COST if count else _NONE for count in n]
+        reasons = [_COST if count else _NONE for count in n]
+        return dict.fromkeys(_NUMBERS, np.nan) | {"difference": mean, "reason": reasons}
     means, ranks = paired.mean_differences(found), paired.signed_rank(found)
     sign = _SIGNS.get(column.direction, math.nan)
-    adjusted = np.empty(len(n))
-    for family in (with_control, ~with_control):
-        adjusted[family] = paired.holm(ranks.p[family])
-    share = 0.5 + sign * (paired.better(found) - 0.5)
-    return [*means[:3], ranks.p, adjusted, share, sign * ranks.rank_biserial], _reasons(n, means, column)
+    return {
+        "difference": means.mean,
+        "low": means.low,
+        "high": means.high,
+        "p": ranks.p,
+        "p_better": 0.5 + sign * (paired.better(found) - 0.5),
+        "rank_biserial": sign * ranks.rank_biserial,
+        "reason": _reasons(n, means, column),
+    }
 
 
 def _reasons(n: NDArray[np.int64], means: paired.Intervals, column: TableColumn) -> list[str]:

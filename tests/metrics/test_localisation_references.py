@@ -2,13 +2,23 @@
 
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from tests.metrics.toys import maps_of, score
 from tests.models_for_tests import numbers
 from xbench.core.needs import NotApplicable
+from xbench.core.truth import Truth
 from xbench.datasets.shapes import Shapes
-from xbench.metrics import AttributionLocalisation, Focus, GridPointingGame, LocalisationIoU, Metric, PointingGame
+from xbench.metrics import (
+    AttributionLocalisation,
+    Focus,
+    GridPointingGame,
+    LocalisationAUC,
+    LocalisationIoU,
+    Metric,
+    PointingGame,
+)
 
 N, SIDE = 6, 8
 
@@ -107,3 +117,17 @@ def test_the_true_map_beats_its_inverse(metric: Metric) -> None:
     truth = split.masks.double().expand(-1, 3, -1, -1) - 0.25
     right, wrong = of(metric, truth, split.masks), of(metric, -truth, split.masks)
     assert all(a > b for a, b in zip(right, wrong, strict=True))
+
+
+def test_auroc_and_average_precision_are_those_of_scikit_learn_with_ties_and_cells_outside() -> None:
+    """Cells beyond a text's last word are no cells of it, and values of few levels tie."""
+    inside = torch.arange(SIDE).expand(N, SIDE) < torch.tensor([8, 7, 6, 5, 4, 3])[:, None]
+    evidence = numbers(N, SIDE, seed=4) > 0
+    evidence[:, 0], evidence[:, 1] = True, False
+    relevance = numbers(N, SIDE).mul(2).round()
+    truth = Truth(torch.arange(SIDE), evidence, inside, ((SIDE,),))
+    found = LocalisationAUC().compare(truth, relevance)
+    for row in range(N):
+        labels, values = evidence[row][inside[row]], relevance[row][inside[row]]
+        assert found["localisation_auroc"][row] == pytest.approx(roc_auc_score(labels, values))
+        assert found["localisation_ap"][row] == pytest.approx(average_precision_score(labels, values))

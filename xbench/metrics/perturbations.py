@@ -6,9 +6,9 @@ Each draw is keyed by (seed, sample, draw index): all algorithms are measured on
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -39,16 +39,29 @@ class Draw(ABC):
 
 
 @dataclass(frozen=True)
-class _Noise(Draw):
-    """x' = x - noise."""
+class _Around:
+    """What all noise of the same samples shares."""
 
     x: Tensor
     x0: Tensor
+
+    @cached_property
+    def difference(self) -> Tensor:
+        """x - x0, (n, d). As in Captum: where the sample equals its baseline, a global map is not divided."""
+        difference = self.x - self.x0
+        return torch.where(difference == 0, torch.ones_like(difference), difference)
+
+
+@dataclass(frozen=True)
+class _Noise(Draw):
+    """x' = x - noise."""
+
+    around: _Around
     noise: Tensor
 
     @property
     def perturbed(self) -> Tensor:
-        return self.x - self.noise
+        return self.around.x - self.noise
 
     @property
     def shift(self) -> Tensor:
@@ -56,9 +69,7 @@ class _Noise(Draw):
 
     @property
     def share(self) -> Tensor:
-        difference = self.x - self.x0
-        # As in Captum: where the sample equals its baseline, a global map is not divided.
-        return self.noise / torch.where(difference == 0, torch.ones_like(difference), difference)
+        return self.noise / self.around.difference
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,10 @@ class Perturbation(ABC):
     @abstractmethod
     def draw(self, case: Case, x: Tensor, index: int) -> Draw:
         """Perturbation number `index` of every sample."""
+
+    def draws(self, case: Case, x: Tensor, count: int) -> Iterator[Draw]:
+        """Perturbations 0, ..., count - 1 of every sample, in order."""
+        return (self.draw(case, x, index) for index in range(count))
 
     @property
     @abstractmethod
@@ -122,10 +137,17 @@ class GaussianNoise(Perturbation):
         return f"Gaussian noise, sd {self.stdev:g}{' of the range' if self.relative else ''}"
 
     def draw(self, case: Case, x: Tensor, index: int) -> Draw:
+        return next(self._drawn(case, x, range(index, index + 1)))
+
+    def draws(self, case: Case, x: Tensor, count: int) -> Iterator[Draw]:
+        return self._drawn(case, x, range(count))
+
+    def _drawn(self, case: Case, x: Tensor, indices: range) -> Iterator[Draw]:
         require_continuous(case, "Gaussian noise")
         scale = self.stdev * case.ranges(x) if self.relative else self.stdev
-        noise = scale * case.draws.normal("perturbation", index, x) * (case.features >= 0)
-        return _Noise(x, case.baseline(x), noise)
+        real, around = case.features >= 0, _Around(x, case.baseline(x))
+        for index in indices:
+            yield _Noise(around, scale * _NORMAL.of(case.draws, index, x) * real)
 
 
 class Removal(Perturbation):
@@ -241,6 +263,31 @@ class TimeRemoval(Removal):
 
 
 # All algorithms of a comparison use the same draws, so the latest draws are cached.
+class NormalDraws:
+    """Standard normal numbers: of the latest samples, as many draws as fit into `most` bytes are kept."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: dict[tuple[Draws, int, torch.Size, torch.dtype], Tensor] = {}
+        self._latest: Draws | None = None
+
+    def of(self, draws: Draws, index: int, like: Tensor) -> Tensor:
+        """Draw `index`, with the shape, type and device of `like`."""
+        if draws != self._latest:
+            self._kept, self._latest = {}, draws
+        key = draws, index, like.shape, like.dtype
+        found = self._kept.get(key)
+        if found is None:
+            found = draws.normal("perturbation", index, torch.empty_like(like, device="cpu"))
+            # The first draws stay: if each pushed out an older one, none would be left for the next algorithm.
+            if sum(kept.nbytes for kept in self._kept.values()) + found.nbytes <= self.most:
+                self._kept[key] = found
+        return found.to(like.device)
+
+
+_NORMAL = NormalDraws(64 * 2**20)
+
+
 @lru_cache(maxsize=256)
 def _squares(draws: Draws, index: int, sizes: tuple[int, ...], height: int, width: int) -> Tensor:
     """A square for every sample: top, left and side, (n, 3)."""

@@ -6,7 +6,16 @@ from torch import Tensor
 
 from tests.metrics.toys import case_of
 from tests.models_for_tests import numbers
-from xbench.metrics import FeatureRemoval, GaussianNoise, Infidelity, Perturbation, SquareRemoval, TimeRemoval
+from xbench.core.draws import Draws
+from xbench.metrics import (
+    FeatureRemoval,
+    GaussianNoise,
+    Infidelity,
+    Perturbation,
+    SquareRemoval,
+    TimeRemoval,
+    perturbations,
+)
 
 EVERY = [GaussianNoise(), GaussianNoise(0.3, relative=False), SquareRemoval(), FeatureRemoval()]
 WORDS = torch.tensor([[-1, 0, 1, 2, -1, -1], [-1, 0, 1, 2, 3, -1]])  # special tokens and padding are -1
@@ -253,3 +262,34 @@ def test_a_share_lies_between_none_and_all(share: float):
     for kind in (FeatureRemoval, TimeRemoval):
         with pytest.raises(ValueError, match=r"share: expected a number in \(0, 1\] or null"):
             kind(share)
+
+
+@pytest.mark.parametrize("perturbation", [*EVERY, GaussianNoise(0.1)], ids=repr)
+def test_draws_in_a_row_are_the_single_draws(perturbation: Perturbation):
+    case, x = case_of(numbers(3, 1, 6, 6), baselines=numbers(3, 1, 6, 6, seed=9))
+    drawn = list(perturbation.draws(case, x, 4))
+    assert len(drawn) == 4
+    for index, draw in enumerate(drawn):
+        single = perturbation.draw(case, x, index)
+        assert torch.equal(draw.perturbed, single.perturbed)
+        assert torch.equal(draw.share, single.share)
+
+
+def test_noise_is_drawn_once_for_all_algorithms_within_its_memory(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    normal = Draws.normal
+
+    def counted(self: Draws, purpose: str, index: int, like: Tensor) -> Tensor:
+        calls.append(index)
+        return normal(self, purpose, index, like)
+
+    monkeypatch.setattr(Draws, "normal", counted)
+    monkeypatch.setattr(perturbations, "_NORMAL", perturbations.NormalDraws(2 * 3 * 36 * 8))  # two draws of float64
+    case, x = case_of(numbers(3, 1, 6, 6))
+    first = [draw.perturbed for draw in GaussianNoise().draws(case, x, 4)]
+    second = [draw.perturbed for draw in GaussianNoise().draws(case, x, 4)]
+    assert calls == [0, 1, 2, 3, 2, 3]
+    assert all(map(torch.equal, first, second))
+    other, _ = case_of(numbers(3, 1, 6, 6), ids=("a", "b", "c"))
+    assert not torch.equal(GaussianNoise().draw(other, x, 0).perturbed, first[0])
+    assert torch.equal(GaussianNoise().draw(case, x, 0).perturbed, first[0])

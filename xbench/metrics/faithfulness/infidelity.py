@@ -42,8 +42,8 @@ class OutputChanges(Shared):
 
         def points() -> Iterator[Tensor]:
             yield x
-            for index in range(self.n_perturb_samples):
-                perturbed = self.chosen(case).draw(case, x, index).perturbed
+            for draw in self.chosen(case).draws(case, x, self.n_perturb_samples):
+                perturbed = draw.perturbed
                 unchanged.append((perturbed == x).all(1))
                 yield perturbed
 
@@ -124,8 +124,7 @@ class Infidelity(Metric):
         (changes,) = found
         density, chosen = maps.density.double(), self.evidence[0].chosen(case)
         total = density.new_zeros(3, len(x))
-        for index, d in enumerate(changes.double().unbind(1)):
-            draw = chosen.draw(case, x, index)
+        for draw, d in zip(chosen.draws(case, x, changes.shape[1]), changes.double().unbind(1), strict=True):
             s = ((draw.shift if maps.local else draw.share).double() * density).sum(1)
             total += torch.stack([s * s, s * d, d * d])
         a, b, c = total

@@ -35,7 +35,7 @@ class Nearby:
     def moved(self, case: Case, x: Tensor) -> Iterator[Tensor]:
         """The changed samples, (n, d), draw by draw."""
         if self.perturbation is not None:
-            yield from (self.perturbation.draw(case, x, draw).perturbed for draw in range(self.n_perturb_samples))
+            yield from (draw.perturbed for draw in self.perturbation.draws(case, x, self.n_perturb_samples))
             return
         require_continuous(case, "a small perturbation")
         radius = self.perturb_radius * (_reach(case, x) if self.relative else 1) * (case.features >= 0)

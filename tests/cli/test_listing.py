@@ -125,6 +125,7 @@ def test_a_narrow_terminal_loses_no_word(capsys, monkeypatch, width, words):
     assert Counter(text.split()) == Counter(whole.split())
 
 
+@pytest.mark.slow
 def test_presets_stand_apart_with_their_members(capsys):
     found = presets(listed(capsys, "algorithms"))
     assert found["fast"][-1] == "saliency, input_x_gradient, ig, deeplift, gradient_shap"
@@ -139,6 +140,7 @@ def test_presets_stand_apart_with_their_members(capsys):
     assert next(iter(presets(few))) == "layer"
 
 
+@pytest.mark.slow
 def test_what_is_broken_is_shown_with_its_error_beside_the_rest(lab, capsys):
     text = listed(capsys, "algorithms", "--config-dir", str(lab))
     shown = blocks(text)

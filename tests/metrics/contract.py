@@ -5,13 +5,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from tests.metrics.toys import PARTNERS, known, linear, with_hidden
 from tests.metrics.toys import score as score_logits
 from tests.models_for_tests import numbers
-from xbench.config.compose import component
-from xbench.config.nodes import CONF
+from xbench.config.nodes import CONF, instantiate
 from xbench.metrics import Focus, Metric, Symmetry
 from xbench.metrics.robustness.relative_stability import RelativeStability
 
@@ -31,7 +31,8 @@ def names() -> list[str]:
 
 @lru_cache
 def parameterised(name: str) -> Metric:
-    metric = component("metric", name)
+    metric = instantiate(OmegaConf.load(Path(CONF) / "metric" / f"{name}.yaml"), name)
+    assert isinstance(metric, Metric)
     few: dict[str, float] = {"n_perturb_samples": 4, "beam": 1, "max_features": 36}
     quick = {field.name: few[field.name] for field in fields(metric) if field.name in few}
     if isinstance(metric, RelativeStability):  # where a draw must keep the class: one sample lies between two

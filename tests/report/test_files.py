@@ -11,12 +11,13 @@ import pytest
 from xbench.report import write
 from xbench.report.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 
 def files(directory):
     return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
 def test_every_measure_has_a_figure_as_pdf_and_png(built):
     found = {path.name for path in (built.directory / "figures").iterdir()}
     for where in ("cnn-digits", "text_cnn-sst2-standin"):
@@ -35,7 +36,6 @@ def test_every_measure_has_a_figure_as_pdf_and_png(built):
         assert b"CreationDate" not in data
 
 
-@pytest.mark.slow
 def test_a_rebuild_gives_the_same_bytes_and_leaves_global_state_alone(built, sample_store, part, tmp_path):
     store, manifest = sample_store
     drawn = part(manifest, "digits", "sensitivity_max", "infidelity")
@@ -50,7 +50,6 @@ def test_a_rebuild_gives_the_same_bytes_and_leaves_global_state_alone(built, sam
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
-@pytest.mark.slow
 def test_reuse_draws_again_only_what_changed(sample_store, part, tmp_path):
     store, manifest = sample_store
     manifest = part(manifest, "digits")
@@ -69,7 +68,6 @@ def test_reuse_draws_again_only_what_changed(sample_store, part, tmp_path):
     assert rebuilt()
 
 
-@pytest.mark.slow
 def test_reuse_draws_only_figures_whose_content_changed(sample_store, part, tmp_path):
     store, manifest = sample_store
     manifest = part(manifest, "digits", "completeness")
@@ -99,7 +97,6 @@ def test_reuse_draws_only_figures_whose_content_changed(sample_store, part, tmp_
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "label",
     [r"$\frac{$", "half a pair \ud800", "方" * 100, "[t] of LRP", "<b>&%_#"],
@@ -164,7 +161,6 @@ def test_a_folder_that_cannot_be_written_exits_1(built, tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_command_builds_from_the_store_without_torch(sample_store, part, tmp_path):
     store, manifest = sample_store
     store.save_manifest(part(manifest, "digits"))

@@ -9,6 +9,8 @@ from xbench.tables import tables
 LABEL, SHORT, MEANING = "Votes of the jury", "Jury", "How many of a jury believe the map."
 FACTS = {"label": LABEL, "short": SHORT, "meaning": MEANING, "family": "own", "direction": "higher"}
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def jury(sample_store, part, retold):

@@ -27,6 +27,7 @@ def test_more_samples_than_there_are(run: Run, capsys: pytest.CaptureFixture[str
     assert not any("samples to explain" in text for text in said(run, capsys, "dataset=wine", "n=30"))
 
 
+@pytest.mark.slow
 def test_cells_that_were_filled_and_rows_that_are_few(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     Path("t.csv").write_text("a,b,y\n1,2,no\n,4,yes\n5,6,no\n")
     told = said(run, capsys, "dataset=table", "dataset.path=t.csv", "dataset.target=y")

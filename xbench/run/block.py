@@ -81,6 +81,7 @@ class Block:
         self._decisions = Decisions(job.cfg, job.dataset, job.model, job.device, job.ids, job.store, job.environment)
         self.prepared = Prepared(job.cfg, job.dataset, job.model, job.device, split, progress, self._decisions)
         self._evidence: dict[str, _Found] = {}
+        self._latest: tuple[str, Explanation] | None = None  # with its algorithm's name
 
     def make(self, unit: Cell, share: slice | None = None) -> CellResult:
         """Compute a cell, or the samples `share` of it; an error becomes a failure result."""
@@ -246,7 +247,12 @@ class Block:
         return torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
 
     def _explanation(self, algorithm: Named[Algorithm]) -> Explanation:
-        return Explanation.by(algorithm.component, self._stored_maps(algorithm), self.prepared.explainer)
+        """The latest one is kept: the cells of one algorithm come one after another."""
+        if self._latest is None or self._latest[0] != algorithm.name:
+            self._latest = None  # freed before the next one is read
+            maps = self._stored_maps(algorithm)
+            self._latest = algorithm.name, Explanation.by(algorithm.component, maps, self.prepared.explainer)
+        return self._latest[1]
 
     def _found(self, cell: Cell) -> _Found:
         """The result of a score's evidence, with costs and rewrites; cached with the block."""

@@ -41,9 +41,10 @@ TARGETS = {"default": 4.0, "tuned": 2.0}
 
 @dataclass
 class Run:
-    """Processes of one contender: seconds, peak bytes, and where memory ended."""
+    """Processes of one contender: seconds, those of the processor, peak bytes, and where memory ended."""
 
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     peak: int = 0
     ended: str | None = None
 
@@ -72,6 +73,7 @@ def process(command: Sequence[str], threads: int, folder: Path, run: Run | None 
         raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}: {text[-2000:]}")
     if run is not None:
         run.seconds.append(seconds)
+        run.processor.append(usage.ru_utime + usage.ru_stime)
         run.peak = max(run.peak, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
     return text
 

@@ -1,5 +1,6 @@
 """The experiments run, on tiny settings, and say what they claim to say."""
 
+import json
 import re
 import sys
 
@@ -9,6 +10,7 @@ import torch
 from experiments import (
     beside_quantus,
     every_modality,
+    families,
     memory_growth,
     paired_statistics,
     two_workers,
@@ -16,8 +18,10 @@ from experiments import (
     whole_job,
 )
 from experiments import estimators_vs_captum as estimators
-from experiments.parts import shared, whole
+from experiments.parts import metric_text, shared, suites, whole
 from experiments.parts.workloads import load
+from xbench.config.nodes import identity
+from xbench.metrics import DeletionAUC, PixelFlipping, Sparseness
 
 pytestmark = pytest.mark.slow
 
@@ -136,10 +140,49 @@ def test_rows_are_told_where_no_peer_is_installed(monkeypatch, capsys):
     rows = shared.Rows(1000, 4000, 8000, 1200, 1100)
     monkeypatch.setattr(shared, "run", lambda *_, **__: rows)
     monkeypatch.setattr(vs_suites, "installed", lambda _: ["attribench"])
-    assert vs_suites.main(["--n", "1", "--models", "cnn"]) == {}
+    assert vs_suites.main(["--n", "1", "--models", "cnn"]) == []
     printed = capsys.readouterr().out
     assert "0.25" in printed
     assert "lacks quantus" in printed
+
+
+def test_a_metric_counts_its_scores_and_all_its_evidence(tmp_path):
+    (needed,) = PixelFlipping().evidence
+    (another,) = DeletionAUC(steps=3).evidence
+
+    def score(kind: type) -> dict[str, object]:
+        made = {"_target_": f"xbench.metrics.folder.{kind.__name__}", "version": 1}
+        return {"kind": "score", "identity": {"metric": made}}
+
+    records = [
+        *({"kind": "evidence", "identity": {"evidence": identity(needed)}, "seconds": 2.0} for _ in range(2)),
+        {"kind": "evidence", "identity": {"evidence": identity(another)}, "seconds": 8.0},
+        *(score(PixelFlipping) | {"metric": "pixel_flipping", "seconds": 0.25} for _ in range(2)),
+        score(Sparseness) | {"metric": "sparseness", "seconds": 0.5},
+    ]
+    (tmp_path / "cells" / "ab").mkdir(parents=True)
+    for number, record in enumerate(records):
+        (tmp_path / "cells" / "ab" / f"{number}.json").write_text(json.dumps(record))
+    assert vs_suites.metric_seconds(tmp_path) == {"sparseness": 0.5, "pixel_flipping": 4.5}
+
+
+def test_pairs_name_metrics_and_options_of_the_command_and_ratios_are_medians():
+    w = load("cnn")
+    pairs = suites.pairs(w)
+    known = {option.name: {name for name, *_ in option.parameters} for option in metric_text.options()}
+    assert all(set(pair.options) <= known[pair.ours] for pair in pairs.values())
+    rounds = [(dict.fromkeys(pairs, 2.0), dict.fromkeys(pairs, theirs)) for theirs in (3.0, 50.0, 7.0)]
+    lines = vs_suites.show(w, rounds, 1e-3).splitlines()[2 : 2 + len(pairs)]
+    assert [[cell.strip() for cell in line.split("|")][5:8] for line in lines] == [["2.000", "7.000", "3.5"]] * len(
+        pairs
+    )
+
+
+def test_the_shares_of_families_are_of_the_whole_job():
+    one = {"the job": 10.0, "complexity": 0.05, "agreement": 0.03, "evidence": 4.0}
+    shown = families.show([one, one | {"localisation": 0.02}, one | {"localisation": 0.04}])
+    assert "| evidence         |             4.000 |    40.00 % |" in shown
+    assert "together: 1.00 %" in shown
 
 
 def test_an_error_of_a_peer_is_a_finding(capsys, monkeypatch):

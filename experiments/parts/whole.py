@@ -35,7 +35,8 @@ class Samples:
     def load(self) -> Dataset:
         w = load(self.workload)
         x, target = torch.cat([w.x] * self.copies), torch.cat([w.target] * self.copies)
-        split = Split(tuple(f"sample-{i}" for i in range(len(x))), x, target)
+        masks = torch.cat([w.masks] * self.copies)
+        split = Split(tuple(f"sample-{i}" for i in range(len(x))), x, target, masks)
         with torch.inference_mode():
             outputs = w.model(w.x[:1]).shape[1]
         references = Split(tuple(f"reference-{i}" for i in range(len(w.references))), w.references, w.target[:4])

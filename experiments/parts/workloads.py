@@ -45,6 +45,11 @@ class Workload:
         return int(self.features.max()) + 1
 
     @property
+    def masks(self) -> Tensor:
+        """(n, ...) bool: the first quarter of the features, made up as the evidence for metrics of localisation."""
+        return (self.features < max(1, self.n_features // 4)).expand(len(self.x), *self.features.shape[1:])
+
+    @property
     def n_windows(self) -> int:
         """Places of the occlusion window; it divides every dimension evenly."""
         count = 1

@@ -271,9 +271,9 @@ def _perturbations(cells: Iterable[StoredCell]) -> list[str]:
 
 
 def _undefined(rows: Sequence[Row], columns: Sequence[TableColumn], many: bool) -> list[str]:
-    """Notes on undefined scores; one note for all algorithms if the number is the same, as with empty masks."""
+    """Notes on undefined scores: the columns in which a method, or every method, has as many, as with empty masks."""
     for_all: dict[tuple[str, str], list[str]] = {}
-    each: list[str] = []
+    each: dict[tuple[str, str], list[str]] = {}
     for model, dataset in dict.fromkeys((row.model, row.dataset) for row in rows):
         where = f" on {model}, {dataset}" if many else ""
         here = [row for row in rows if (row.model, row.dataset) == (model, dataset)]
@@ -284,10 +284,12 @@ def _undefined(rows: Sequence[Row], columns: Sequence[TableColumn], many: bool) 
                 if (entry := row.entries.get(column.name))
             }
             if len(counts) > 1 and len(set(counts.values())) == 1 and all(counts.values()):
-                for_all.setdefault((where, next(iter(counts.values()))), []).append(column.label)
+                for_all.setdefault((f"every method{where}", next(iter(counts.values()))), []).append(column.label)
             else:
-                each += [f"{label}{where}, {column.label}: {count}" for label, count in counts.items() if count]
-    return [f"every method{where}, {', '.join(names)}: {count}" for (where, count), names in for_all.items()] + each
+                for label, count in counts.items():
+                    if count:
+                        each.setdefault((f"{label}{where}", count), []).append(column.label)
+    return [f"{who}, {', '.join(names)}: {count}" for (who, count), names in [*for_all.items(), *each.items()]]
 
 
 def _inapplicable(cells: Sequence[StoredCell]) -> dict[str, str]:

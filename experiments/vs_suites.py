@@ -35,10 +35,9 @@ import torch
 from omegaconf import OmegaConf
 
 from experiments.parts import shared
-from experiments.parts.bare import best
 from experiments.parts.metric_text import digest, key
 from experiments.parts.printing import finish, hardware, number, table
-from experiments.parts.suites import PEERS, STEPS, chosen, pairs
+from experiments.parts.suites import PEERS, chosen, pairs
 from experiments.parts.whole import options, write_config
 from experiments.parts.workloads import Workload, load
 from experiments.whole_job import process
@@ -102,8 +101,8 @@ def race(peer: str, workload: str, rounds: int, threads: int) -> list[tuple[Seco
     return found
 
 
-def show(w: Workload, found: Sequence[tuple[Seconds, Seconds]], row: float) -> str:
-    """The table with the goals, and what bounds the ratios: `row` is the bare model's seconds for a row."""
+def show(w: Workload, found: Sequence[tuple[Seconds, Seconds]]) -> str:
+    """The table with the goals."""
     lines = []
     for name, pair in pairs(w).items():
         mine, theirs, ratio = (
@@ -118,12 +117,7 @@ def show(w: Workload, found: Sequence[tuple[Seconds, Seconds]], row: float) -> s
     header = [
         "peer", "xbench", "definition", "per sample and algorithm", "xbench s", "peer s", "ratio", "goal",
     ]  # fmt: skip
-    rows = STEPS * len(w.x) * len(chosen(w))
-    return (
-        f"{table(header, lines)}\n\nThe bare model takes {1e6 * row:.0f} µs for a row. Where both evaluate each "
-        f"algorithm's own points, that bounds the ratio: the {rows:,} outputs of pixel flipping take at least "
-        f"{rows * row:.2f} s on either side."
-    )
+    return table(header, lines)
 
 
 def count(workloads: Sequence[str], n: int, write: bool, metrics: str = "all") -> Mapping[str, shared.Rows]:
@@ -176,9 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> Sequence[tuple[Seconds, Seco
     command = f"python experiments/{NAME}.py --part times --workload {given.workload} --rounds {given.rounds} "
     command += f"--threads {given.threads}"
     name = NAME if given.workload == "cnn" else f"{NAME}_{given.workload}"
-    torch.set_num_threads(given.threads)
-    row, _ = best(w.model, w.x, False, 1024)
-    finish(name, about, command, hardware(given.threads), show(w, found, row), given.write)
+    finish(name, about, command, hardware(given.threads), show(w, found), given.write)
     return found
 
 

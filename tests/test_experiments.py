@@ -172,7 +172,7 @@ def test_pairs_name_metrics_and_options_of_the_command_and_ratios_are_medians():
     known = {option.name: {name for name, *_ in option.parameters} for option in metric_text.options()}
     assert all(set(pair.options) <= known[pair.ours] for pair in pairs.values())
     rounds = [(dict.fromkeys(pairs, 2.0), dict.fromkeys(pairs, theirs)) for theirs in (3.0, 50.0, 7.0)]
-    lines = vs_suites.show(w, rounds, 1e-3).splitlines()[2 : 2 + len(pairs)]
+    lines = vs_suites.show(w, rounds).splitlines()[2 : 2 + len(pairs)]
     assert [[cell.strip() for cell in line.split("|")][5:8] for line in lines] == [["2.000", "7.000", "3.5"]] * len(
         pairs
     )
